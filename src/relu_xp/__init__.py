@@ -1,0 +1,19 @@
+"""Rectifiers for every array: ReLU, Leaky ReLU, their derivatives and vector-Jacobian products."""
+
+from relu_xp._api import (
+    leaky_relu,
+    leaky_relu_grad,
+    leaky_relu_vjp,
+    relu,
+    relu_grad,
+    relu_vjp,
+)
+
+__all__ = [
+    "leaky_relu",
+    "leaky_relu_grad",
+    "leaky_relu_vjp",
+    "relu",
+    "relu_grad",
+    "relu_vjp",
+]

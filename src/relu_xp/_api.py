@@ -1,0 +1,291 @@
+"""The six public functions: each hands over to the backend that owns x, which checks and computes."""
+
+from typing import Any, TypeVar
+
+from relu_xp import _checks
+from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
+from relu_xp._dispatch import owner
+
+Array = TypeVar("Array")
+
+
+def relu(x: Array, /, *, grad_at_zero: float = DEFAULT_GRAD_AT_ZERO, out: Array | None = None) -> Array:
+    """Rectify: x where x > 0, +0 where x <= 0, NaN where x is NaN.
+
+    Parameters
+    ----------
+    x : array or number
+        Any shape; any real floating or integer dtype. Python and NumPy scalars are taken too.
+    grad_at_zero : float, default 1.0
+        The derivative that automatic differentiation uses at x == 0. The value does not depend on it. JAX,
+        PyTorch and TensorFlow take 0.0 for their own relu.
+    out : array, optional
+        Where to write the result: of its library, shape, dtype and device. May be x, or overlap it. Not for
+        arrays that can't be written, such as JAX's.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`) of the type, dtype, shape and device of x.
+
+    Raises
+    ------
+    TypeError
+        If x is no array or number, its dtype is boolean, complex or no number at all, grad_at_zero is not a real
+        number, or `out` is of another library or dtype.
+    ValueError
+        If grad_at_zero is not finite, or `out` has another shape or is read-only.
+
+    See Also
+    --------
+    relu_grad : Its derivative.
+    relu_vjp : Its derivative times a cotangent.
+    relu_xp.reference.relu : The definition, for one float.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
+    array([ 1.,  0.,  0., 15.,  0.])
+    """
+    return owner("relu", x).relu(x, grad_at_zero, out)  # type: ignore[no-any-return]
+
+
+def relu_grad(x: Array, /, *, grad_at_zero: float = DEFAULT_GRAD_AT_ZERO, out: Array | None = None) -> Array:
+    """Differentiate relu: 1 where x > 0, grad_at_zero where x == 0, else 0 (NaN included).
+
+    Parameters
+    ----------
+    x : array or number
+        Any shape; any real floating dtype. A Python int counts as a float.
+    grad_at_zero : float, default 1.0
+        The result at x == 0, of either sign: any finite number, though only those in [0, 1] are subgradients.
+    out : array, optional
+        Where to write the result, see `relu`.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`) of the type, dtype, shape and device of x.
+
+    Raises
+    ------
+    TypeError
+        If x is no array or number or its dtype is not real floating, grad_at_zero is not a real number, or `out`
+        is of another library or dtype.
+    ValueError
+        If grad_at_zero is not finite in the dtype of x, or `out` has another shape or is read-only.
+
+    Notes
+    -----
+    At its kink relu has no derivative but a subdifferential, [0, 1]; which element is used matters in training at
+    low precision [1]_.
+
+    References
+    ----------
+    .. [1] D. Bertoin, J. Bolte, S. Gerchinovitz, E. Pauwels, "Numerical influence of ReLU'(0) on backpropagation",
+       NeurIPS 2021.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.relu_grad(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
+    array([1., 0., 1., 1., 0.])
+    >>> relu_xp.relu_grad(0.0, grad_at_zero=0.5)
+    0.5
+    """
+    return owner("relu_grad", x).relu_grad(x, grad_at_zero, out)  # type: ignore[no-any-return]
+
+
+def relu_vjp(
+    x: Array,
+    cotangent: Array,
+    /,
+    *,
+    grad_at_zero: float = DEFAULT_GRAD_AT_ZERO,
+    out: Array | None = None,
+) -> Array:
+    """Pull a cotangent back through relu: kept where x > 0, scaled where x == 0, else +0 (NaN included).
+
+    Inactive elements select +0 rather than multiply by 0, so an infinite or NaN cotangent there leaves no NaN.
+
+    Parameters
+    ----------
+    x : array or number
+        The point at which relu was evaluated. Any shape; any real floating dtype.
+    cotangent : array or number
+        The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
+    grad_at_zero : float, default 1.0
+        The share of the cotangent that passes at x == 0: all of it for 1, +0 for 0, else the product.
+    out : array, optional
+        Where to write the result, see `relu`. May be x or cotangent, or overlap them.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`): the cotangent of x.
+
+    Raises
+    ------
+    TypeError
+        If x is no array or number or its dtype is not real floating, the cotangent is of another library or dtype,
+        grad_at_zero is not a real number, or `out` is of another library or dtype.
+    ValueError
+        If the shapes differ, grad_at_zero is not finite in the dtype of x, or `out` is read-only.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.relu_vjp(np.array([2.0, 0.0, -3.0]), np.array([0.5, 0.5, np.inf]))
+    array([0.5, 0.5, 0. ])
+    """
+    backend = _one_owner("relu_vjp", x, cotangent)
+    return backend.relu_vjp(x, cotangent, grad_at_zero, out)  # type: ignore[no-any-return]
+
+
+def leaky_relu(
+    x: Array,
+    /,
+    negative_slope: float = DEFAULT_SLOPE,
+    *,
+    grad_at_zero: float = DEFAULT_GRAD_AT_ZERO,
+    out: Array | None = None,
+) -> Array:
+    """Rectify with a leak: x where x >= 0, negative_slope * x where x < 0, NaN where x is NaN.
+
+    Parameters
+    ----------
+    x : array or number
+        Any shape; any real floating dtype. A Python int counts as a float.
+    negative_slope : float, default 0.01
+        Any finite number, rounded once to the dtype of x; negative and above 1 too. With JAX it may be a 0-d
+        array or tracer, and be learned.
+    grad_at_zero : float, default 1.0
+        The derivative that automatic differentiation uses at x == 0. The value does not depend on it. PyTorch and
+        TensorFlow take negative_slope for their own leaky ReLU.
+    out : array, optional
+        Where to write the result, see `relu`.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`) of the type, dtype, shape and device of x. A zero keeps its sign.
+
+    Raises
+    ------
+    TypeError
+        If x is no array or number or its dtype is not real floating, negative_slope or grad_at_zero is not a real
+        number, or `out` is of another library or dtype.
+    ValueError
+        If negative_slope or grad_at_zero is not finite in the dtype of x, or `out` has another shape or is
+        read-only.
+
+    See Also
+    --------
+    leaky_relu_grad : Its derivative.
+    leaky_relu_vjp : Its derivative times a cotangent.
+    relu_xp.reference.leaky_relu : The definition, for one float.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.leaky_relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
+    array([ 1. , -0.1,  0. , 15. , -0.2])
+    """
+    return owner("leaky_relu", x).leaky_relu(x, negative_slope, grad_at_zero, out)  # type: ignore[no-any-return]
+
+
+def leaky_relu_grad(
+    x: Array,
+    /,
+    negative_slope: float = DEFAULT_SLOPE,
+    *,
+    grad_at_zero: float = DEFAULT_GRAD_AT_ZERO,
+    out: Array | None = None,
+) -> Array:
+    """Differentiate leaky_relu: 1 where x > 0, grad_at_zero where x == 0, else negative_slope (NaN included).
+
+    Parameters
+    ----------
+    x : array or number
+        Any shape; any real floating dtype. A Python int counts as a float.
+    negative_slope : float, default 0.01
+        As for `leaky_relu`.
+    grad_at_zero : float, default 1.0
+        The result at x == 0, of either sign: any finite number.
+    out : array, optional
+        Where to write the result, see `relu`.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`) of the type, dtype, shape and device of x.
+
+    Raises
+    ------
+    TypeError
+        As `leaky_relu`.
+    ValueError
+        As `leaky_relu`.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.leaky_relu_grad(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
+    array([1.  , 0.01, 1.  , 1.  , 0.01])
+    """
+    backend = owner("leaky_relu_grad", x)
+    return backend.leaky_relu_grad(x, negative_slope, grad_at_zero, out)  # type: ignore[no-any-return]
+
+
+def leaky_relu_vjp(
+    x: Array,
+    cotangent: Array,
+    /,
+    negative_slope: float = DEFAULT_SLOPE,
+    *,
+    grad_at_zero: float = DEFAULT_GRAD_AT_ZERO,
+    out: Array | None = None,
+) -> Array:
+    """Pull a cotangent back through leaky_relu: kept where x > 0, else scaled by the derivative.
+
+    Parameters
+    ----------
+    x : array or number
+        The point at which leaky_relu was evaluated. Any shape; any real floating dtype.
+    cotangent : array or number
+        The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
+    negative_slope : float, default 0.01
+        As for `leaky_relu`; the factor where x < 0 or x is NaN.
+    grad_at_zero : float, default 1.0
+        The share of the cotangent that passes at x == 0: all of it for 1, +0 for 0, else the product.
+    out : array, optional
+        Where to write the result, see `relu`. May be x or cotangent, or overlap them.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`): the cotangent of x.
+
+    Raises
+    ------
+    TypeError
+        As `leaky_relu`, and if the cotangent is of another library or dtype.
+    ValueError
+        As `leaky_relu`, and if the shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.leaky_relu_vjp(np.array([2.0, 0.0, -3.0]), np.array([0.5, 0.5, 0.5]))
+    array([0.5  , 0.5  , 0.005])
+    """
+    backend = _one_owner("leaky_relu_vjp", x, cotangent)
+    return backend.leaky_relu_vjp(x, cotangent, negative_slope, grad_at_zero, out)  # type: ignore[no-any-return]
+
+
+def _one_owner(function: str, x: object, cotangent: object) -> Any:
+    backend = owner(function, x)
+    if owner(function, cotangent, "cotangent") is not backend:
+        raise _checks.same_library(function, x, cotangent)
+    return backend

@@ -1,0 +1,117 @@
+"""Any other array that speaks the array API standard: the formulas, run in the array's own namespace."""
+
+import importlib
+import importlib.util
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from relu_xp import _checks, _formulas
+
+Array = Any
+
+# Libraries that the demo and the tests know how to hand an array to; any other is served all the same.
+_LIBRARIES = ("array_api_strict", "sparse", "ndonnx", "torch", "dask.array")
+
+
+def owns(x: object) -> bool:
+    """Whatever has `__array_namespace__`, or is known to array-api-compat."""
+    return hasattr(x, "__array_namespace__") or array_api_compat.is_array_api_obj(x)
+
+
+def relu(x: Array, z: Any, out: Array) -> Array:
+    """Rectify."""
+    return _run("relu", (x,), (z,), out)
+
+
+def relu_grad(x: Array, z: Any, out: Array) -> Array:
+    """Differentiate relu."""
+    return _run("relu_grad", (x,), (z,), out)
+
+
+def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
+    """Pull g back through relu."""
+    return _run("relu_vjp", (x, g), (z,), out)
+
+
+def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
+    """Rectify with a leak."""
+    return _run("leaky_relu", (x,), (s, z), out)
+
+
+def leaky_relu_grad(x: Array, s: Any, z: Any, out: Array) -> Array:
+    """Differentiate leaky_relu."""
+    return _run("leaky_relu_grad", (x,), (s, z), out)
+
+
+def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
+    """Pull g back through leaky_relu."""
+    return _run("leaky_relu_vjp", (x, g), (s, z), out)
+
+
+def devices() -> list[str]:
+    """List the libraries, of those that `put` knows, that are installed: each counts as a device."""
+    return [name for name in _LIBRARIES if importlib.util.find_spec(name.partition(".")[0])]
+
+
+def put(array: Array, device: str) -> Array:
+    """Hand a NumPy array to a library of `devices`."""
+    return importlib.import_module(device).asarray(array)
+
+
+def get(x: Array) -> Array:
+    """Give the array's elements as a NumPy array."""
+    for densify in ("todense", "unwrap_numpy"):  # sparse, ndonnx
+        if hasattr(x, densify):
+            return getattr(x, densify)()
+    return np.asarray(x)
+
+
+def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+    """Check every argument, compute in the arrays' namespace, and only then write."""
+    x = arrays[0]
+    try:
+        xp = array_api_compat.array_namespace(*arrays)
+    except TypeError:
+        raise _checks.same_library(function, *arrays) from None
+    _checks.dtype(function, x.dtype, _kind(xp, x.dtype), cast=f"{xp.__name__}.astype(x, {xp.__name__}.float32)")
+    if len(arrays) == 2:
+        _checks.cotangent(function, x.dtype, x.shape, arrays[1].dtype, arrays[1].shape)
+    names = ("negative_slope", "grad_at_zero")[-len(scalars) :]
+    scalars = tuple(_rounded(function, *pair, xp, x.dtype) for pair in zip(names, scalars, strict=True))
+    if getattr(x, "requires_grad", False) is True:
+        msg = f"relu_xp.{function}: automatic differentiation by {xp.__name__} is not supported; pass x.detach()"
+        raise TypeError(msg)
+    if out is not None:
+        _check_out(function, xp, x, out)
+    result = getattr(_formulas, function)(xp, *arrays, *scalars)
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+def _kind(xp: Any, dtype: Any) -> str:
+    """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
+    kinds = {"f": "real floating", "i": "signed integer", "u": "unsigned integer"}
+    return next((kind for kind, name in kinds.items() if xp.isdtype(dtype, name)), "")
+
+
+def _rounded(function: str, name: str, value: Any, xp: Any, dtype: Any) -> float:
+    if _kind(xp, dtype) != "f":
+        return _checks.real(function, name, value)
+    return _checks.rounded(function, name, value, dtype, xp.finfo(dtype))
+
+
+def _check_out(function: str, xp: Any, x: Array, out: Array) -> None:
+    if array_api_compat.is_lazy_array(x) or not array_api_compat.is_writeable_array(x):
+        _checks.no_out(function, out, _checks.type_name(x))
+    try:
+        array_api_compat.array_namespace(x, out)
+    except TypeError:
+        raise _checks.out_type(function, out, _checks.type_name(x)) from None
+    _checks.out(function, x.dtype, x.shape, out.dtype, out.shape)
+    _checks.out_device(function, array_api_compat.device(x), array_api_compat.device(out))
+    if not array_api_compat.is_writeable_array(out):
+        raise _checks.out_readonly(function)

@@ -1,0 +1,180 @@
+"""JAX arrays and tracers: the formulas under jit(custom_jvp), compiled by XLA for CPU, GPU and TPU.
+
+A schedule of the formulas in three respects, each tested bit-identical to them:
+
+- The values are spelled as XLA's pattern matchers want them, a `maximum` and a `select`. XLA's maximum orders -0 < +0
+  and keeps NaN, which the array API's need not.
+- `jit` outside and `custom_jvp` inside, once per function and grad_at_zero: an eager call costs a twentieth of one
+  the other way round, as in jax.nn.relu (jax#22513), and every transform still sees the rule.
+- What waits for the backward pass is the sign of x, one byte an element, where autodiff on its own would keep a factor
+  in the dtype of x: the rule recomputes that factor under `jax.checkpoint`.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+
+from relu_xp import _checks, _formulas
+
+Array = Any  # a jax.Array or a tracer
+
+
+def owns(x: object) -> bool:
+    """Arrays and tracers: isinstance holds for both."""
+    return isinstance(x, jax.Array)
+
+
+def relu(x: Array, z: Any, out: None) -> Array:
+    """Rectify."""
+    _check("relu", x, out)
+    z = _static("relu", z, x.dtype)
+    return _relu(z)(x) if _kind(x.dtype) == "f" else _relu_integers(x)
+
+
+def relu_grad(x: Array, z: Any, out: None) -> Array:
+    """Differentiate relu."""
+    _check("relu_grad", x, out)
+    return _jitted("relu_grad", *_key(_static("relu_grad", z, x.dtype)))(x)
+
+
+def relu_vjp(x: Array, g: Array, z: Any, out: None) -> Array:
+    """Pull g back through relu."""
+    _check("relu_vjp", x, out, g)
+    return _jitted("relu_vjp", *_key(_static("relu_vjp", z, x.dtype)))(x, g)
+
+
+def leaky_relu(x: Array, s: Any, z: Any, out: None) -> Array:
+    """Rectify with a leak."""
+    _check("leaky_relu", x, out)
+    s = _slope("leaky_relu", s, x.dtype)
+    return _leaky_relu(_static("leaky_relu", z, x.dtype))(x, s)
+
+
+def leaky_relu_grad(x: Array, s: Any, z: Any, out: None) -> Array:
+    """Differentiate leaky_relu."""
+    _check("leaky_relu_grad", x, out)
+    s = _slope("leaky_relu_grad", s, x.dtype)
+    return _jitted("leaky_relu_grad", *_key(_static("leaky_relu_grad", z, x.dtype)))(x, s)
+
+
+def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: None) -> Array:
+    """Pull g back through leaky_relu."""
+    _check("leaky_relu_vjp", x, out, g)
+    s = _slope("leaky_relu_vjp", s, x.dtype)
+    return _jitted("leaky_relu_vjp", *_key(_static("leaky_relu_vjp", z, x.dtype)))(x, g, s)
+
+
+def devices() -> list[str]:
+    """List the devices of the default platform."""
+    return [str(device) for device in jax.devices()]
+
+
+def put(array: Array, device: str) -> Array:
+    """Hand a NumPy array to the device so named."""
+    return jax.device_put(array, next(d for d in jax.devices() if str(d) == device))
+
+
+def get(x: Array) -> Array:
+    """Copy the array to the host."""
+    return np.asarray(x)
+
+
+@functools.cache
+def _relu(z: float) -> Callable[[Array], Array]:
+    @jax.custom_jvp
+    def relu(x: Array) -> Array:
+        return jnp.maximum(x, 0)
+
+    @relu.defjvp
+    def rule(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+        (x,), (t,) = primals, tangents
+        return relu(x), _pull("relu_vjp", x, t, z)
+
+    return jax.jit(relu)
+
+
+@functools.cache
+def _leaky_relu(z: float) -> Callable[[Array, Array], Array]:
+    @jax.custom_jvp
+    def leaky_relu(x: Array, s: Array) -> Array:
+        return jnp.where(x >= 0, x, s * x)
+
+    def rule(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
+        (x, s), (t, dot_s) = primals, tangents
+        # A constant slope has no tangent; a zero in its place would make NaN of an infinite x.
+        terms = [] if type(t) is SymbolicZero else [_pull("leaky_relu_vjp", x, t, s, z)]
+        if type(dot_s) is not SymbolicZero:
+            terms.append(dot_s * jnp.where(x < 0, x, jnp.zeros_like(x)))
+        return leaky_relu(x, s), functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(x)
+
+    leaky_relu.defjvp(rule, symbolic_zeros=True)
+    return jax.jit(lambda x, s: leaky_relu(x, jnp.asarray(s, x.dtype)))
+
+
+def _pull(function: str, x: Array, t: Array, *scalars: Any) -> Array:
+    """Apply the VJP formula to a tangent, in which it is linear, and keep no more of x than its sign."""
+    z = scalars[-1]
+    formula = getattr(_formulas, function)
+    sign = jnp.where(x >= 0, (x > 0).astype(jnp.int8), jnp.int8(-1))  # -1 for NaN too
+    return jax.checkpoint(lambda *args: formula(jnp, *args, z), prevent_cse=False)(sign, t, *scalars[:-1])
+
+
+_relu_integers = jax.jit(lambda x: jnp.maximum(x, 0))
+
+
+@functools.cache
+def _jitted(function: str, z: float, sign_of_z: float) -> Callable[..., Array]:
+    """Jit the formula of a derivative or VJP, which as it stands differentiates as it should."""
+    formula = getattr(_formulas, function)
+    if function.startswith("leaky"):
+        return jax.jit(lambda *args: formula(jnp, *args[:-1], jnp.asarray(args[-1], args[0].dtype), math.copysign(z, sign_of_z)))
+    return jax.jit(lambda *arrays: formula(jnp, *arrays, math.copysign(z, sign_of_z)))
+
+
+def _key(z: float) -> tuple[float, float]:
+    """Tell -0.0 from 0.0 in a cache."""
+    return z, math.copysign(1.0, z)
+
+
+def _check(function: str, x: Array, out: object, g: Array | None = None) -> None:
+    _checks.no_out(function, out, "a JAX array")
+    _checks.dtype(function, x.dtype, _kind(x.dtype))
+    if g is not None:
+        _checks.cotangent(function, x.dtype, x.shape, g.dtype, g.shape)
+
+
+@functools.cache
+def _kind(dtype: Any) -> str:
+    """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's results.
+        return "f" if np.zeros((), dtype) == 0 else ""
+    return "i" if jnp.issubdtype(dtype, jnp.signedinteger) else "u" if jnp.issubdtype(dtype, jnp.unsignedinteger) else ""
+
+
+def _slope(function: str, s: Any, dtype: Any) -> Any:
+    """Round a number once to dtype; let a 0-d JAX array or tracer through, to be learned."""
+    if not isinstance(s, jax.Array):
+        return _checks.rounded(function, "negative_slope", s, dtype, jnp.finfo(dtype))
+    if s.shape != () or not _kind(s.dtype):
+        msg = f"relu_xp.{function}: negative_slope must be a real number, got a JAX array of {s.dtype}{list(s.shape)}"
+        raise TypeError(f"{msg}; pass a float or a 0-d array")
+    return s
+
+
+def _static(function: str, z: Any, dtype: Any) -> float:
+    """Round grad_at_zero once to dtype; it selects the compiled function, so it can't be traced."""
+    if z is _checks.DEFAULT_GRAD_AT_ZERO:
+        return z
+    if isinstance(z, jax.Array):
+        msg = f"relu_xp.{function}: grad_at_zero must be a Python float, got a JAX array; it is static under jit"
+        raise TypeError(msg)
+    if _kind(dtype) != "f":
+        return _checks.real(function, "grad_at_zero", z)
+    return _checks.rounded(function, "grad_at_zero", z, dtype, jnp.finfo(dtype))

@@ -1,0 +1,120 @@
+"""What an argument must be, and the words of every error: each starts with the function and ends with what to do."""
+
+import math
+import numbers
+from typing import Any
+
+DEFAULT_SLOPE = 0.01
+DEFAULT_GRAD_AT_ZERO = 1.0
+
+
+def not_an_array(function: str, name: str, x: object) -> TypeError:
+    """For a list, str, None, bool, or any type that no backend owns."""
+    return TypeError(
+        f"relu_xp.{function}: {name} must be an array or a real number, got {type_name(x)}; "
+        f"convert it first, for example numpy.asarray({name})"
+    )
+
+
+def dtype(function: str, given: object, kind: str, *, cast: str = "x.astype('float32')") -> None:
+    """Let pass the real floating dtypes (kind "f") and, for relu, the integers ("i", "u"); TypeError for others."""
+    if kind == "f" or (kind and function == "relu"):
+        return
+    takes = "real floating and integer dtypes" if function == "relu" else "real floating dtypes"
+    msg = f"relu_xp.{function}: takes {takes}, got {given}; cast it first, for example {cast}"
+    raise TypeError(msg)
+
+
+def real(function: str, name: str, value: Any) -> float:
+    """A finite real number as a Python float."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        msg = f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float"
+        raise TypeError(msg)
+    try:
+        number = float(value)
+    except OverflowError:  # an int too large for binary64
+        number = math.inf
+    if not math.isfinite(number):
+        msg = f"relu_xp.{function}: {name} must be finite, got {value}"
+        raise ValueError(msg)
+    return number
+
+
+def rounded(function: str, name: str, value: Any, dtype: object, info: Any) -> float:
+    """Round a finite real number once, half to even, to the dtype that the finfo describes, as a Python float.
+
+    In exact steps of the dtype's own quantum, since casts may round twice: ml_dtypes takes binary64 to bfloat16
+    by way of binary32.
+    """
+    number = real(function, name, value)
+    if number == 0:
+        return number  # a zero keeps its sign
+    eps, smallest_normal = float(info.eps), float(info.smallest_normal)
+    exponent = math.frexp(number)[1] - 1  # |number| in [2**exponent, 2**(exponent + 1))
+    quantum = max(math.ldexp(eps, exponent), smallest_normal * eps)
+    result = math.copysign(round(number / quantum) * quantum, number)
+    if abs(result) > float(info.max):
+        msg = f"relu_xp.{function}: {name} must be finite in {dtype}, got {value}"
+        raise ValueError(msg)
+    return result
+
+
+def same_library(function: str, x: object, cotangent: object) -> TypeError:
+    """For a cotangent that another library owns."""
+    return TypeError(
+        f"relu_xp.{function}: x and cotangent must come from one library, got {type_name(x)} and "
+        f"{type_name(cotangent)}; convert one of them first"
+    )
+
+
+def cotangent(function: str, x_dtype: object, x_shape: object, dtype: object, shape: object) -> None:
+    """A cotangent has the dtype and the shape of x: nothing is promoted, nothing broadcast."""
+    if dtype != x_dtype:
+        msg = f"relu_xp.{function}: x and cotangent must have one dtype, got {x_dtype} and {dtype}; cast one of them"
+        raise TypeError(msg)
+    if shape != x_shape:
+        msg = (
+            f"relu_xp.{function}: x and cotangent must have one shape, got {x_shape} and {shape}; "
+            "broadcast one of them first"
+        )
+        raise ValueError(msg)
+
+
+def no_out(function: str, out: object, library: str) -> None:
+    """Refuse `out` where results can't be written into what the caller holds."""
+    if out is not None:
+        msg = f"relu_xp.{function}: {library} cannot be written to; leave out=None and use the returned value"
+        raise TypeError(msg)
+
+
+def out_type(function: str, out: object, expected: str) -> TypeError:
+    """For an `out` of the wrong library."""
+    return TypeError(f"relu_xp.{function}: out must be {expected}, got {type_name(out)}")
+
+
+def out(function: str, dtype: object, shape: object, out_dtype: object, out_shape: object) -> None:
+    """An `out` has the dtype and the shape of the result."""
+    if out_dtype != dtype:
+        msg = f"relu_xp.{function}: out must have the result's dtype {dtype}, got {out_dtype}"
+        raise TypeError(msg)
+    if out_shape != shape:
+        msg = f"relu_xp.{function}: out must have the result's shape {shape}, got {out_shape}"
+        raise ValueError(msg)
+
+
+def out_device(function: str, device: object, out_device: object) -> None:
+    """An `out` lies on the device of x."""
+    if out_device != device:
+        msg = f"relu_xp.{function}: out must be on the device of x, {device}, got {out_device}"
+        raise ValueError(msg)
+
+
+def out_readonly(function: str) -> ValueError:
+    """For an `out` that is an array of the right kind but marked read-only."""
+    return ValueError(f"relu_xp.{function}: out is read-only; pass a writeable array or leave out=None")
+
+
+def type_name(x: object) -> str:
+    """The type's name as its users write it: `list`, `torch.Tensor`."""
+    cls = type(x)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
