@@ -80,6 +80,13 @@ def cotangent(function: str, x_dtype: object, x_shape: object, dtype: object, sh
         raise ValueError(msg)
 
 
+def cotangent_device(function: str, x_device: object, device: object) -> None:
+    """A cotangent lies on the device of x: nothing is copied between devices behind the caller's back."""
+    if device != x_device:
+        msg = f"relu_xp.{function}: x and cotangent must be on one device, got {x_device} and {device}; move one of them"
+        raise ValueError(msg)
+
+
 def no_out(function: str, out: object, library: str) -> None:
     """Refuse `out` where results can't be written into what the caller holds."""
     if out is not None:

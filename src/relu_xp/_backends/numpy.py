@@ -1,8 +1,8 @@
 """NumPy arrays and scalars, with NumPy's relatives: subclasses, masked arrays, memory maps, ml_dtypes.
 
-A schedule of the formulas: as they stand for NumPy's own dtypes; for the 4- to 16-bit floats of ml_dtypes in binary64,
-where their products are exact, then rounded once. (The ufuncs of ml_dtypes round some subnormal products twice, and warn
-where a NaN is compared.)
+A schedule of the formulas: as they stand for NumPy's own dtypes; for the 4- to 16-bit floats of ml_dtypes in binary32,
+whose products of two such values are exact, or lose bits only where the rounding back does not look. (The comparisons
+of ml_dtypes itself warn where they meet a NaN.)
 """
 
 import functools
@@ -82,11 +82,9 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out
     if out is not None:
         _check_out(function, arrays, dtype, out)
 
-    wide = np.dtype(np.float64) if kind == "f" and _is_extended(dtype) else dtype
+    wide = np.dtype(np.float32) if kind == "f" and _is_extended(dtype) else dtype
     plain = [np.asarray(a).astype(wide, copy=False) for a in arrays]
-    result = getattr(_formulas, function)(np, *plain, *scalars)
-    if wide is not dtype:
-        result = _narrow(result, dtype)
+    result = getattr(_formulas, function)(np, *plain, *scalars).astype(dtype, copy=False)
     if out is None:
         return _wrap(function, arrays, np.asarray(result))
     np.asarray(out)[...] = result
@@ -129,14 +127,6 @@ def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
 @functools.cache
 def _finfo(dtype: np.dtype[Any]) -> Any:
     return sys.modules["ml_dtypes"].finfo(dtype) if _is_extended(dtype) else np.finfo(dtype)
-
-
-def _narrow(wide: Array, dtype: np.dtype[Any]) -> Array:
-    """Round binary64 once, half to even, to dtype: first to its quantum, so that the cast itself is exact."""
-    info = _finfo(dtype)
-    exponent = np.frexp(wide)[1] - 1
-    quantum = np.ldexp(float(info.eps), np.maximum(exponent, np.frexp(float(info.smallest_normal))[1] - 1))
-    return (np.rint(wide / quantum) * quantum).astype(dtype)
 
 
 def _check_out(function: str, arrays: tuple[Array, ...], dtype: np.dtype[Any], out: Array) -> None:

@@ -1,0 +1,55 @@
+"""What this machine can run: each backend's devices, or why it has none; for the command line and the tests."""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+# Backend module -> the package that has to be installed for it. A new backend adds its line.
+_PACKAGES = {"numpy": "numpy", "jax": "jax", "cupy": "cupy", "array_api": "array_api_compat"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One device of one backend."""
+
+    backend: ModuleType
+    device: str
+
+    @property
+    def name(self) -> str:
+        """Its short name: of the backend, or of the library where one backend serves several."""
+        backend = self.backend.__name__.rpartition(".")[2]
+        return self.device if backend == "array_api" else backend
+
+    def put(self, array: Any) -> Any:
+        """Hand a NumPy array over."""
+        return self.backend.put(array, self.device)
+
+    def get(self, x: Any) -> Any:
+        """Take a NumPy array back."""
+        return self.backend.get(x)
+
+
+@dataclass(frozen=True)
+class Absence:
+    """A backend that can't run here."""
+
+    name: str
+    reason: str
+
+
+def survey() -> Iterator[Place | Absence]:
+    """Find the devices of every backend, one after the other: this imports what is installed."""
+    for module, package in _PACKAGES.items():
+        if importlib.util.find_spec(package) is None:
+            yield Absence(module, "not installed")
+            continue
+        try:
+            backend = importlib.import_module(f"relu_xp._backends.{module}")
+            for device in backend.devices():
+                yield Place(backend, device)
+        except Exception as error:  # noqa: BLE001 (whatever breaks one framework must not hide the others)
+            yield Absence(module, f"{type(error).__name__}: {error}".splitlines()[0])

@@ -1,0 +1,43 @@
+"""Tests run over every backend of this machine; what is missing is skipped by name, or fails if asked for by name."""
+
+import pytest
+
+from relu_xp import _machine
+
+NAMES = ("numpy", "jax", "cupy", "array_api_strict", "sparse", "ndonnx", "dask.array", "torch")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--backend", action="append", choices=NAMES, help="test this backend only, and fail if it is missing (repeatable)"
+    )
+
+
+@pytest.fixture(scope="session")
+def machine():
+    """What this machine has, surveyed once."""
+    found = {}
+    for each in _machine.survey():
+        found.setdefault(each.name, each)  # the first device of a backend stands for it
+    return found
+
+
+def pytest_generate_tests(metafunc):
+    if "place" in metafunc.fixturenames:
+        names = metafunc.config.getoption("--backend") or NAMES
+        metafunc.parametrize("place", names, ids=names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def place(request, machine):
+    """One backend on its first device."""
+    found = machine.get(request.param, _machine.Absence(request.param, "not installed"))
+    if isinstance(found, _machine.Absence):
+        if request.config.getoption("--backend"):
+            pytest.fail(f"{found.name}: {found.reason}", pytrace=False)
+        pytest.skip(f"{found.name}: {found.reason}")
+    if found.name == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    return found

@@ -1,0 +1,221 @@
+"""Every row of the contract's table of bad input, with the words of each error."""
+
+import re
+
+import numpy as np
+import pytest
+
+import relu_xp
+
+ALL = relu_xp.__all__
+LEAKY = [name for name in ALL if name.startswith("leaky")]
+VJPS = [name for name in ALL if name.endswith("vjp")]
+
+
+def call(name, x, *args, **options):
+    return getattr(relu_xp, name)(x, *([x] if name.endswith("vjp") and not args else []), *args, **options)
+
+
+def says(name, text):
+    """Match a message that starts with the function."""
+    return "^" + re.escape(f"relu_xp.{name}: ") + text
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("x", "type_name"),
+    [
+        ([1.0], "list"),
+        ((1.0,), "tuple"),
+        ("1.0", "str"),
+        (None, "NoneType"),
+        (True, "bool"),
+        (1j, "complex"),
+        (object(), "object"),
+        (np.float32, "type"),
+        (np.dtype("f4"), r"numpy\.dtypes\.Float32DType"),
+        (memoryview(b"1"), "memoryview"),
+    ],
+    ids=repr,
+)
+def test_not_an_array(name, x, type_name):
+    with pytest.raises(TypeError, match=says(name, f"x must be an array or a real number, got {type_name}; .*asarray")):
+        call(name, x)
+
+
+@pytest.mark.parametrize("name", VJPS)
+def test_cotangent_not_an_array(name):
+    with pytest.raises(TypeError, match=says(name, "cotangent must be an array or a real number, got list; ")):
+        call(name, np.ones(1), [1.0])
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("dtype", ["bool", "complex64", "complex128", "object", "U3", "S3", "M8[s]", "m8[s]", "V4"])
+def test_unsupported_dtype(name, dtype):
+    x = np.zeros(3, dtype)
+    with pytest.raises(TypeError, match=says(name, f"takes .*, got {re.escape(str(x.dtype))}; cast it first, .*astype")):
+        call(name, x)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "relu"])
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8"])
+def test_integers_are_for_relu_alone(place, name, dtype):
+    x = place.put(np.zeros(3, dtype))
+    with pytest.raises(TypeError, match=says(name, f"takes real floating dtypes, got .*{dtype}.*; cast it first")):
+        call(name, x)
+
+
+def test_unsupported_dtype_elsewhere(place):
+    x = place.put(np.zeros(3, bool))
+    with pytest.raises(TypeError, match=says("relu", "takes real floating and integer dtypes, got .*bool.*; cast")):
+        relu_xp.relu(x)
+
+
+def scalars_of(name):
+    return ["negative_slope", "grad_at_zero"] if name in LEAKY else ["grad_at_zero"]
+
+
+EACH_SCALAR = [(name, scalar) for name in ALL for scalar in scalars_of(name)]
+
+
+@pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
+@pytest.mark.parametrize("value", [True, np.True_, "0.1", None, 1j, [0.1], np.array(0.1), np.ones(2)], ids=repr)
+def test_scalar_not_a_real_number(place, name, scalar, value):
+    for x in (1.0, place.put(np.ones(3, np.float32))):
+        with pytest.raises(TypeError, match=says(name, f"{scalar} must be a real number, got .*; pass a Python float")):
+            call(name, x, **{scalar: value})
+
+
+@pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float32("nan"), 10**400], ids=str)
+def test_scalar_not_finite(place, name, scalar, value):
+    for x in (1.0, place.put(np.ones(3, np.float32))):
+        with pytest.raises(ValueError, match=says(name, f"{scalar} must be finite, got {value}")):
+            call(name, x, **{scalar: value})
+
+
+@pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
+@pytest.mark.parametrize(("dtype", "largest", "too_large"), [("float32", 3.4028235e38, 3.4028236e38)])
+def test_scalar_not_finite_once_rounded(place, name, scalar, dtype, largest, too_large):
+    x = place.put(np.ones(3, dtype))
+    call(name, x, **{scalar: largest})
+    call(name, x, **{scalar: -largest})
+    with pytest.raises(ValueError, match=says(name, rf"{scalar} must be finite in .*{dtype}, got 3\.4028236e\+38")):
+        call(name, x, **{scalar: too_large})
+
+
+@pytest.mark.parametrize("name", ["relu_grad", "leaky_relu_grad"])
+def test_scalar_not_finite_in_float16(name):
+    call(name, np.ones(3, np.float16), grad_at_zero=65519.9)  # rounds down to 65504
+    with pytest.raises(ValueError, match=says(name, r"grad_at_zero must be finite in float16, got 65520\.0")):
+        call(name, np.ones(3, np.float16), grad_at_zero=65520.0)
+
+
+@pytest.mark.parametrize("value", [1, np.float16(0.5), np.int8(-3), np.float64(0.1)], ids=repr)
+@pytest.mark.parametrize("name", LEAKY)
+def test_real_numbers_of_any_type_are_slopes(place, name, value):
+    x = place.put(np.array([-2.0, 3.0], np.float32))
+    np.testing.assert_array_equal(place.get(call(name, x, negative_slope=value)), place.get(call(name, x, negative_slope=float(value))))
+
+
+@pytest.mark.parametrize("name", VJPS)
+def test_cotangent_of_another_library(place, name):
+    x = place.put(np.ones(3, np.float32))
+    for other in (1.0,) if place.name == "numpy" else (1.0, np.ones(3, np.float32)):
+        with pytest.raises(TypeError, match=says(name, "x and cotangent must come from one library, got .* and .*; ")):
+            call(name, x, other)
+
+
+@pytest.mark.parametrize("name", VJPS)
+def test_cotangent_of_another_dtype(place, name):
+    x, g = place.put(np.ones(3, np.float32)), place.put(np.ones(3, np.float64))
+    with pytest.raises(TypeError, match=says(name, "x and cotangent must have one dtype, got .*float32.* and .*float64")):
+        call(name, x, g)
+
+
+@pytest.mark.parametrize("name", VJPS)
+@pytest.mark.parametrize("shape", [(), (1,), (3, 1), (4,)])
+def test_cotangent_of_another_shape(place, name, shape):
+    x, g = place.put(np.ones(3, np.float32)), place.put(np.ones(shape, np.float32))
+    with pytest.raises(ValueError, match=says(name, r"x and cotangent must have one shape, got .*3.* and .*; broadcast")):
+        call(name, x, g)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_out_where_nothing_can_be_written(place, name):
+    x = place.put(np.ones(3, np.float32))
+    if place.name in ("numpy", "cupy", "array_api_strict", "torch"):
+        assert call(name, x, out=x) is x
+        return
+    with pytest.raises(TypeError, match=says(name, ".* cannot be written to; leave out=None and use the returned value")):
+        call(name, x, out=x)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("x", [1.0, np.float32(1)], ids=repr)
+def test_out_for_a_scalar(name, x):
+    with pytest.raises(TypeError, match=says(name, "a (Python number|NumPy scalar) cannot be written to; leave out=None")):
+        call(name, x, out=np.zeros(()))
+
+
+def outs(place):
+    """Each wrong `out` with its error."""
+    ones = np.ones(3, np.float32)
+    yield [9.0] * 3, TypeError, "out must be .*, got list"
+    if place.name == "numpy":
+        yield np.ma.ones(3, "f4"), TypeError, "out must be no masked array"
+        yield np.ones(3, ">f4"), TypeError, "out must have the result's dtype float32, got >f4"
+        readonly = ones.copy()
+        readonly.flags.writeable = False
+        yield readonly, ValueError, "out is read-only"
+    else:
+        yield ones, TypeError, r"out must be .*, got numpy\.ndarray"
+    yield place.put(np.ones(3)), TypeError, "out must have the result's dtype .*float32, got .*float64"
+    yield place.put(np.ones(4, np.float32)), ValueError, "out must have the result's shape .*3.*, got .*4"
+    yield place.put(np.ones((), np.float32)), ValueError, "out must have the result's shape"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_bad_out_is_untouched(place, name):
+    if place.name not in ("numpy", "cupy", "array_api_strict", "torch"):
+        pytest.skip(f"{place.name}: arrays can't be written")
+    x = place.put(np.full(3, -1, np.float32))
+    for out, error, text in outs(place):
+        with pytest.raises(error, match=says(name, text)):
+            call(name, x, out=out)
+        assert (out == [9.0] * 3) if isinstance(out, list) else (place.get(out) == 1).all()
+
+
+@pytest.mark.parametrize("name", LEAKY)
+def test_out_is_untouched_by_a_bad_scalar(name):
+    out = np.ones(3)
+    with pytest.raises(ValueError, match="negative_slope"):
+        call(name, np.zeros(3), negative_slope=np.nan, out=out)
+    assert (out == 1).all()
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("relu", "relu_grad", "leaky_relu_grad")])
+def test_int_too_large_for_a_float(name):
+    with pytest.raises(OverflowError, match=says(name, r".* is too large for a Python float; pass a number below")):
+        call(name, -(10**400))
+
+
+def test_int_too_large_for_a_float_is_still_an_int():
+    assert relu_xp.relu(10**400) == 10**400
+    assert relu_xp.relu_grad(10**400) == 1.0
+    assert relu_xp.leaky_relu_grad(-(10**400)) == 0.01
+
+
+def test_masked_x_wants_a_masked_out():
+    out = np.ones(3)
+    with pytest.raises(TypeError, match=r"relu_xp\.relu: out must be a numpy\.ma\.MaskedArray, got numpy\.ndarray"):
+        relu_xp.relu(np.ma.MaskedArray([-1.0, 2.0, 3.0]), out=out)
+    assert (out == 1).all()
+
+
+def test_autodiff_that_is_not_there_is_refused(place):
+    if place.name != "torch":
+        pytest.skip(f"{place.name}: tracks no gradients of its own")
+    x = place.put(np.ones(3, np.float32)).requires_grad_()
+    with pytest.raises(TypeError, match=says("relu", r"automatic differentiation by .*torch is not supported; pass x")):
+        relu_xp.relu(x)

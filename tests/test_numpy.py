@@ -1,0 +1,289 @@
+"""What only NumPy has: scalars, layouts, subclasses, masks, warnings; and `out`, which few libraries can write."""
+
+import functools
+import warnings
+
+import hypothesis
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
+import ml_dtypes
+import numpy as np
+import oracle
+import pytest
+
+import relu_xp
+
+CALLS = [
+    ("relu", relu_xp.relu),
+    ("relu_grad", relu_xp.relu_grad),
+    ("relu_vjp", lambda x, **k: relu_xp.relu_vjp(x, x, **k)),
+    ("leaky_relu", relu_xp.leaky_relu),
+    ("leaky_relu_grad", relu_xp.leaky_relu_grad),
+    ("leaky_relu_vjp", lambda x, **k: relu_xp.leaky_relu_vjp(x, x, **k)),
+]
+six = pytest.mark.parametrize(("name", "call"), CALLS, ids=[name for name, _ in CALLS])
+
+
+def want(name, x, slope=0.01, grad_at_zero=1.0):
+    arrays = (x, x) if name.endswith("vjp") else (x,)
+    return oracle.expected(name, x.dtype.newbyteorder("="), arrays, slope, grad_at_zero)
+
+
+def ramp(shape, dtype=np.float32):
+    """Distinct values of both signs, and a zero."""
+    size = int(np.prod(shape))
+    return (np.arange(size) - size // 2).astype(dtype).reshape(shape)
+
+
+LAYOUTS = {
+    "0-d": lambda: np.array(-2.0),
+    "empty": lambda: np.empty((0, 3)),
+    "C": lambda: ramp((4, 5)),
+    "Fortran": lambda: np.asfortranarray(ramp((4, 5))),
+    "transposed": lambda: ramp((2, 3, 4)).transpose(1, 2, 0),
+    "strided": lambda: ramp((8, 9))[::2, ::3],
+    "negative strides": lambda: ramp((4, 5))[::-1, ::-1],
+    "broadcast": lambda: np.broadcast_to(ramp((5,)), (4, 5)),
+    "byte-swapped": lambda: ramp((4, 5)).astype(">f4"),
+    "unaligned": lambda: np.frombuffer(b"." + ramp((20,)).tobytes(), np.float32, offset=1).reshape(4, 5),
+}
+
+
+@six
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(name, call, layout):
+    x = LAYOUTS[layout]()
+    before = x.copy()
+    x.flags.writeable = False
+    result = call(x)
+    oracle.assert_same(result, want(name, x))
+    oracle.assert_same(np.asarray(x), np.asarray(before))
+    assert type(result) is np.ndarray
+    assert result.dtype.isnative
+    assert result.flags.writeable
+    assert not np.shares_memory(result, x)
+    assert result.flags.c_contiguous >= x.flags.c_contiguous
+    assert result.flags.f_contiguous >= x.flags.f_contiguous
+
+
+@six
+def test_memory_order_is_kept(name, call):
+    x = ramp((2, 3, 4)).transpose(1, 2, 0)
+    assert call(x).strides == np.positive(x).strides
+
+
+@six
+@hypothesis.given(data=st.data())
+def test_any_shape_stride_and_dtype(name, call, data):
+    dtype = data.draw(st.sampled_from([np.float16, np.float32, np.float64]))
+    whole = data.draw(hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=7)))
+    index = data.draw(hnp.basic_indices(whole.shape, allow_newaxis=True))
+    x = np.asarray(whole[index])
+    slope = data.draw(st.floats(-3, 3, width=16))
+    grad_at_zero = data.draw(st.sampled_from([0.0, 0.5, 1.0, -2.0]))
+    options = {"negative_slope": slope} if name.startswith("leaky") else {}
+    with np.errstate(all="ignore"):
+        result = call(x, grad_at_zero=grad_at_zero, **options)
+    oracle.assert_same(np.asarray(result), want(name, x, slope, grad_at_zero))
+
+
+@six
+def test_longdouble(name, call):
+    tenth = np.longdouble(1) / 10  # has bits that binary64 lacks, where longdouble is wider
+    x = np.array([tenth, -tenth, 0, -0.0, np.nan, np.inf, -np.inf], np.longdouble)
+    options = {"negative_slope": tenth} if name.startswith("leaky") else {}
+    define = getattr(relu_xp.reference, name)
+    if name.endswith("vjp"):
+        define = functools.partial(lambda define, v, **k: define(v, v, **k), define)
+    expected = np.array([define(v, **options) for v in x], np.longdouble)
+    oracle.assert_same(call(x, **options), expected)
+
+
+@pytest.mark.parametrize("name", [n for n in dir(ml_dtypes) if n.startswith("float")])
+def test_small_floats(name):
+    dtype = np.dtype(getattr(ml_dtypes, name))
+    if name == "float8_e8m0fnu":
+        with pytest.raises(TypeError, match=r"relu_xp\.relu: .* got float8_e8m0fnu; cast it first"):
+            relu_xp.relu(np.ones(3, dtype))
+        return
+    x = oracle.patterns(dtype)[: 2 ** ml_dtypes.finfo(dtype).bits]
+    for function in oracle.FUNCTIONS:
+        arrays = (x, x[::-1]) if function.endswith("vjp") else (x,)
+        for slope in (0.01, 0.5, 2.0, -0.3) if function.startswith("leaky") else (0.01,):
+            options = {"negative_slope": slope} if function.startswith("leaky") else {}
+            with np.errstate(all="ignore"):
+                got = getattr(relu_xp, function)(*arrays, **options)
+            oracle.assert_same(got, oracle.expected(function, dtype, arrays, slope, 1.0), f"{function} {slope}")
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.longlong, ml_dtypes.int4, ">i4"])
+def test_relu_of_signed_integers(dtype):
+    x = np.array([-8, -1, 0, 1, 7]).astype(dtype)
+    oracle.assert_same(relu_xp.relu(x), np.array([0, 0, 0, 1, 7]).astype(np.dtype(dtype).newbyteorder("=")))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64, ml_dtypes.uint4])
+def test_relu_of_unsigned_integers_is_a_copy(dtype):
+    x = np.array([0, 1, 15]).astype(dtype)
+    result = relu_xp.relu(x)
+    oracle.assert_same(result, x)
+    assert not np.shares_memory(result, x)
+
+
+@six
+@pytest.mark.parametrize("scalar", [np.float16(-2), np.float32(0), np.float64(3), ml_dtypes.bfloat16(-1.5)])
+def test_numpy_scalars_stay_scalars(name, call, scalar):
+    result = call(scalar)
+    assert type(result) is type(scalar)
+    oracle.assert_same(np.asarray(result), want(name, np.asarray(scalar)))
+
+
+def test_relu_of_numpy_integer_scalars():
+    assert type(relu_xp.relu(np.int16(-3))) is np.int16
+    with pytest.raises(TypeError, match=r"relu_xp\.leaky_relu: takes real floating dtypes, got int16"):
+        relu_xp.leaky_relu(np.int16(-3))
+
+
+@six
+def test_memmap(name, call, tmp_path):
+    x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(20,))
+    x[:] = ramp((20,))
+    result = call(x)
+    assert type(result) is np.ndarray  # as NumPy's own functions: the result is in no file
+    oracle.assert_same(result, want(name, np.asarray(x)))
+    assert call(x, out=x) is x
+    oracle.assert_same(np.asarray(x), result)
+
+
+class Tagged(np.ndarray):
+    """An array that remembers a word, as NumPy's guide to subclassing has it."""
+
+    def __array_finalize__(self, obj):
+        self.tag = getattr(obj, "tag", None)
+
+
+@six
+def test_subclass(name, call):
+    x = ramp((4, 5)).view(Tagged)
+    x.tag = "kept"
+    result = call(x)
+    assert type(result) is Tagged
+    assert result.tag == "kept"
+    oracle.assert_same(np.asarray(result), want(name, np.asarray(x)))
+
+
+@six
+def test_masked_array_keeps_mask_and_fill(name, call):
+    x = np.ma.MaskedArray([1.0, -2.0, 0.0], mask=[False, True, False], fill_value=7.0)
+    result = call(x)
+    assert isinstance(result, np.ma.MaskedArray)
+    assert result.mask.tolist() == [False, True, False]
+    assert result.fill_value == 7.0
+    oracle.assert_same(result.data, want(name, x.data))
+    result.mask[:] = True
+    assert x.mask.tolist() == [False, True, False]
+    out = np.ma.MaskedArray(np.empty(3))
+    assert call(x, out=out) is out
+    assert out.mask.tolist() == [False, True, False]
+    assert np.ma.getmask(call(np.ma.MaskedArray([1.0]))) is np.ma.nomask
+
+
+def test_masked_vjp_unites_the_masks():
+    x = np.ma.MaskedArray([1.0, 2.0, 3.0], mask=[True, False, False])
+    g = np.ma.MaskedArray([1.0, 2.0, 3.0], mask=[False, True, False])
+    assert relu_xp.relu_vjp(x, g).mask.tolist() == [True, True, False]
+    assert relu_xp.relu_vjp(x, np.asarray(g)).mask.tolist() == [True, False, False]
+
+
+class Metres(np.ndarray):
+    """A quantity in the manner of astropy: its own `__array_ufunc__` decides what arithmetic means."""
+
+    def __array_ufunc__(self, *args, **kwargs):
+        raise AssertionError("the rectifiers need no arithmetic of the class")
+
+
+@six
+def test_quantity_keeps_its_unit(name, call):
+    x = ramp((6,)).view(Metres)
+    result = call(x)
+    assert type(result) is (np.ndarray if name.endswith("_grad") else Metres)  # a derivative has no unit
+    oracle.assert_same(np.asarray(result), want(name, np.asarray(x)))
+    with pytest.raises(TypeError, match=r"relu_xp\.\w+: out must be None"):
+        call(x, out=x)
+
+
+def test_matrix_is_refused():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        x = np.matrix([[1.0]])
+    with pytest.raises(TypeError, match=r"relu_xp\.relu: numpy\.matrix is not supported; convert it first"):
+        relu_xp.relu(x)
+
+
+@six
+@pytest.mark.parametrize("dtype", [*oracle.FLOATS, np.dtype(np.longdouble)], ids=str)
+@pytest.mark.parametrize("slope", [0.5, 0.0, -2.0, 1e-3])
+def test_no_warning_is_invented(name, call, dtype, slope):
+    largest = np.ldexp(dtype.type(1), np.finfo(dtype).maxexp - 1) if dtype.kind == "f" else 2.0**127
+    x = np.array([np.nan, np.inf, largest, 1, 0, -0.0, -1], dtype)
+    options = {"negative_slope": slope} if name.startswith("leaky") else {}
+    with np.errstate(all="raise"):
+        for grad_at_zero in (1.0, 0.0, 0.5):
+            if name == "leaky_relu_vjp":  # a NaN takes the cotangent's product: give it a finite one
+                relu_xp.leaky_relu_vjp(x, np.ones_like(x), grad_at_zero=grad_at_zero, **options)
+            else:
+                call(x, grad_at_zero=grad_at_zero, **options)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_no_warning_is_silenced(dtype):
+    x = np.array([-np.finfo(dtype).max], dtype)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow"):
+        relu_xp.leaky_relu(x, 2.0)
+    with np.errstate(invalid="raise"), pytest.raises(FloatingPointError, match="invalid"):
+        relu_xp.leaky_relu(np.array([-np.inf], dtype), 0.0)
+    with np.errstate(under="raise"), pytest.raises(FloatingPointError, match="underflow"):
+        relu_xp.leaky_relu(np.array([-np.finfo(dtype).tiny], dtype), 0.3)
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        relu_xp.leaky_relu(x, 2.0)
+
+
+@six
+@pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
+def test_out(name, call, dtype):
+    x = ramp((4, 5), dtype)
+    expected = want(name, x)
+    out = np.full((5, 4), 9, dtype).T
+    assert call(x, out=out) is out
+    oracle.assert_same(out, expected)
+    assert call(x, out=x) is x
+    oracle.assert_same(x, expected)
+
+
+@six
+@pytest.mark.parametrize("shift", [-7, -1, 1, 7])
+def test_out_overlapping(name, call, shift):
+    memory = ramp((200,))
+    x, out = memory[10:-10], memory[10 + shift : len(memory) - 10 + shift]
+    expected = want(name, x)
+    oracle.assert_same(call(x, out=out), expected)
+    memory = ramp((200,))
+    x, out = memory[:100], memory[:200:2]
+    expected = want(name, x)
+    oracle.assert_same(call(x, out=out), expected)
+
+
+@pytest.mark.parametrize("function", ["relu_vjp", "leaky_relu_vjp"])
+def test_out_overlapping_the_cotangent(function):
+    x, memory = ramp((100,)), ramp((101,))
+    expected = oracle.expected(function, x.dtype, (x, memory[:-1].copy()), 0.01, 1.0)
+    oracle.assert_same(getattr(relu_xp, function)(x, memory[:-1], out=memory[1:]), expected)
+
+
+@pytest.mark.large
+def test_more_than_2_to_the_31_elements():
+    x = np.ones(2**31 + 3, np.int8)
+    x[-1] = -1
+    result = relu_xp.relu(x)
+    assert result.shape == x.shape
+    assert result[-2:].tolist() == [1, 0]
