@@ -9,7 +9,10 @@ NAMES = ("numpy", "jax", "cupy", "array_api_strict", "sparse", "ndonnx", "dask.a
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--backend", action="append", choices=NAMES, help="test this backend only, and fail if it is missing (repeatable)"
+        "--backend",
+        action="append",
+        choices=NAMES,
+        help="test this backend only, and fail if it is missing (repeatable)",
     )
 
 

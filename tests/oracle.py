@@ -15,7 +15,10 @@ GRADS_AT_ZERO = (1.0, 0.0, 0.5)
 FUNCTIONS = ("relu", "relu_grad", "relu_vjp", "leaky_relu", "leaky_relu_grad", "leaky_relu_vjp")
 
 # XLA flushes subnormals on these platforms and dtypes: the one exception to bit-exactness.
-FLUSHING = {("jax", "cpu"): ("float32", "bfloat16", "float64"), ("jax", "tpu"): ("float32", "bfloat16", "float64")}
+FLUSHING = {
+    ("jax", "cpu"): ("float32", "bfloat16", "float64"),
+    ("jax", "tpu"): ("float32", "bfloat16", "float64"),
+}
 
 
 def same_bits(got, want):
@@ -105,18 +108,15 @@ def assert_same_but_flushed(function, arrays, slope, grad_at_zero, got, want):
         allowed = tiny(want) | np.logical_or.reduce([tiny(a) for a in arrays])
         for scalar in (slope, grad_at_zero):
             allowed |= tiny(rounded(scalar, dtype))
-        candidates = [want]
         x, *cotangent = arrays
-        for inputs in ([flush(x), *cotangent], [flush(a) for a in arrays]):
-            candidates.append(expected(function, dtype, inputs, slope, grad_at_zero))
+        readings = (arrays, [flush(x), *cotangent], [flush(a) for a in arrays])
+        candidates = [expected(function, dtype, read, slope, grad_at_zero) for read in readings]
         fits = np.zeros(want.shape, bool)
         for candidate in candidates:
             fits |= same_bits(flush(got), flush(candidate)) | (isnan(got) & isnan(candidate))
             fits |= (np.abs(candidate.astype(np.float64)) == smallest) & (got.astype(np.float64) == 0)
     assert_same(got[~allowed], want[~allowed], f"{function} {dtype} slope={slope} grad_at_zero={grad_at_zero}")
-    assert fits.all(), (
-        f"{function} {dtype}: not even flushing explains x={arrays[0][~fits][:3]}, got {got[~fits][:3]}"
-    )
+    assert fits.all(), f"{function} {dtype}: not even flushing explains x={arrays[0][~fits][:3]}, got {got[~fits][:3]}"
 
 
 def samples(dtype, seed=0):

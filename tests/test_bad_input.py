@@ -53,7 +53,9 @@ def test_cotangent_not_an_array(name):
 @pytest.mark.parametrize("dtype", ["bool", "complex64", "complex128", "object", "U3", "S3", "M8[s]", "m8[s]", "V4"])
 def test_unsupported_dtype(name, dtype):
     x = np.zeros(3, dtype)
-    with pytest.raises(TypeError, match=says(name, f"takes .*, got {re.escape(str(x.dtype))}; cast it first, .*astype")):
+    with pytest.raises(
+        TypeError, match=says(name, f"takes .*, got {re.escape(str(x.dtype))}; cast it first, .*astype")
+    ):
         call(name, x)
 
 
@@ -115,7 +117,9 @@ def test_scalar_not_finite_in_float16(name):
 @pytest.mark.parametrize("name", LEAKY)
 def test_real_numbers_of_any_type_are_slopes(place, name, value):
     x = place.put(np.array([-2.0, 3.0], np.float32))
-    np.testing.assert_array_equal(place.get(call(name, x, negative_slope=value)), place.get(call(name, x, negative_slope=float(value))))
+    np.testing.assert_array_equal(
+        place.get(call(name, x, negative_slope=value)), place.get(call(name, x, negative_slope=float(value)))
+    )
 
 
 @pytest.mark.parametrize("name", VJPS)
@@ -129,7 +133,9 @@ def test_cotangent_of_another_library(place, name):
 @pytest.mark.parametrize("name", VJPS)
 def test_cotangent_of_another_dtype(place, name):
     x, g = place.put(np.ones(3, np.float32)), place.put(np.ones(3, np.float64))
-    with pytest.raises(TypeError, match=says(name, "x and cotangent must have one dtype, got .*float32.* and .*float64")):
+    with pytest.raises(
+        TypeError, match=says(name, "x and cotangent must have one dtype, got .*float32.* and .*float64")
+    ):
         call(name, x, g)
 
 
@@ -137,7 +143,9 @@ def test_cotangent_of_another_dtype(place, name):
 @pytest.mark.parametrize("shape", [(), (1,), (3, 1), (4,)])
 def test_cotangent_of_another_shape(place, name, shape):
     x, g = place.put(np.ones(3, np.float32)), place.put(np.ones(shape, np.float32))
-    with pytest.raises(ValueError, match=says(name, r"x and cotangent must have one shape, got .*3.* and .*; broadcast")):
+    with pytest.raises(
+        ValueError, match=says(name, r"x and cotangent must have one shape, got .*3.* and .*; broadcast")
+    ):
         call(name, x, g)
 
 
@@ -147,14 +155,18 @@ def test_out_where_nothing_can_be_written(place, name):
     if place.name in ("numpy", "cupy", "array_api_strict", "torch"):
         assert call(name, x, out=x) is x
         return
-    with pytest.raises(TypeError, match=says(name, ".* cannot be written to; leave out=None and use the returned value")):
+    with pytest.raises(
+        TypeError, match=says(name, ".* cannot be written to; leave out=None and use the returned value")
+    ):
         call(name, x, out=x)
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("x", [1.0, np.float32(1)], ids=repr)
 def test_out_for_a_scalar(name, x):
-    with pytest.raises(TypeError, match=says(name, "a (Python number|NumPy scalar) cannot be written to; leave out=None")):
+    with pytest.raises(
+        TypeError, match=says(name, "a (Python number|NumPy scalar) cannot be written to; leave out=None")
+    ):
         call(name, x, out=np.zeros(()))
 
 

@@ -13,7 +13,10 @@ LACKING = {
     ("sparse", "bfloat16"): "sparse takes NumPy's own dtypes only",
     ("ndonnx", "bfloat16"): "ndonnx takes NumPy's own dtypes only",
     ("dask.array", "bfloat16"): "array-api-compat's dask namespace does not know ml_dtypes",
-    ("torch", "bfloat16"): "torch takes no ml_dtypes array; its own bfloat16 is tested with the PyTorch backend",
+    (
+        "torch",
+        "bfloat16",
+    ): "torch takes no ml_dtypes array; its own bfloat16 is tested with the PyTorch backend",
 }
 
 # onnxruntime's Where adds its two halves, and -0 + 0 is +0: the one place where ndonnx can't follow the definition.
@@ -72,6 +75,8 @@ def test_tutorial(place):
     results = [getattr(relu_xp, name)(x) for name in ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad")]
     relu, leaky, relu_grad, leaky_grad = (place.get(r) for r in results)
     np.testing.assert_array_equal(relu, np.array([1, 0, 0, 15, 0], np.float32))
-    np.testing.assert_array_equal(leaky, np.array([1, np.float32(0.01) * -10, 0, 15, np.float32(0.01) * -20], np.float32))
+    np.testing.assert_array_equal(
+        leaky, np.array([1, np.float32(0.01) * -10, 0, 15, np.float32(0.01) * -20], np.float32)
+    )
     np.testing.assert_array_equal(relu_grad, np.array([1, 0, 1, 1, 0], np.float32))
     np.testing.assert_array_equal(leaky_grad, np.array([1, 0.01, 1, 1, 0.01], np.float32))

@@ -48,7 +48,7 @@ def relu(x: Array, /, *, grad_at_zero: float = DEFAULT_GRAD_AT_ZERO, out: Array 
     >>> relu_xp.relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
     array([ 1.,  0.,  0., 15.,  0.])
     """
-    return owner("relu", x).relu(x, grad_at_zero, out)  # type: ignore[no-any-return]
+    return owner("relu", x).relu(x, grad_at_zero, out)
 
 
 def relu_grad(x: Array, /, *, grad_at_zero: float = DEFAULT_GRAD_AT_ZERO, out: Array | None = None) -> Array:
@@ -94,7 +94,7 @@ def relu_grad(x: Array, /, *, grad_at_zero: float = DEFAULT_GRAD_AT_ZERO, out: A
     >>> relu_xp.relu_grad(0.0, grad_at_zero=0.5)
     0.5
     """
-    return owner("relu_grad", x).relu_grad(x, grad_at_zero, out)  # type: ignore[no-any-return]
+    return owner("relu_grad", x).relu_grad(x, grad_at_zero, out)
 
 
 def relu_vjp(
@@ -140,7 +140,7 @@ def relu_vjp(
     array([0.5, 0.5, 0. ])
     """
     backend = _one_owner("relu_vjp", x, cotangent)
-    return backend.relu_vjp(x, cotangent, grad_at_zero, out)  # type: ignore[no-any-return]
+    return backend.relu_vjp(x, cotangent, grad_at_zero, out)
 
 
 def leaky_relu(
@@ -192,7 +192,7 @@ def leaky_relu(
     >>> relu_xp.leaky_relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
     array([ 1. , -0.1,  0. , 15. , -0.2])
     """
-    return owner("leaky_relu", x).leaky_relu(x, negative_slope, grad_at_zero, out)  # type: ignore[no-any-return]
+    return owner("leaky_relu", x).leaky_relu(x, negative_slope, grad_at_zero, out)
 
 
 def leaky_relu_grad(
@@ -235,7 +235,7 @@ def leaky_relu_grad(
     array([1.  , 0.01, 1.  , 1.  , 0.01])
     """
     backend = owner("leaky_relu_grad", x)
-    return backend.leaky_relu_grad(x, negative_slope, grad_at_zero, out)  # type: ignore[no-any-return]
+    return backend.leaky_relu_grad(x, negative_slope, grad_at_zero, out)
 
 
 def leaky_relu_vjp(
@@ -281,7 +281,7 @@ def leaky_relu_vjp(
     array([0.5  , 0.5  , 0.005])
     """
     backend = _one_owner("leaky_relu_vjp", x, cotangent)
-    return backend.leaky_relu_vjp(x, cotangent, negative_slope, grad_at_zero, out)  # type: ignore[no-any-return]
+    return backend.leaky_relu_vjp(x, cotangent, negative_slope, grad_at_zero, out)
 
 
 def _one_owner(function: str, x: object, cotangent: object) -> Any:

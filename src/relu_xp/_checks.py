@@ -83,7 +83,9 @@ def cotangent(function: str, x_dtype: object, x_shape: object, dtype: object, sh
 def cotangent_device(function: str, x_device: object, device: object) -> None:
     """A cotangent lies on the device of x: nothing is copied between devices behind the caller's back."""
     if device != x_device:
-        msg = f"relu_xp.{function}: x and cotangent must be on one device, got {x_device} and {device}; move one of them"
+        msg = (
+            f"relu_xp.{function}: x and cotangent must be on one device, got {x_device} and {device}; move one of them"
+        )
         raise ValueError(msg)
 
 

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+import relu_xp
+
 # Backend module -> the package that has to be installed for it. A new backend adds its line.
 _PACKAGES = {"numpy": "numpy", "jax": "jax", "cupy": "cupy", "array_api": "array_api_compat"}
 
@@ -24,6 +28,11 @@ class Place:
         backend = self.backend.__name__.rpartition(".")[2]
         return self.device if backend == "array_api" else backend
 
+    @property
+    def where(self) -> str:
+        """The device as a person would read it; the array API's libraries here all run on the host."""
+        return "cpu" if self.device == self.name else self.device
+
     def put(self, array: Any) -> Any:
         """Hand a NumPy array over."""
         return self.backend.put(array, self.device)
@@ -31,6 +40,14 @@ class Place:
     def get(self, x: Any) -> Any:
         """Take a NumPy array back."""
         return self.backend.get(x)
+
+    def trouble(self) -> str:
+        """Run relu there once; return what went wrong, or nothing."""
+        try:
+            result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
+        except Exception as error:  # whatever an installed library breaks of its own
+            return _words(error)
+        return "" if result.tolist() == [0.0, 2.0] else f"relu of [-1, 2] gives {result.tolist()}"
 
 
 @dataclass(frozen=True)
@@ -51,5 +68,9 @@ def survey() -> Iterator[Place | Absence]:
             backend = importlib.import_module(f"relu_xp._backends.{module}")
             for device in backend.devices():
                 yield Place(backend, device)
-        except Exception as error:  # noqa: BLE001 (whatever breaks one framework must not hide the others)
-            yield Absence(module, f"{type(error).__name__}: {error}".splitlines()[0])
+        except Exception as error:  # one broken framework must not hide the others
+            yield Absence(module, _words(error))
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -11,14 +11,14 @@ is exact.
 """
 
 
-def relu(x: float, /, *, grad_at_zero: float = 1.0) -> float:  # noqa: ARG001 (takes what relu_xp.relu takes)
+def relu(x: float, /, *, grad_at_zero: float = 1.0) -> float:
     """x where x > 0, +0 where x <= 0, NaN where x is NaN."""
     if x <= 0.0:
         return 0.0
     return x
 
 
-def leaky_relu(x: float, /, negative_slope: float = 0.01, *, grad_at_zero: float = 1.0) -> float:  # noqa: ARG001
+def leaky_relu(x: float, /, negative_slope: float = 0.01, *, grad_at_zero: float = 1.0) -> float:
     """x where x >= 0 (a zero keeps its sign), negative_slope * x where x < 0, NaN where x is NaN."""
     if x < 0.0:
         return negative_slope * x
@@ -52,9 +52,7 @@ def relu_vjp(x: float, cotangent: float, /, *, grad_at_zero: float = 1.0) -> flo
     return 0.0
 
 
-def leaky_relu_vjp(
-    x: float, cotangent: float, /, negative_slope: float = 0.01, *, grad_at_zero: float = 1.0
-) -> float:
+def leaky_relu_vjp(x: float, cotangent: float, /, negative_slope: float = 0.01, *, grad_at_zero: float = 1.0) -> float:
     """The cotangent where x > 0; at 0 its share grad_at_zero; else negative_slope * cotangent."""
     if x > 0.0:
         return cotangent

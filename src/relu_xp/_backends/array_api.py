@@ -57,7 +57,7 @@ def devices() -> list[str]:
 
 def put(array: Array, device: str) -> Array:
     """Hand a NumPy array to a library of `devices`."""
-    return importlib.import_module(device).asarray(array)
+    return importlib.import_module(device).asarray(np.array(array))  # a copy of its own, which torch may write to
 
 
 def get(x: Array) -> Array:
@@ -80,7 +80,7 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out
         _checks.cotangent(function, x.dtype, x.shape, arrays[1].dtype, arrays[1].shape)
     names = ("negative_slope", "grad_at_zero")[-len(scalars) :]
     scalars = tuple(_rounded(function, *pair, xp, x.dtype) for pair in zip(names, scalars, strict=True))
-    if getattr(x, "requires_grad", False) is True:
+    if any(getattr(a, "requires_grad", False) is True for a in arrays):
         msg = f"relu_xp.{function}: automatic differentiation by {xp.__name__} is not supported; pass x.detach()"
         raise TypeError(msg)
     if out is not None:

@@ -51,7 +51,10 @@ _KERNELS = {
     "relu": ("T x", "const int sx = sign(x); y = sx == 0 || sx == -1 ? T(0) : T(x);"),
     "leaky_relu": ("T x, T s", "y = sign(x) == -1 ? multiply(s, x) : T(x);"),
     "relu_grad": ("T x, T z", "const int sx = sign(x); y = sx > 0 ? T(1) : sx == 0 ? T(z) : T(0);"),
-    "leaky_relu_grad": ("T x, T s, T z", "const int sx = sign(x); y = sx > 0 ? T(1) : sx == 0 ? T(z) : T(s);"),
+    "leaky_relu_grad": (
+        "T x, T s, T z",
+        "const int sx = sign(x); y = sx > 0 ? T(1) : sx == 0 ? T(z) : T(s);",
+    ),
     "relu_vjp": (
         "T x, T g, T z, int8 share",
         """const int sx = sign(x);

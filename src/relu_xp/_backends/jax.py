@@ -133,7 +133,9 @@ def _jitted(function: str, z: float, sign_of_z: float) -> Callable[..., Array]:
     """Jit the formula of a derivative or VJP, which as it stands differentiates as it should."""
     formula = getattr(_formulas, function)
     if function.startswith("leaky"):
-        return jax.jit(lambda *args: formula(jnp, *args[:-1], jnp.asarray(args[-1], args[0].dtype), math.copysign(z, sign_of_z)))
+        return jax.jit(
+            lambda *args: formula(jnp, *args[:-1], jnp.asarray(args[-1], args[0].dtype), math.copysign(z, sign_of_z))
+        )
     return jax.jit(lambda *arrays: formula(jnp, *arrays, math.copysign(z, sign_of_z)))
 
 
@@ -155,7 +157,9 @@ def _kind(dtype: Any) -> str:
     if jnp.issubdtype(dtype, jnp.floating):
         # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's results.
         return "f" if np.zeros((), dtype) == 0 else ""
-    return "i" if jnp.issubdtype(dtype, jnp.signedinteger) else "u" if jnp.issubdtype(dtype, jnp.unsignedinteger) else ""
+    return (
+        "i" if jnp.issubdtype(dtype, jnp.signedinteger) else "u" if jnp.issubdtype(dtype, jnp.unsignedinteger) else ""
+    )
 
 
 def _slope(function: str, s: Any, dtype: Any) -> Any:
@@ -163,8 +167,9 @@ def _slope(function: str, s: Any, dtype: Any) -> Any:
     if not isinstance(s, jax.Array):
         return _checks.rounded(function, "negative_slope", s, dtype, jnp.finfo(dtype))
     if s.shape != () or not _kind(s.dtype):
-        msg = f"relu_xp.{function}: negative_slope must be a real number, got a JAX array of {s.dtype}{list(s.shape)}"
-        raise TypeError(f"{msg}; pass a float or a 0-d array")
+        given = f"a JAX array of {s.dtype}{list(s.shape)}"
+        msg = f"relu_xp.{function}: negative_slope must be a real number, got {given}; pass a float or a 0-d array"
+        raise TypeError(msg)
     return s
 
 

@@ -1,0 +1,83 @@
+"""The project's chores; plain `nox` tests the CPU backends on the Python that runs it."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), CURRENT}, key=lambda v: tuple(map(int, v.split("."))))
+TEST = nox.project.dependency_groups(PYPROJECT, "test")
+
+# Session id -> what it installs, and the names that `pytest --backend` must then find here.
+BACKENDS = {
+    "numpy": ([".[cli]", "scikit-learn"], ["numpy"]),  # the demo has to do without JAX
+    "jax": ([".[demo]"], ["jax"]),
+    "array_api": (
+        [".", "array-api-strict", "sparse", "ndonnx", "onnxruntime"],
+        ["array_api_strict", "sparse", "ndonnx"],
+    ),
+    "dask": ([".[dask]"], ["dask.array"]),
+    "torch": ([".[torch]", "torch==2.13.0"], ["torch"]),
+    "cupy": ([".[cuda13]"], ["cupy"]),
+}
+
+nox.options.sessions = ["tests"]
+nox.options.pythons = [CURRENT]
+nox.options.keywords = "not torch and not cupy"  # by name only: they download gigabytes, and need a GPU
+nox.options.error_on_missing_interpreters = False  # skipped, and listed as such
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
+def tests(session: nox.Session, backend: str) -> None:
+    """Test one backend, whose absence is then a failure."""
+    requirements, names = BACKENDS[backend]
+    session.install(*requirements, *TEST)
+    session.run("pytest", *(f"--backend={name}" for name in names), *session.posargs)
+
+
+@nox.session(python=CURRENT)
+def lint(session: nox.Session) -> None:
+    """Hold the code to ruff's rules and formatting."""
+    session.install("ruff==0.17.6")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session(python=CURRENT)
+def typing(session: nox.Session) -> None:
+    """Check the types, strictly, and the typed API as users hold it."""
+    session.install(".[cli]", "mypy==2.4.1")
+    session.run("mypy")
+
+
+@nox.session(python="3.11")
+def minimums(session: nox.Session) -> None:
+    """Test the lowest versions that pyproject.toml allows."""
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
+    ranges = [*project["dependencies"], *extras["cli"], *extras["jax"], *TEST]
+    lowest = [requirement.replace(">=", "==") for requirement in ranges]
+    session.install(".", *lowest)
+    session.run("pytest", "--backend=numpy", "--backend=jax", *session.posargs)
+
+
+@nox.session(python=CURRENT)
+def build(session: nox.Session) -> None:
+    """Build the sdist, from it the wheel, and test the wheel with the source away."""
+    session.install("build", "twine")
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    session.run("twine", "check", "--strict", *map(str, dist.iterdir()))
+    session.install(*map(str, dist.glob("*.whl")), *TEST)
+    away = dist.parent / "away"
+    shutil.rmtree(away, ignore_errors=True)
+    shutil.copytree("tests", away / "tests")
+    shutil.copy("pyproject.toml", away)
+    session.chdir(away)
+    session.run("python", "-c", "import relu_xp, sys; sys.exit('site-packages' not in relu_xp.__file__)")
+    session.run("pytest", "--backend=numpy", *session.posargs)

@@ -1,0 +1,220 @@
+"""`relu-xp demo`: the main job on real input, seen on every backend and device of this machine."""
+
+import functools
+import importlib.util
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import relu_xp
+from relu_xp import _machine, reference
+
+INPUTS = (1.0, -10.0, 0.0, 15.0, -20.0)  # the tutorial's
+FOUR = ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad")
+SLOPE = 0.01
+UNITS = 64
+EPOCHS = 30
+BATCH = 32
+LEARNING_RATE = 0.05
+MOMENTUM = 0.9
+# Low enough for many units to start below zero on every image, as a step too far in training would leave them.
+FIRST_BIAS = -1.0
+WANTED_ACCURACY = 0.95
+
+Array = Any
+Params = tuple[Array, Array, Array, Array]
+
+
+class Digits(NamedTuple):
+    """Images of 8 x 8 pixels in [0, 1], flattened, and the digits they show."""
+
+    train: Array
+    train_labels: Array
+    test: Array
+    test_labels: Array
+
+
+def run(console: Console) -> bool:
+    """Show it all; whether everything came out as it should."""
+    found = list(_machine.survey())
+    places = [each for each in found if isinstance(each, _machine.Place)]
+    fine = _show_tutorial(console, places)
+    for absence in found:
+        if isinstance(absence, _machine.Absence):
+            console.print(f"[dim]{absence.name}: {absence.reason}[/]")
+    console.print()
+    return _show_digits(console, places) and fine
+
+
+def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
+    x = np.array(INPUTS, np.float32)
+    wanted = {name: _expected(name, x) for name in FOUR}
+    definition = Table(title="The definition, on the tutorial's five inputs in float32")
+    for heading in ("x", *(f"{v:g}" for v in INPUTS)):
+        definition.add_column(heading, justify="right")
+    for name, values in wanted.items():
+        definition.add_row(name, *(f"{v:g}" for v in values.tolist()))
+    held = Table(title="Every backend here, held against it bit for bit")
+    for heading in ("backend", "device", *FOUR):
+        held.add_column(heading)
+    fine = True
+    for place in places:
+        results = {name: place.get(getattr(relu_xp, name)(place.put(x))) for name in FOUR}
+        equal = [results[name].tobytes() == wanted[name].tobytes() for name in FOUR]
+        verdicts = (_verdict(e, "equal", str(results[n].tolist())) for n, e in zip(FOUR, equal, strict=True))
+        held.add_row(place.name, place.where, *verdicts)
+        fine &= all(equal)
+    console.print(definition, held, sep="\n")
+    return fine
+
+
+def _expected(name: str, x: Array) -> Array:
+    """The definition, float by float, with the slope rounded to x's dtype first and the result once."""
+    define = getattr(reference, name)
+    if name.startswith("leaky"):
+        define = functools.partial(define, negative_slope=float(x.dtype.type(SLOPE)))
+    return np.array([define(float(v)) for v in x], x.dtype)
+
+
+def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
+    digits = _load_digits()
+    with_jax = importlib.util.find_spec("jax") is not None
+    how = "JAX, jit(grad) of our functions" if with_jax else "NumPy, by hand with our VJPs"
+    console.print(
+        f"Handwritten digits: a network of 64-{UNITS}-10 units, trained on {len(digits.train)} images by {how}. "
+        f"Its first biases are {FIRST_BIAS:g}, so many units are below zero on every image. Where the derivative is "
+        "0 on all of them, nothing is learned any more: the unit is dead. One that leaks is not."
+    )
+    summary = Table(title=f"Tested on {len(digits.test)} images that were not trained on")
+    for heading in ("activation", "accuracy", "dead units at first", "dead units in the end"):
+        summary.add_column(heading)
+    by_place = Table(title="The same weights on every backend")
+    for heading in ("backend", "device", "predictions with relu", "predictions with leaky_relu"):
+        by_place.add_column(heading)
+    rows: list[list[str]] = [[place.name, place.where] for place in places]
+
+    fine = True
+    epochs_of = _epochs_by_jax if with_jax else _epochs_by_hand
+    with Progress(console=console) as progress:
+        for name in ("relu", "leaky_relu"):
+            first = params = _first_params()
+            task = progress.add_task(f"training with {name}", total=EPOCHS)
+            for params in itertools.islice(epochs_of(name, first, digits), EPOCHS):  # noqa: B007 (the last ones count)
+                progress.advance(task)
+            predicted = _predict(name, params, digits.test)
+            accuracy = float((predicted == digits.test_labels).mean())
+            good = accuracy >= WANTED_ACCURACY
+            fine &= good
+            summary.add_row(
+                name,
+                _verdict(good, f"{accuracy:.3f}", f"{accuracy:.3f}, below {WANTED_ACCURACY}"),
+                f"{_dead_share(name, first, digits.train):.0%}",
+                f"{_dead_share(name, params, digits.train):.0%}",
+            )
+            for row, place in zip(rows, places, strict=True):
+                there = place.get(_logits(name, tuple(map(place.put, params)), place.put(digits.test))).argmax(1)
+                same = int((there == predicted).sum())
+                row.append(_verdict(same == len(predicted), f"all {same} the same", f"{same} of {len(predicted)}"))
+                fine &= same == len(predicted)
+    for row in rows:
+        by_place.add_row(*row)
+    console.print(summary, by_place, sep="\n")
+    return fine
+
+
+def _verdict(good: bool, yes: str, no: str) -> str:
+    return f"[green]{yes}[/]" if good else f"[bold red]{no}[/]"
+
+
+def _load_digits() -> Digits:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16).astype(np.float32)
+    order = np.random.default_rng(0).permutation(len(images))
+    test, train = order[:360], order[360:]
+    return Digits(images[train], labels[train], images[test], labels[test])
+
+
+def _first_params() -> Params:
+    """He's initialisation, but for the first biases."""
+    rng = np.random.default_rng(1)
+    w1 = rng.normal(0, np.sqrt(2 / 64), (64, UNITS)).astype(np.float32)
+    w2 = rng.normal(0, np.sqrt(2 / UNITS), (UNITS, 10)).astype(np.float32)
+    return w1, np.full(UNITS, FIRST_BIAS, np.float32), w2, np.zeros(10, np.float32)
+
+
+def _logits(name: str, params: Params, x: Array) -> Array:
+    """Run the network, in whatever library its arrays come from."""
+    w1, b1, w2, b2 = params
+    return getattr(relu_xp, name)(x @ w1 + b1) @ w2 + b2
+
+
+def _predict(name: str, params: Params, x: Array) -> Array:
+    return np.argmax(_logits(name, params, x), 1)
+
+
+def _dead_share(name: str, params: Params, x: Array) -> float:
+    """Share of the hidden units whose derivative is 0 on every image."""
+    slopes = getattr(relu_xp, f"{name}_grad")(x @ params[0] + params[1])
+    return float((slopes.max(0) == 0).mean())
+
+
+def _batches(digits: Digits, epoch: int) -> list[tuple[Array, Array]]:
+    """One epoch's batches, all of one size: the images shuffled, and the labels one-hot."""
+    order = np.random.default_rng(epoch).permutation(len(digits.train))
+    onehot = np.eye(10, dtype=np.float32)[digits.train_labels]
+    count = len(order) // BATCH
+    return [(digits.train[batch], onehot[batch]) for batch in np.split(order[: count * BATCH], count)]
+
+
+def _moved(params: Params, velocity: Params, slopes: Params) -> tuple[Params, Params]:
+    """One step of gradient descent with momentum."""
+    velocity = tuple(MOMENTUM * v - LEARNING_RATE * d for v, d in zip(velocity, slopes, strict=True))
+    return tuple(p + v for p, v in zip(params, velocity, strict=True)), velocity
+
+
+def _train(step: Callable[..., tuple[Params, Params]], params: Params, digits: Digits) -> Any:
+    """Yield the parameters after each epoch, as NumPy arrays, without end."""
+    velocity = tuple(np.zeros_like(p) for p in params)
+    for epoch in itertools.count():
+        for x, onehot in _batches(digits, epoch):
+            params, velocity = step(params, velocity, x, onehot)
+        yield tuple(map(np.asarray, params))
+
+
+def _epochs_by_jax(name: str, params: Params, digits: Digits) -> Any:
+    """Train as a user of JAX would: jit, and grad through our function."""
+    import jax
+
+    def loss(params: Params, x: Array, onehot: Array) -> Array:
+        return -(jax.nn.log_softmax(_logits(name, params, x)) * onehot).sum(1).mean()
+
+    @jax.jit
+    def step(params: Params, velocity: Params, x: Array, onehot: Array) -> tuple[Params, Params]:
+        return _moved(params, velocity, jax.grad(loss)(params, x, onehot))
+
+    return _train(step, params, digits)
+
+
+def _epochs_by_hand(name: str, params: Params, digits: Digits) -> Any:
+    """Train in NumPy, the backward pass written out with our VJP."""
+    activate, vjp = getattr(relu_xp, name), getattr(relu_xp, f"{name}_vjp")
+
+    def step(params: Params, velocity: Params, x: Array, onehot: Array) -> tuple[Params, Params]:
+        w1, b1, w2, b2 = params
+        before = x @ w1 + b1
+        hidden = activate(before)
+        logits = hidden @ w2 + b2
+        share = np.exp(logits - logits.max(1, keepdims=True))
+        by_logits = (share / share.sum(1, keepdims=True) - onehot) / len(x)
+        by_before = vjp(before, by_logits @ w2.T)
+        slopes = (x.T @ by_before, by_before.sum(0), hidden.T @ by_logits, by_logits.sum(0))
+        return _moved(params, velocity, slopes)
+
+    return _train(step, params, digits)

@@ -1,0 +1,196 @@
+"""What only JAX has: transforms, tracers, a slope that is learned, and a backward pass that keeps one byte."""
+
+import functools
+
+import ml_dtypes
+import numpy as np
+import oracle
+import pytest
+
+import relu_xp
+
+SPECIALS = [1.5, -2.0, 0.0, -0.0, np.nan, np.inf, -np.inf]
+
+
+@pytest.fixture(scope="module")
+def jax(request):
+    chosen = request.config.getoption("--backend")
+    if chosen and "jax" not in chosen:
+        pytest.skip("jax: not among the chosen backends")
+    if chosen:
+        import jax
+    else:
+        jax = pytest.importorskip("jax", reason="jax: not installed")
+    jax.config.update("jax_enable_x64", True)
+    return jax
+
+
+@pytest.fixture
+def x(jax):
+    return jax.numpy.array(SPECIALS, np.float32)
+
+
+@pytest.fixture
+def g(jax):
+    return jax.numpy.array([-0.0, 0.0, -0.0, np.inf, np.nan, -0.0, np.inf], np.float32)
+
+
+def both(slope, grad_at_zero):
+    """Each function with its VJP, closed over the scalars."""
+    z = {"grad_at_zero": grad_at_zero}
+    yield functools.partial(relu_xp.relu, **z), functools.partial(relu_xp.relu_vjp, **z)
+    s = {"negative_slope": slope, **z}
+    yield functools.partial(relu_xp.leaky_relu, **s), functools.partial(relu_xp.leaky_relu_vjp, **s)
+
+
+@pytest.mark.parametrize("grad_at_zero", [1.0, 0.0, 0.5, -0.0, 2.0])
+@pytest.mark.parametrize("slope", [*oracle.SLOPES, -0.0])
+def test_autodiff_equals_the_vjp(jax, x, g, slope, grad_at_zero):
+    for function, vjp in both(slope, grad_at_zero):
+        with np.errstate(all="ignore"):
+            want = vjp(np.asarray(x), np.asarray(g))
+        oracle.assert_same(np.asarray(vjp(x, g)), want)
+        for f in (function, jax.jit(function)):
+            oracle.assert_same(np.asarray(jax.vjp(f, x)[1](g)[0]), want)
+            oracle.assert_same(np.asarray(jax.jvp(f, (x,), (g,))[1]), want)
+            oracle.assert_same(np.asarray(jax.linearize(f, x)[1](g)), want)
+
+
+def test_gradient_at_zero(jax):
+    for zero in (0.0, -0.0):
+        assert jax.grad(relu_xp.relu)(zero) == 1.0
+        assert jax.grad(lambda x: relu_xp.relu(x, grad_at_zero=0.0))(zero) == 0.0
+        assert jax.grad(lambda x: relu_xp.relu(x, grad_at_zero=0.5))(zero) == 0.5
+        assert jax.grad(relu_xp.leaky_relu)(zero) == 1.0
+        assert jax.grad(lambda x: relu_xp.leaky_relu(x, 0.1, grad_at_zero=0.1))(zero) == 0.1
+
+
+def test_transforms_agree(jax, x):
+    for function, vjp in both(0.1, 1.0):
+        value = np.asarray(function(x))
+        slopes = np.asarray(vjp(x, jax.numpy.ones_like(x)))
+        oracle.assert_same(np.asarray(jax.jit(function)(x)), value)
+        oracle.assert_same(np.asarray(jax.vmap(function)(x)), value)
+        oracle.assert_same(np.asarray(jax.vmap(jax.vmap(function))(x.reshape(7, 1)))[:, 0], value)
+        oracle.assert_same(np.asarray(jax.vmap(jax.grad(function))(x)), slopes)
+        oracle.assert_same(np.asarray(jax.vmap(jax.value_and_grad(function))(x)[1]), slopes)
+        finite = x[:4]
+        for jacobian in (jax.jacfwd, jax.jacrev):
+            oracle.assert_same(np.asarray(jacobian(function)(finite)).diagonal().copy(), slopes[:4])
+        assert not np.asarray(jax.hessian(lambda v, f=function: f(v).sum())(finite)).any()
+        assert jax.eval_shape(function, x).dtype == x.dtype
+        remat = jax.checkpoint(lambda v, f=function: f(v) * 2)
+        oracle.assert_same(np.asarray(jax.vmap(jax.grad(remat))(finite)), slopes[:4] * 2)
+
+
+def test_control_flow(jax):
+    def step(carry, _):
+        carry = relu_xp.leaky_relu(carry - 1, 0.5)
+        return carry, relu_xp.relu(carry)
+
+    last, path = jax.lax.scan(step, jax.numpy.float32(2), None, length=4)
+    assert (last, path.tolist()) == (-0.75, [1.0, 0.0, 0.0, 0.0])
+    assert jax.grad(lambda x: jax.lax.scan(step, x, None, length=4)[0])(jax.numpy.float32(2)) == 0.25
+    assert jax.lax.while_loop(lambda v: v > 1, lambda v: relu_xp.relu(v - 1), jax.numpy.float32(2.5)) == 0.5
+    for taken, want in ((True, 1.0), (False, 0.25)):
+        branches = jax.grad(
+            lambda x, t=taken: jax.lax.cond(t, relu_xp.relu, lambda v: relu_xp.leaky_relu(v, 0.25), x + 0 * t)
+        )
+        assert branches(jax.numpy.float32(-3 if not taken else 3)) == want
+
+
+def test_an_infinite_input_does_not_spoil_a_constant_slope(jax):
+    def loop(x):
+        return jax.lax.scan(lambda c, _: (relu_xp.leaky_relu(c, 0.5), None), x, None, length=2)[0].sum()
+
+    assert jax.grad(loop)(jax.numpy.array([-np.inf, 1.0])).tolist() == [0.25, 1.0]
+
+
+def test_slope_may_be_learned(jax, x):
+    finite = x[:4]
+    for slope in (0.25, jax.numpy.float32(0.25), jax.numpy.float16(0.25), jax.numpy.asarray(0.25)):
+        oracle.assert_same(np.asarray(relu_xp.leaky_relu(finite, slope)), np.array([1.5, -0.5, 0, -0.0], np.float32))
+    assert jax.grad(lambda s: relu_xp.leaky_relu(finite, s).sum())(0.25) == -2.0
+    assert jax.grad(lambda s: relu_xp.leaky_relu_grad(finite, s).sum())(0.25) == 1.0
+    assert jax.grad(lambda s: relu_xp.leaky_relu_vjp(finite, finite, s).sum())(0.25) == -2.0
+    both_at_once = jax.grad(lambda x, s: relu_xp.leaky_relu(x, s).sum(), argnums=(0, 1))(finite, 0.25)
+    assert [np.asarray(d).tolist() for d in both_at_once] == [[1.0, 0.25, 1.0, 1.0], -2.0]
+    mixed = jax.jacfwd(jax.grad(lambda x, s: relu_xp.leaky_relu(x, s).sum()), argnums=1)(finite, 0.25)
+    assert mixed.tolist() == [0.0, 1.0, 0.0, 0.0]
+    oracle.assert_same(
+        np.asarray(jax.vmap(relu_xp.leaky_relu, (None, 0))(finite[1], jax.numpy.array([0.5, 2.0]))),
+        np.array([-1, -4], np.float32),
+    )
+
+
+@pytest.mark.parametrize("name", [n for n in relu_xp.__all__ if n.startswith("leaky")])
+@pytest.mark.parametrize("bad", [lambda jnp: jnp.ones(2), lambda jnp: jnp.asarray(True), lambda jnp: jnp.asarray(1j)])
+def test_array_that_is_no_slope(jax, x, name, bad):
+    args = (x, x) if name.endswith("vjp") else (x,)
+    with pytest.raises(TypeError, match=rf"relu_xp\.{name}: negative_slope must be a real number, got a JAX array"):
+        getattr(relu_xp, name)(*args, bad(jax.numpy))
+
+
+@pytest.mark.parametrize("name", relu_xp.__all__)
+def test_grad_at_zero_is_static(jax, x, name):
+    args = (x, x) if name.endswith("vjp") else (x,)
+    with pytest.raises(TypeError, match=rf"relu_xp\.{name}: grad_at_zero must be a Python float, got a JAX array"):
+        getattr(relu_xp, name)(*args, grad_at_zero=jax.numpy.asarray(0.5))
+
+
+@pytest.mark.parametrize("grad_at_zero", [1.0, 0.0, 0.5])
+def test_backward_pass_keeps_one_byte_an_element(jax, grad_at_zero):
+    x = jax.numpy.ones(1000, np.float32)
+    for function, _ in both(0.01, grad_at_zero):
+        kept = jax.tree.leaves(jax.vjp(function, x)[1])
+        assert sum(leaf.nbytes for leaf in kept) <= 1000 + 8  # the sign of x, and a slope
+
+
+def test_a_new_slope_compiles_nothing(jax, x):
+    from relu_xp._backends import jax as backend
+
+    relu_xp.leaky_relu(x, 0.25)
+    compiled = backend._leaky_relu(1.0)._cache_size()
+    relu_xp.leaky_relu(x, 0.125)
+    assert backend._leaky_relu(1.0)._cache_size() == compiled
+
+
+def test_weak_types_and_integers(jax):
+    assert relu_xp.relu(jax.numpy.array([1, -2], np.int8)).tolist() == [1, 0]
+    assert jax.jit(relu_xp.relu)(jax.numpy.array([1, 2], np.uint16)).tolist() == [1, 2]
+    assert relu_xp.relu(jax.numpy.array([1, -2], jax.numpy.int4)).dtype == jax.numpy.int4
+    weak = jax.jit(relu_xp.relu)(2.0)
+    assert weak.weak_type
+    assert (weak + jax.numpy.float16(1)).dtype == np.float16
+
+
+def test_strict_modes(jax, x):
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"), jax.check_tracer_leaks():
+        for dtype in (jax.numpy.bfloat16, np.float16, np.float32):
+            for function, _ in both(0.1, 0.5):
+                assert jax.vjp(jax.jit(function), x.astype(dtype))[1](x.astype(dtype))[0].dtype == dtype
+
+
+def test_pytrees(jax, x):
+    tree = {"a": x[:2], "b": (x[:1],)}
+    assert jax.tree.map(relu_xp.relu, tree)["b"][0].tolist() == [1.5]
+
+
+@pytest.mark.parametrize("name", [n for n in dir(ml_dtypes) if n.startswith("float8")])
+def test_float8(jax, name):
+    dtype = np.dtype(getattr(ml_dtypes, name))
+    bits = oracle.patterns(dtype)
+    x = jax.numpy.asarray(bits)
+    if name == "float8_e8m0fnu":
+        with pytest.raises(TypeError, match=r"got float8_e8m0fnu; cast it first"):
+            relu_xp.relu(x)
+        return
+    for function in oracle.FUNCTIONS:
+        arrays = (bits, bits[::-1].copy()) if function.endswith("vjp") else (bits,)
+        got = getattr(relu_xp, function)(*map(jax.numpy.asarray, arrays))
+        oracle.assert_same(np.asarray(got), oracle.expected(function, dtype, arrays, 0.01, 1.0), function)
+
+
+def test_random_keys_are_no_numbers(jax):
+    with pytest.raises(TypeError, match=r"relu_xp\.relu: takes .*, got key<\w+>; cast it first"):
+        relu_xp.relu(jax.random.key(0))

@@ -1,0 +1,34 @@
+"""The typed API, as its users hold it: type-checked by mypy, never run."""
+
+from typing import Any, assert_type
+
+import numpy as np
+import numpy.typing as npt
+
+import relu_xp
+from relu_xp import reference
+
+singles: npt.NDArray[np.float32] = np.ones(3, np.float32)
+
+assert_type(relu_xp.relu(singles), npt.NDArray[np.float32])
+assert_type(relu_xp.relu(singles, grad_at_zero=0.0, out=singles), npt.NDArray[np.float32])
+assert_type(relu_xp.relu_grad(singles, grad_at_zero=0.5), npt.NDArray[np.float32])
+assert_type(relu_xp.relu_vjp(singles, singles), npt.NDArray[np.float32])
+assert_type(relu_xp.leaky_relu(singles), npt.NDArray[np.float32])
+assert_type(relu_xp.leaky_relu(singles, 0.1), npt.NDArray[np.float32])
+assert_type(relu_xp.leaky_relu_grad(singles, negative_slope=1), npt.NDArray[np.float32])
+assert_type(relu_xp.leaky_relu_vjp(singles, singles, 0.1), npt.NDArray[np.float32])
+assert_type(relu_xp.relu(1.0), float)
+assert_type(relu_xp.relu(1), int)
+assert_type(relu_xp.relu(np.float32(1)), np.float32)
+assert_type(reference.leaky_relu_vjp(1.0, 2.0, 0.1, grad_at_zero=0.0), float)
+
+
+def learned(x: npt.NDArray[np.float32], slope: Any) -> npt.NDArray[np.float32]:
+    """Pass a traced slope: it has no type that NumPy users would have to know."""
+    return relu_xp.leaky_relu(x, slope)
+
+
+relu_xp.relu(x=singles)  # type: ignore[call-arg]  # x is positional only
+relu_xp.relu(singles, 0.0)  # type: ignore[call-arg]  # grad_at_zero is keyword only
+relu_xp.leaky_relu(singles, "0.1")  # type: ignore[arg-type]
