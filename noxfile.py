@@ -1,6 +1,8 @@
 """The project's chores; plain `nox` tests the CPU backends on the Python that runs it."""
 
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,9 +26,12 @@ BACKENDS = {
     "cupy": ([".[cuda13]"], ["cupy"]),
 }
 
-nox.options.sessions = ["tests"]
-nox.options.pythons = [CURRENT]
-nox.options.keywords = "not torch and not cupy"  # by name only: they download gigabytes, and need a GPU
+if shutil.which("pyenv"):  # its shims find only the versions that are switched on
+    held = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True).stdout.split()
+    os.environ["PYENV_VERSION"] = ":".join(v for v in held if v.rpartition(".")[0] in PYTHONS)
+
+# The others run by name only: torch downloads gigabytes, cupy needs a GPU.
+nox.options.sessions = [f"tests-{CURRENT}({backend})" for backend in ("numpy", "jax", "array_api", "dask")]
 nox.options.error_on_missing_interpreters = False  # skipped, and listed as such
 
 
