@@ -62,12 +62,12 @@ def typing(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def minimums(session: nox.Session) -> None:
     """Test the lowest versions that pyproject.toml allows."""
-    project = PYPROJECT["project"]
-    extras = project["optional-dependencies"]
-    ranges = [*project["dependencies"], *extras["cli"], *extras["jax"], *TEST]
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    ranges = [*PYPROJECT["project"]["dependencies"], *TEST]
+    ranges += [r for extra in ("cli", "jax", "dask", "demo") for r in extras[extra] if not r.startswith("relu-xp")]
     lowest = [requirement.replace(">=", "==") for requirement in ranges]
     session.install(".", *lowest)
-    session.run("pytest", "--backend=numpy", "--backend=jax", *session.posargs)
+    session.run("pytest", "--backend=numpy", "--backend=jax", "--backend=dask.array", *session.posargs)
 
 
 @nox.session(python=CURRENT)

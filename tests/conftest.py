@@ -43,4 +43,8 @@ def place(request, machine):
         import jax
 
         jax.config.update("jax_enable_x64", True)
+    if found.name == "dask.array":
+        import dask
+
+        dask.config.set(scheduler="synchronous")  # numpy.errstate reaches no other thread
     return found

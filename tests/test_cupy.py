@@ -1,0 +1,98 @@
+"""What only CuPy has: devices, streams and memory order. The definition's own tests run there like anywhere."""
+
+import numpy as np
+import oracle
+import pytest
+
+import relu_xp
+
+
+@pytest.fixture(scope="module")
+def cupy(request, machine):
+    found = machine.get("cupy")
+    chosen = request.config.getoption("--backend")
+    if found is None and "cupy" not in (chosen or ()):
+        pytest.skip("cupy: not installed, or no GPU")
+    import cupy
+
+    return cupy
+
+
+def call(name, x, **options):
+    return getattr(relu_xp, name)(*((x, x) if name.endswith("vjp") else (x,)), **options)
+
+
+def want(name, x):
+    return oracle.expected(name, x.dtype, (x, x) if name.endswith("vjp") else (x,), 0.01, 1.0)
+
+
+def ramp(shape):
+    size = int(np.prod(shape))
+    return (np.arange(size, dtype=np.float32) - size // 2).reshape(shape)
+
+
+@pytest.mark.parametrize("name", relu_xp.__all__)
+def test_layouts_keep_their_order(cupy, name):
+    whole = cupy.asarray(ramp((8, 9, 10)))
+    for x in (whole, whole.transpose(1, 2, 0), whole[::2, ::-3], whole[0, 0, 0], whole[:0], whole.T):
+        result = call(name, x)
+        assert result.strides == cupy.positive(x).strides
+        oracle.assert_same(result.get(), want(name, x.get()))
+        assert not cupy.may_share_memory(result, x)
+
+
+@pytest.mark.parametrize("name", relu_xp.__all__)
+@pytest.mark.parametrize("shift", [-7, -1, 0, 1, 7])
+def test_out_may_overlap(cupy, name, shift):
+    memory = cupy.asarray(ramp((100_000,)))
+    x, out = memory[10:-10], memory[10 + shift : len(memory) - 10 + shift]
+    expected = want(name, x.get())
+    assert call(name, x, out=out) is out
+    oracle.assert_same(out.get(), expected)
+
+
+def test_runs_in_the_current_stream(cupy):
+    stream = cupy.cuda.Stream(non_blocking=True)
+    x = cupy.ones(1 << 20, np.float32)
+    cupy.cuda.Device().synchronize()
+    with stream:
+        stream.begin_capture()
+        relu_xp.leaky_relu(x, out=x)  # a synchronisation, or another stream, would break the capture
+        graph = stream.end_capture()
+    graph.launch(stream)
+    stream.synchronize()
+    assert float(x.sum()) == 1 << 20
+
+
+def test_runs_on_the_device_of_x(cupy):
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("cupy: one GPU only")
+    with cupy.cuda.Device(1):
+        x = cupy.ones(3)
+    result = relu_xp.relu(x)
+    assert result.device == x.device
+    with pytest.raises(ValueError, match=r"relu_xp\.relu: out must be on the device of x"):
+        relu_xp.relu(x, out=cupy.ones(3))
+
+
+def test_a_new_slope_compiles_nothing(cupy):
+    from relu_xp._backends import cupy as backend
+
+    x = cupy.ones(3, np.float32)
+    relu_xp.leaky_relu(x, 0.25)
+    kernel = backend._kernel("leaky_relu", "float32")
+    compiled = len(kernel._elementwise_kernel_memo)
+    relu_xp.leaky_relu(x, 0.125)
+    assert len(kernel._elementwise_kernel_memo) == compiled
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint8, np.uint64])
+def test_relu_of_integers(cupy, dtype):
+    x = np.array([-3, 0, 7]).astype(dtype)
+    oracle.assert_same(relu_xp.relu(cupy.asarray(x)).get(), relu_xp.relu(x))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.complex64])
+def test_unsupported_dtypes(cupy, dtype):
+    with pytest.raises(TypeError, match=r"relu_xp\.relu: takes real floating and integer dtypes"):
+        relu_xp.relu(cupy.zeros(3, dtype))
