@@ -5,14 +5,15 @@ import oracle
 import pytest
 
 import relu_xp
+from relu_xp import _machine
 
 
 @pytest.fixture(scope="module")
 def cupy(request, machine):
     found = machine.get("cupy")
     chosen = request.config.getoption("--backend")
-    if found is None and "cupy" not in (chosen or ()):
-        pytest.skip("cupy: not installed, or no GPU")
+    if isinstance(found, _machine.Absence) and "cupy" not in (chosen or ()):
+        pytest.skip(f"cupy: {found.reason}")
     import cupy
 
     return cupy

@@ -11,7 +11,6 @@ A schedule of the formulas in three respects, each tested bit-identical to them:
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,13 +39,13 @@ def relu(x: Array, z: Any, out: None) -> Array:
 def relu_grad(x: Array, z: Any, out: None) -> Array:
     """Differentiate relu."""
     _check("relu_grad", x, out)
-    return _jitted("relu_grad", *_key(_static("relu_grad", z, x.dtype)))(x)
+    return _jitted("relu_grad", _static("relu_grad", z, x.dtype).hex())(x)
 
 
 def relu_vjp(x: Array, g: Array, z: Any, out: None) -> Array:
     """Pull g back through relu."""
     _check("relu_vjp", x, out, g)
-    return _jitted("relu_vjp", *_key(_static("relu_vjp", z, x.dtype)))(x, g)
+    return _jitted("relu_vjp", _static("relu_vjp", z, x.dtype).hex())(x, g)
 
 
 def leaky_relu(x: Array, s: Any, z: Any, out: None) -> Array:
@@ -60,14 +59,14 @@ def leaky_relu_grad(x: Array, s: Any, z: Any, out: None) -> Array:
     """Differentiate leaky_relu."""
     _check("leaky_relu_grad", x, out)
     s = _slope("leaky_relu_grad", s, x.dtype)
-    return _jitted("leaky_relu_grad", *_key(_static("leaky_relu_grad", z, x.dtype)))(x, s)
+    return _jitted("leaky_relu_grad", _static("leaky_relu_grad", z, x.dtype).hex())(x, s)
 
 
 def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: None) -> Array:
     """Pull g back through leaky_relu."""
     _check("leaky_relu_vjp", x, out, g)
     s = _slope("leaky_relu_vjp", s, x.dtype)
-    return _jitted("leaky_relu_vjp", *_key(_static("leaky_relu_vjp", z, x.dtype)))(x, g, s)
+    return _jitted("leaky_relu_vjp", _static("leaky_relu_vjp", z, x.dtype).hex())(x, g, s)
 
 
 def devices() -> list[str]:
@@ -129,19 +128,10 @@ _relu_integers = jax.jit(lambda x: jnp.maximum(x, 0))
 
 
 @functools.cache
-def _jitted(function: str, z: float, sign_of_z: float) -> Callable[..., Array]:
-    """Jit the formula of a derivative or VJP, which as it stands differentiates as it should."""
-    formula = getattr(_formulas, function)
-    if function.startswith("leaky"):
-        return jax.jit(
-            lambda *args: formula(jnp, *args[:-1], jnp.asarray(args[-1], args[0].dtype), math.copysign(z, sign_of_z))
-        )
-    return jax.jit(lambda *arrays: formula(jnp, *arrays, math.copysign(z, sign_of_z)))
-
-
-def _key(z: float) -> tuple[float, float]:
-    """Tell -0.0 from 0.0 in a cache."""
-    return z, math.copysign(1.0, z)
+def _jitted(function: str, z_in_hex: str) -> Callable[..., Array]:
+    """Jit the formula of a derivative or VJP, which differentiates as it stands; hex tells -0.0 from 0.0 in a cache."""
+    formula, z = getattr(_formulas, function), float.fromhex(z_in_hex)
+    return jax.jit(lambda *args: formula(jnp, *args, z))
 
 
 def _check(function: str, x: Array, out: object, g: Array | None = None) -> None:
