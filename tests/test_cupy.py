@@ -24,7 +24,7 @@ def call(name, x, **options):
 
 
 def want(name, x):
-    return oracle.expected(name, x.dtype, (x, x) if name.endswith("vjp") else (x,), 0.01, 1.0)
+    return oracle.expected(name, (x, x) if name.endswith("vjp") else (x,), 0.01, 1.0)
 
 
 def ramp(shape):

@@ -1,11 +1,14 @@
-"""The command line: `relu-xp demo` and `relu-xp info`."""
+"""The command line: `relu-xp demo`, `info` and `verify`."""
 
 import argparse
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import sys
 from collections.abc import Sequence
+
+import relu_xp
 
 # The distributions whose versions `info` reports, from their metadata: none is imported for it.
 _DISTRIBUTIONS = (
@@ -25,6 +28,11 @@ _DISTRIBUTIONS = (
 )
 
 
+# Those that `verify` knows; the verifier itself is imported only by its command.
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+_DTYPES = (*_FLOATS, *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the process's exit status."""
     parser = argparse.ArgumentParser(prog="relu-xp", description="Rectifiers for every array.")
@@ -32,8 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("demo", help="run the functions on every backend here, and train a small classifier with them")
     commands.add_parser("info", help="list versions, backends and devices, and why one is not usable")
-    command = parser.parse_args(arguments).command
-    needs = {"rich": "cli"} if command == "info" else {"rich": "demo", "sklearn": "demo"}
+    verify = commands.add_parser("verify", help="hold every backend here against the scalar definition, bit for bit")
+    verify.add_argument("--backend", nargs="+", metavar="NAME", help="these only; exit status 2 if one is missing")
+    verify.add_argument("--device", metavar="NAME", help="this device only, as `relu-xp info` names it")
+    verify.add_argument("--dtype", nargs="+", choices=_DTYPES, metavar="NAME", help=f"of {', '.join(_DTYPES)}")
+    verify.add_argument("--function", nargs="+", choices=relu_xp.__all__, metavar="NAME", help="these of the six only")
+    effort = verify.add_mutually_exclusive_group()
+    effort.add_argument("--quick", action="store_true", help="fewer lengths and layouts")
+    effort.add_argument("--exhaustive", action="store_true", help="then all 2**32 float32 values through each function")
+    verify.add_argument("--json", metavar="FILE", help="write what was found")
+    options = parser.parse_args(arguments)
+    command = options.command
+    needs = {"rich": "demo", "sklearn": "demo"} if command == "demo" else {"rich": "cli"}
     for package, extra in needs.items():
         if importlib.util.find_spec(package) is None:
             print(
@@ -41,10 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return 2
-    return _demo() if command == "demo" else _info()
+    return {"demo": _demo, "info": _info, "verify": _verify}[command](options)
 
 
-def _demo() -> int:
+def _demo(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from relu_xp import demo
@@ -52,7 +70,7 @@ def _demo() -> int:
     return 0 if demo.run(Console()) else 1
 
 
-def _info() -> int:
+def _info(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -80,6 +98,16 @@ def _info() -> int:
         backends.add_row(found.name, device, Text(f"no: {trouble}", "red") if trouble else Text("yes", "green"))
     console.print(backends)
     return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    # JAX reads this when it is imported; without it, it holds no float64.
+    os.environ.setdefault("JAX_ENABLE_X64", "1")
+    from rich.console import Console
+
+    from relu_xp.verify import _report
+
+    return _report.run(Console(), options)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What an argument must be, and the words of every error: each starts with the function and ends with what to do."""
 
+import functools
 import math
 import numbers
+from fractions import Fraction
 from typing import Any
 
 DEFAULT_SLOPE = 0.01
@@ -25,38 +27,45 @@ def dtype(function: str, given: object, kind: str, *, cast: str = "x.astype('flo
     raise TypeError(msg)
 
 
-def real(function: str, name: str, value: Any) -> float:
-    """A finite real number as a Python float."""
+def real(function: str, name: str, value: Any) -> Any:
+    """Let pass a finite real number, of whatever type."""
+    if type(value).__module__ == "ml_dtypes":  # whose scalars are registered as no kind of number
+        value = float(value)
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         msg = f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float"
         raise TypeError(msg)
-    try:
-        number = float(value)
-    except OverflowError:  # an int too large for binary64
-        number = math.inf
-    if not math.isfinite(number):
+    if not -math.inf < value < math.inf:  # type: ignore[operator]  # numbers.Real promises no order with a float
         msg = f"relu_xp.{function}: {name} must be finite, got {value}"
         raise ValueError(msg)
-    return number
+    return value
 
 
 def rounded(function: str, name: str, value: Any, dtype: object, info: Any) -> float:
-    """Round a finite real number once, half to even, to the dtype that the finfo describes, as a Python float.
-
-    In exact steps of the dtype's own quantum, since casts may round twice: ml_dtypes takes binary64 to bfloat16
-    by way of binary32.
-    """
-    number = real(function, name, value)
-    if number == 0:
-        return number  # a zero keeps its sign
-    eps, smallest_normal = float(info.eps), float(info.smallest_normal)
-    exponent = math.frexp(number)[1] - 1  # |number| in [2**exponent, 2**(exponent + 1))
-    quantum = max(math.ldexp(eps, exponent), smallest_normal * eps)
-    result = math.copysign(round(number / quantum) * quantum, number)
-    if abs(result) > float(info.max):
-        msg = f"relu_xp.{function}: {name} must be finite in {dtype}, got {value}"
+    """Round a finite real number once, half to even, to the dtype that the finfo describes, as a Python float."""
+    value = real(function, name, value)
+    if value == 0:
+        return float(value)  # a zero keeps its sign
+    result = _nearest(value, float(info.eps), float(info.smallest_normal), float(info.max))
+    if math.isinf(result):
+        shown = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else value
+        msg = f"relu_xp.{function}: {name} must be finite in {dtype}, got {shown}"
         raise ValueError(msg)
     return result
+
+
+@functools.lru_cache
+def _nearest(value: Any, eps: float, smallest_normal: float, largest: float) -> float:
+    """Round to a multiple of the format's quantum there, exactly: casts may round twice, as by way of binary32."""
+    ratio = value.as_integer_ratio() if hasattr(value, "as_integer_ratio") else (int(value), 1)
+    exact = Fraction(*ratio)
+    exponent = abs(exact.numerator).bit_length() - exact.denominator.bit_length()
+    if abs(exact) < Fraction(2) ** exponent:
+        exponent -= 1  # now |value| is in [2**exponent, 2**(exponent + 1))
+    quantum = max(Fraction(2) ** exponent, Fraction(smallest_normal)) * Fraction(eps)
+    result = round(exact / quantum) * quantum
+    if abs(result) > Fraction(largest):
+        return math.inf
+    return math.copysign(float(result), exact)
 
 
 def same_library(function: str, x: object, cotangent: object) -> TypeError:

@@ -34,7 +34,7 @@ def owner(function: str, x: object, name: str = "x") -> Any:
 
 
 def _find(function: str, x: object, name: str) -> Any:
-    packages = {cls.__module__.partition(".")[0] for cls in type(x).__mro__}
+    packages = {str(cls.__module__).partition(".")[0] for cls in type(x).__mro__}
     for package, module in _REGISTRY:
         if package in packages and package in sys.modules:
             backend = importlib.import_module(f"relu_xp._backends.{module}")

@@ -17,7 +17,7 @@ _LIBRARIES = ("array_api_strict", "sparse", "ndonnx", "torch", "dask.array")
 
 def owns(x: object) -> bool:
     """Whatever has `__array_namespace__`, or is known to array-api-compat."""
-    return hasattr(x, "__array_namespace__") or array_api_compat.is_array_api_obj(x)
+    return hasattr(type(x), "__array_namespace__") or array_api_compat.is_array_api_obj(x)
 
 
 def relu(x: Array, z: Any, out: Array) -> Array:
@@ -74,28 +74,51 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out
     try:
         xp = array_api_compat.array_namespace(*arrays)
     except TypeError:
-        raise _checks.same_library(function, *arrays) from None
-    _checks.dtype(function, x.dtype, _kind(xp, x.dtype), cast=f"{xp.__name__}.astype(x, {xp.__name__}.float32)")
+        raise _checks.same_library(function, x, arrays[-1]) from None
+    library = xp.__name__.removeprefix("array_api_compat.")
+    kind = _kind(xp, x.dtype)
+    _checks.dtype(function, x.dtype, kind, cast=f"{library}.astype(x, {library}.float32)")
     if len(arrays) == 2:
-        _checks.cotangent(function, x.dtype, x.shape, arrays[1].dtype, arrays[1].shape)
+        _checks.cotangent(function, x.dtype, _shape(x), arrays[1].dtype, _shape(arrays[1]))
+        _checks.cotangent_device(function, *map(array_api_compat.device, arrays))
     names = ("negative_slope", "grad_at_zero")[-len(scalars) :]
     scalars = tuple(_rounded(function, *pair, xp, x.dtype) for pair in zip(names, scalars, strict=True))
-    if any(getattr(a, "requires_grad", False) is True for a in arrays):
-        msg = f"relu_xp.{function}: automatic differentiation by {xp.__name__} is not supported; pass x.detach()"
+    if any(map(_is_tracked, (*arrays, out))):
+        msg = f"relu_xp.{function}: automatic differentiation by {library} is not supported; pass x.detach()"
+        raise TypeError(msg)
+    if any(isinstance(getattr(a, "_meta", None), np.ma.MaskedArray) for a in arrays):
+        msg = f"relu_xp.{function}: {library}'s operations lose masks; use x.map_blocks(relu_xp.{function})"
         raise TypeError(msg)
     if out is not None:
         _check_out(function, xp, x, out)
-    result = getattr(_formulas, function)(xp, *arrays, *scalars)
+    # For what is never negative some libraries have no comparison.
+    result = xp.asarray(x, copy=True) if kind == "u" else getattr(_formulas, function)(xp, *arrays, *scalars)
     if out is None:
         return result
     out[...] = result
     return out
 
 
+def _shape(x: Array) -> tuple[int | None, ...]:
+    """The shape, its unknown sizes as None: Dask has NaN for them, which would equal nothing."""
+    return tuple(None if size != size else size for size in x.shape)
+
+
+def _is_tracked(x: Array) -> bool:
+    """Whether PyTorch records what is done to x, in reverse or in forward mode."""
+    if not array_api_compat.is_torch_array(x):
+        return False
+    forward = importlib.import_module("torch.autograd.forward_ad")
+    return x.requires_grad or forward.unpack_dual(x).tangent is not None
+
+
 def _kind(xp: Any, dtype: Any) -> str:
     """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
     kinds = {"f": "real floating", "i": "signed integer", "u": "unsigned integer"}
-    return next((kind for kind, name in kinds.items() if xp.isdtype(dtype, name)), "")
+    try:
+        return next((kind for kind, name in kinds.items() if xp.isdtype(dtype, name)), "")
+    except TypeError:  # NumPy's, of a dtype that ml_dtypes made
+        return ""
 
 
 def _rounded(function: str, name: str, value: Any, xp: Any, dtype: Any) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from relu_xp import _checks, _formulas
@@ -109,7 +110,8 @@ def _leaky_relu(z: float) -> Callable[[Array, Array], Array]:
         # A constant slope has no tangent; a zero in its place would make NaN of an infinite x.
         terms = [] if type(t) is SymbolicZero else [_pull("leaky_relu_vjp", x, t, s, z)]
         if type(dot_s) is not SymbolicZero:
-            terms.append(dot_s * jnp.where(x < 0, x, jnp.zeros_like(x)))
+            zero = jnp.zeros_like(x)  # selected on both sides, so that neither x nor a cotangent leaves a NaN in it
+            terms.append(jnp.where(x < 0, dot_s * jnp.where(x < 0, x, zero), zero))
         return leaky_relu(x, s), functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(x)
 
     leaky_relu.defjvp(rule, symbolic_zeros=True)
@@ -119,9 +121,21 @@ def _leaky_relu(z: float) -> Callable[[Array, Array], Array]:
 def _pull(function: str, x: Array, t: Array, *scalars: Any) -> Array:
     """Apply the VJP formula to a tangent, in which it is linear, and keep no more of x than its sign."""
     z = scalars[-1]
-    formula = getattr(_formulas, function)
     sign = jnp.where(x >= 0, (x > 0).astype(jnp.int8), jnp.int8(-1))  # -1 for NaN too
-    return jax.checkpoint(lambda *args: formula(jnp, *args, z), prevent_cse=False)(sign, t, *scalars[:-1])
+    return jax.checkpoint(lambda *args: _vjp(function, *args, z), prevent_cse=False)(sign, t, *scalars[:-1])
+
+
+def _vjp(function: str, x: Array, g: Array, *scalars: Any) -> Array:
+    """Run the VJP formula; for bfloat16 in float32, with a rounding that XLA may not leave out.
+
+    Where it fuses, XLA keeps bfloat16 products in float32 unless told otherwise. The rounding stands on both sides of
+    the product, since a transposition turns the one into the other; at one end it changes nothing.
+    """
+    formula = getattr(_formulas, function)
+    if g.dtype != jnp.bfloat16:
+        return formula(jnp, x, g, *scalars)
+    wide = formula(jnp, x, lax.reduce_precision(g.astype(jnp.float32), 8, 7), *scalars)
+    return lax.reduce_precision(wide, 8, 7).astype(g.dtype)
 
 
 _relu_integers = jax.jit(lambda x: jnp.maximum(x, 0))
@@ -130,7 +144,10 @@ _relu_integers = jax.jit(lambda x: jnp.maximum(x, 0))
 @functools.cache
 def _jitted(function: str, z_in_hex: str) -> Callable[..., Array]:
     """Jit the formula of a derivative or VJP, which differentiates as it stands; hex tells -0.0 from 0.0 in a cache."""
-    formula, z = getattr(_formulas, function), float.fromhex(z_in_hex)
+    z = float.fromhex(z_in_hex)
+    if function.endswith("vjp"):
+        return jax.jit(lambda *args: _vjp(function, *args, z))
+    formula = getattr(_formulas, function)
     return jax.jit(lambda *args: formula(jnp, *args, z))
 
 

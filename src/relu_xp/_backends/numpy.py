@@ -69,24 +69,24 @@ def get(x: Array) -> Array:
 def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, compute, and only then write or wrap."""
     x = arrays[0]
-    if isinstance(x, np.matrix):
-        msg = f"relu_xp.{function}: numpy.matrix is not supported; convert it first with numpy.asarray(x)"
-        raise TypeError(msg)
+    kind = _kind(x.dtype)
+    _checks.dtype(function, x.dtype, kind)
     dtype = x.dtype.newbyteorder("=")
-    kind = _kind(dtype)
-    _checks.dtype(function, dtype, kind)
     if len(arrays) == 2:
         _checks.cotangent(function, dtype, x.shape, arrays[1].dtype.newbyteorder("="), arrays[1].shape)
     names = ("negative_slope", "grad_at_zero")[-len(scalars) :]
     scalars = tuple(_rounded(function, *pair, dtype) for pair in zip(names, scalars, strict=True))
+    _check_classes(function, arrays if out is None else (*arrays, out))
     if out is not None:
         _check_out(function, arrays, dtype, out)
 
     wide = np.dtype(np.float32) if kind == "f" and _is_extended(dtype) else dtype
     plain = [np.asarray(a).astype(wide, copy=False) for a in arrays]
-    result = getattr(_formulas, function)(np, *plain, *scalars).astype(dtype, copy=False)
+    result = getattr(_formulas, function)(np, *plain, *scalars)
     if out is None:
-        return _wrap(function, arrays, np.asarray(result))
+        fresh = np.empty_like(plain[0], dtype)  # the memory order of x
+        fresh[...] = result
+        return _wrap(function, arrays, fresh)
     np.asarray(out)[...] = result
     if isinstance(out, np.ma.MaskedArray):
         out.mask = _mask(arrays)
@@ -119,14 +119,23 @@ def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.kind in "iu" or (_is_extended(dtype) and "int" in dtype.name):
         return _checks.real(function, name, value)
     if dtype.type is np.longdouble:
-        _checks.real(function, name, value)
-        return np.longdouble(value)
+        result = np.longdouble(_checks.real(function, name, value))
+        return _checks.real(function, name, result)  # finite in longdouble, which may hold no more than binary64
     return _checks.rounded(function, name, value, dtype, _finfo(dtype))
 
 
 @functools.cache
 def _finfo(dtype: np.dtype[Any]) -> Any:
     return sys.modules["ml_dtypes"].finfo(dtype) if _is_extended(dtype) else np.finfo(dtype)
+
+
+def _check_classes(function: str, arrays: tuple[Array, ...]) -> None:
+    """Refuse the subclasses whose extra meaning can't be kept."""
+    for a in arrays:
+        if isinstance(a, np.matrix) or (_has_own_ufunc(a) and hasattr(a, "mask")):
+            name = _checks.type_name(a)
+            msg = f"relu_xp.{function}: {name} is not supported; convert it first, for example numpy.asarray(x)"
+            raise TypeError(msg)
 
 
 def _check_out(function: str, arrays: tuple[Array, ...], dtype: np.dtype[Any], out: Array) -> None:
@@ -138,31 +147,40 @@ def _check_out(function: str, arrays: tuple[Array, ...], dtype: np.dtype[Any], o
     masked = any(isinstance(a, np.ma.MaskedArray) for a in arrays)
     if masked != isinstance(out, np.ma.MaskedArray):
         raise _checks.out_type(function, out, "a numpy.ma.MaskedArray" if masked else "no masked array, as x is none")
-    if any(_has_own_ufunc(a) for a in (*arrays, out)):
-        raise _checks.out_type(function, out, f"None, since {_checks.type_name(x)} may carry more than its numbers")
+    for a in filter(_has_own_ufunc, (*arrays, out)):
+        raise _checks.out_type(function, out, f"None, since {_checks.type_name(a)} may carry more than its numbers")
     _checks.out(function, dtype, x.shape, out.dtype, out.shape)
     if not out.flags.writeable:
         raise _checks.out_readonly(function)
 
 
 def _wrap(function: str, arrays: tuple[Array, ...], result: Array) -> Array:
-    """Give a fresh plain array the caller's type: of x, or of the cotangent for a VJP."""
-    like = arrays[-1]
-    masked = [a for a in arrays if isinstance(a, np.ma.MaskedArray)]
-    if masked:
-        return np.ma.MaskedArray(result, mask=_mask(arrays), fill_value=masked[0].fill_value)
-    if type(like) is np.ndarray:
+    """Give a fresh plain array the type of x."""
+    x, g = arrays[0], arrays[-1]
+    if type(x) is np.ndarray is type(g):
         return result
-    if isinstance(like, np.generic):
+    if isinstance(x, np.generic):
         return result[()]
-    if function.endswith("_grad") and _has_own_ufunc(like):
-        return result  # a derivative has no unit
-    return like.__array_wrap__(result)
+    for like in arrays:
+        if isinstance(like, np.ma.MaskedArray):
+            return like if like is np.ma.masked else _masked(result, like, _mask(arrays))
+    if _has_own_ufunc(x) or _has_own_ufunc(g):
+        # Of quantities: a derivative has no unit, and a VJP that of the cotangent.
+        return result if function.endswith("_grad") or type(g) is np.ndarray else g.__array_wrap__(result)
+    return x.__array_wrap__(result)
 
 
 def _has_own_ufunc(x: Array) -> bool:
     """Whether the class says itself what ufuncs mean, as quantities with units do."""
-    return getattr(type(x), "__array_ufunc__", None) is not np.ndarray.__array_ufunc__
+    return isinstance(x, np.ndarray) and type(x).__array_ufunc__ is not np.ndarray.__array_ufunc__
+
+
+def _masked(result: Array, like: Array, mask: Array) -> Array:
+    """A masked array of the class and fill value of `like`."""
+    masked = result.view(type(like))
+    masked._update_from(like)  # what numpy.ma's own operations do
+    masked.mask = mask
+    return masked
 
 
 def _mask(arrays: tuple[Array, ...]) -> Array:

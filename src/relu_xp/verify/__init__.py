@@ -1,0 +1,19 @@
+"""Holds every backend of this machine against the scalar definition, bit for bit."""
+
+from relu_xp.verify._cases import FUNCTIONS, Case, cases, dtypes
+from relu_xp.verify._engine import Mismatch, Tally, check, sweep, verify
+from relu_xp.verify._expected import expected, same_bits
+
+__all__ = [
+    "FUNCTIONS",
+    "Case",
+    "Mismatch",
+    "Tally",
+    "cases",
+    "check",
+    "dtypes",
+    "expected",
+    "same_bits",
+    "sweep",
+    "verify",
+]

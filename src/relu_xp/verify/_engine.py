@@ -1,0 +1,218 @@
+"""Runs the cases on a backend's device and compares bits: the engine of the verifier, and of the tests."""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import relu_xp
+from relu_xp._machine import Place
+from relu_xp.verify import _cases as data
+from relu_xp.verify._cases import Case
+from relu_xp.verify._exceptions import exceptions
+from relu_xp.verify._expected import Array, DType, expected, same_bits
+
+SHOWN = 5  # mismatches a tally keeps
+# Where a new shape costs a compilation, or any call milliseconds: fewer lengths.
+SLOW_TO_CALL = ("jax", "sparse", "ndonnx", "dask.array")
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One wrong element: what leads back to it, bits in hex."""
+
+    case: str
+    index: int
+    inputs: tuple[str, ...]
+    got: str
+    want: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.case}, element {self.index}: of {', '.join(self.inputs)} got {self.got}, want {self.want}"
+
+
+@dataclass
+class Tally:
+    """What was found at one place."""
+
+    cases: int = 0
+    values: int = 0
+    mismatches: int = 0
+    excepted: dict[str, int] = field(default_factory=dict)
+    examples: list[Mismatch] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One call: the elements it is given, as NumPy sees them, what they should give, and how to make it at a place."""
+
+    inputs: tuple[Array, ...]
+    want: Array
+    call: Callable[[Place], Array]
+
+
+def check(place: Place, case: Case, tally: Tally, *, few_lengths: bool = False) -> None:
+    """Make every trial of a case, and enter what differs."""
+    tally.cases += 1
+    for trial in trials(case, few_lengths=few_lengths or place.name in SLOW_TO_CALL):
+        try:
+            with np.errstate(all="ignore"):
+                got = trial.call(place)
+        except Exception as error:  # a backend may break in any way; none is the definition's result
+            tally.values += trial.want.size
+            tally.mismatches += max(trial.want.size, 1)
+            _keep(tally, Mismatch(str(case), 0, (), f"{type(error).__name__}: {error}", "a result"))
+        else:
+            compare(place, case, trial.inputs, got, trial.want, tally)
+
+
+def trials(case: Case, *, few_lengths: bool = False) -> Iterator[Trial]:
+    """The calls that a case consists of."""
+    kind, _, name = case.kind.partition(": ")
+    pair = case.function.endswith("vjp")
+    if kind == "values":
+        for arrays, want in _values(case):
+            yield Trial(arrays, want, functools.partial(_plainly, case, arrays))
+    elif kind == "lengths":
+        lengths = data.FEW_LENGTHS if few_lengths else data.LENGTHS
+        memory = data.signs(case.dtype, max(lengths) + 2)
+        for n in lengths:
+            arrays = (memory[1 : n + 1], memory[2 : n + 2])[: 1 + pair]  # not where an allocation begins
+            want = expected(case.function, arrays, case.slope, case.grad_at_zero)
+            yield Trial(arrays, want, functools.partial(_plainly, case, arrays))
+    elif kind == "layout":
+        view = data.LAYOUTS[name]
+        whole = data.signs(case.dtype, data.ROWS * data.COLUMNS).reshape(data.ROWS, data.COLUMNS)
+        both = (whole, whole[::-1])[: 1 + pair]
+        arrays = tuple(np.asarray(view(a)) for a in both)
+        want = expected(case.function, arrays, case.slope, case.grad_at_zero)
+        yield Trial(arrays, want, lambda place: call(place, case, *(view(place.put(a)) for a in both)))
+    else:
+        shift, margin = data.OVERLAPS[name], data.MARGIN
+        memory = data.signs(case.dtype, 1000 + 2 * margin)
+        x = memory[margin:-margin]
+        cotangent = (x[::-1],) if pair else ()
+        want = expected(case.function, (x, *cotangent), case.slope, case.grad_at_zero)
+
+        def into(place: Place) -> Array:
+            held = place.put(memory.copy())
+            given, out = held[margin:-margin], held[margin + shift : len(memory) - margin + shift]
+            result = call(place, case, given, *map(place.put, cotangent), out=given if shift == 0 else out)
+            written = place.get(given if shift == 0 else out)
+            return result if same_bits(result, written).all() else written
+
+        yield Trial((x, *cotangent), want, into)
+
+
+@functools.cache
+def _values(case: Case) -> list[tuple[tuple[Array, ...], Array]]:
+    """Inputs and expected values, computed once for all backends: the definition is slow, value by value."""
+    return [(a, expected(case.function, a, case.slope, case.grad_at_zero)) for a in data.values(case)]
+
+
+def _plainly(case: Case, arrays: tuple[Array, ...], place: Place) -> Array:
+    return call(place, case, *map(place.put, arrays))
+
+
+def call(place: Place, case: Case, *arrays: Any, **options: Any) -> Array:
+    """Call the public function at a place, on its own arrays, and bring the result to the host."""
+    return np.asarray(place.get(getattr(relu_xp, case.function)(*arrays, **case.scalars, **options)))
+
+
+def compare(place: Place, case: Case, inputs: tuple[Array, ...], got: Array, want: Array, tally: Tally) -> None:
+    """Enter the elements that differ, those that a named exception explains apart."""
+    tally.values += want.size
+    if got.dtype != want.dtype or got.shape != want.shape:
+        tally.mismatches += max(want.size, 1)
+        given, wanted = (f"{a.dtype}{list(a.shape)}" for a in (got, want))
+        _keep(tally, Mismatch(str(case), 0, (), given, wanted))
+        return
+    wrong = np.flatnonzero(~same_bits(got, want))
+    if not wrong.size:
+        return
+    inputs = tuple(a.ravel()[wrong] for a in inputs)
+    got, want = got.ravel()[wrong], want.ravel()[wrong]
+    left = np.ones(wrong.size, bool)
+    for each in exceptions(place, case.dtype.name, case.function):
+        explained = left & each.explains(case.function, inputs, case.slope, case.grad_at_zero, got, want)
+        tally.excepted[each.name] = tally.excepted.get(each.name, 0) + int(explained.sum())
+        left &= ~explained
+    tally.mismatches += int(left.sum())
+    for i in np.flatnonzero(left)[:SHOWN]:
+        elements = tuple(_shown(a[i]) for a in inputs)
+        _keep(tally, Mismatch(str(case), int(wrong[i]), elements, _shown(got[i]), _shown(want[i])))
+
+
+def lacks(place: Place, dtype: DType) -> str:
+    """Say why the library can't compute with the dtype; nothing if it can."""
+    if reason := data.LACKING.get((place.name, dtype.name)):
+        return reason
+    try:
+        back = place.get(place.put(np.zeros(2, dtype)))
+    except Exception as error:  # each library has an error of its own
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return "" if back.dtype == dtype else f"is held as {back.dtype}"
+
+
+def writes(place: Place) -> bool:
+    """Whether the library's arrays can be written to."""
+    x = place.put(np.ones(2, np.float32))
+    try:
+        relu_xp.relu(x, out=x)
+    except TypeError:
+        return False
+    return True
+
+
+def verify(
+    place: Place, dtypes: Iterable[DType], functions: tuple[str, ...] = data.FUNCTIONS, *, quick: bool = False
+) -> Iterator[dict[str, Tally]]:
+    """Yield one growing record, a tally for each dtype, after each case."""
+    writeable = writes(place)
+    record = {}
+    for dtype in dtypes:
+        tally = record[dtype.name] = Tally()
+        if lacking := lacks(place, dtype):
+            tally.left_out["all"] = lacking
+            continue
+        for case in data.cases(dtype, functions, quick=quick):
+            if not writeable and case.kind.startswith("out"):
+                tally.left_out["out="] = "its arrays can't be written to"
+            elif reason := data.LACKING.get((place.name, case.kind)):
+                tally.left_out[case.kind] = reason
+            else:
+                check(place, case, tally, few_lengths=quick)
+            yield record
+    yield record
+
+
+def sweep(place: Place, function: str, tally: Tally, *, chunk: int = 1 << 22) -> Iterator[int]:
+    """All 2**32 float32 patterns, a chunk at a time; yields how many are done.
+
+    The cotangents are all patterns too, in another order: an odd multiplier permutes the integers modulo 2**32.
+    """
+    case = Case(function, np.dtype(np.float32), 0.01, 1.0, "all 2**32 values")
+    tally.cases += 1
+    for start in range(0, 1 << 32, chunk):
+        pattern = np.arange(start, start + chunk, dtype=np.uint64).astype(np.uint32)
+        both = (pattern.view(np.float32), (pattern * np.uint32(2654435761)).view(np.float32))
+        inputs: tuple[Array, ...] = both if function.endswith("vjp") else both[:1]
+        with np.errstate(all="ignore"):
+            got = call(place, case, *map(place.put, inputs))
+        compare(place, case, inputs, got, expected(function, inputs, case.slope, case.grad_at_zero), tally)
+        yield start + chunk
+
+
+def _keep(tally: Tally, mismatch: Mismatch) -> None:
+    if len(tally.examples) < SHOWN:
+        tally.examples.append(mismatch)
+
+
+def _shown(element: Any) -> str:
+    """An element with its bits."""
+    bits = int(np.asarray(element).view(f"u{element.dtype.itemsize}"))
+    return f"{element!s} (0x{bits:0{2 * element.dtype.itemsize}x})"
