@@ -219,3 +219,46 @@ def test_an_interrupted_sweep_says_what_was_covered(monkeypatch, capsys):
     assert __main__.main(command) == 130
     printed = capsys.readouterr().out
     assert "Covered: the cases in the tables, and 2,048 of 2**32 float32 through relu on numpy." in printed
+
+
+@pytest.fixture
+def peers():
+    from relu_xp.verify import _peers
+
+    return {
+        (each.peer, each.function, each.dtype): each.reasons
+        for peer in _peers.PEERS
+        if __main__.importlib.util.find_spec(peer.package)
+        for each in _peers.compare(peer)
+    }
+
+
+def test_peers_differ_where_they_are_known_to(peers):
+    """What was measured of each, so that the table can be believed; jax and torch only where they are installed."""
+    reasons = peers["NumPy, where and maximum", "relu", "float32"]
+    assert not reasons
+    assert peers["NumPy, where and maximum", "relu_grad", "float16"] == {"convention: derivative at 0": 2}
+    assert peers["NumPy, where and maximum", "relu_vjp", "float32"]["a NaN is made, by 0 * inf"] > 0
+    assert peers["NumPy, x * (x > 0) and others", "relu", "float32"]["sign of zero"] > 0
+    assert peers["NumPy, x * (x > 0) and others", "leaky_relu", "float32"]["slope outside (0, 1]"] > 0
+    if ("jax.nn", "relu", "float32") in peers:
+        assert set(peers["jax.nn", "relu", "float32"]) <= {"subnormals flushed"}
+        assert not peers["jax.nn", "leaky_relu", "float16"]
+        assert peers["jax.nn", "relu_grad", "float16"] == {"convention: derivative at 0": 2}
+    if ("torch.nn.functional", "relu", "float32") in peers:
+        reasons = peers["torch.nn.functional", "leaky_relu", "float16"]
+        assert reasons["convention: slope not rounded to the dtype first"] > 7000
+        assert peers["torch.nn.functional", "relu_grad", "float32"]["derivative at NaN"] > 0
+    if ("keras.ops", "relu", "float32") in peers:
+        assert peers["keras.ops", "leaky_relu", "float32"]["slope outside (0, 1]"] > 0
+    if ("thinc", "relu", "float16") in peers:
+        assert peers["thinc", "relu", "float16"]["sign of zero"] > 0
+    assert not any(reasons.get("other") for reasons in peers.values())
+
+
+def test_peers_command(tmp_path, capsys):
+    pytest.importorskip("rich", reason="rich: not installed")
+    file = tmp_path / "peers.json"
+    assert __main__.main(["verify", "--peers", "--json", str(file)]) == 0
+    assert "Other libraries on the same cases" in capsys.readouterr().out
+    assert {each["peer"] for each in json.loads(file.read_text())["peers"]} >= {"NumPy, where and maximum"}

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     effort = verify.add_mutually_exclusive_group()
     effort.add_argument("--quick", action="store_true", help="fewer lengths and layouts")
     effort.add_argument("--exhaustive", action="store_true", help="then all 2**32 float32 values through each function")
+    effort.add_argument("--peers", action="store_true", help="instead, how other libraries differ on the same cases")
     verify.add_argument("--json", metavar="FILE", help="write what was found")
     options = parser.parse_args(arguments)
     command = options.command

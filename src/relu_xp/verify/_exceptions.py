@@ -36,7 +36,7 @@ def exceptions(place: Place, dtype: str, function: str) -> list[Exceptional]:
     ]
 
 
-def _flushed(
+def flushed(
     function: str, arrays: tuple[Array, ...], slope: float, grad_at_zero: float, got: Array, want: Array
 ) -> Array:
     """Whether a subnormal, or the smallest normal, takes part, and reading or writing it as zero gives what was got."""
@@ -82,7 +82,7 @@ EXCEPTIONS = (
         platforms=("cpu", "tpu"),
         dtypes=("float32", "bfloat16", "float64"),
         functions=("relu", "relu_grad", "relu_vjp", "leaky_relu", "leaky_relu_grad", "leaky_relu_vjp"),
-        explains=_flushed,
+        explains=flushed,
     ),
     Exceptional(
         name="onnxruntime's Where gives +0 for -0",

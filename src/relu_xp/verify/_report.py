@@ -17,6 +17,7 @@ from relu_xp import _machine
 from relu_xp._machine import Absence, Place
 from relu_xp.verify import _cases as data
 from relu_xp.verify._engine import Tally, sweep, verify
+from relu_xp.verify._peers import absent, compare_peers
 
 OK, WRONG, MISSING, INTERRUPTED = 0, 1, 2, 130
 CHUNK = 1 << 22
@@ -26,6 +27,8 @@ Records = dict[Place, dict[str, Tally]]
 
 def run(console: Console, options: Namespace) -> int:
     """Verify what the options ask for; return the process's exit status."""
+    if options.peers:
+        return _show_peers(console, options.json)
     found = list(_machine.survey())
     known = {each.name for each in found}
     wanted = set(options.backend or known)
@@ -129,6 +132,33 @@ def _show(console: Console, place: Place, record: dict[str, Tally]) -> None:
     for tally in record.values():
         for mismatch in tally.examples:
             console.print(str(mismatch), style="red", markup=False)
+
+
+def _show_peers(console: Console, file: str | None) -> int:
+    """Tell how other libraries differ from the definition: a comparison, in which nobody fails."""
+    differences = []
+    with _progress(console) as progress:
+        task = progress.add_task("peers", total=None)
+        for difference in compare_peers():
+            differences.append(difference)
+            progress.advance(task)
+    table = Table(title="Other libraries on the same cases")
+    for heading in ("peer", "function", "dtype"):
+        table.add_column(heading)
+    table.add_column("differ", justify="right")
+    table.add_column("of", justify="right")
+    table.add_column("why")
+    for each in differences:
+        why = "\n".join(f"{reason}: {count:,}" for reason, count in each.reasons.items())
+        table.add_row(each.peer, each.function, each.dtype, f"{sum(each.reasons.values()):,}", f"{each.values:,}", why)
+    console.print(table)
+    console.print("What is called a convention is as good as ours, only another.")
+    if missing := absent():
+        console.print(f"[dim]not installed: {', '.join(missing)}[/]")
+    if file:
+        record = {"peers": [dataclasses.asdict(each) for each in differences]}
+        Path(file).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return OK
 
 
 def _as_json(records: Records, covered: str) -> dict[str, Any]:
