@@ -5,9 +5,9 @@ import numpy as np
 
 from relu_xp.verify import FUNCTIONS, expected, same_bits
 from relu_xp.verify._cases import GRADS_AT_ZERO, SLOPES
-from relu_xp.verify._expected import patterns
+from relu_xp.verify._expected import patterns, rounded
 
-__all__ = ["FLOATS", "FUNCTIONS", "GRADS_AT_ZERO", "SLOPES", "assert_same", "expected", "patterns"]
+__all__ = ["FLOATS", "FUNCTIONS", "GRADS_AT_ZERO", "SLOPES", "assert_same", "expected", "patterns", "rounded"]
 
 FLOATS = tuple(np.dtype(t) for t in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64))
 

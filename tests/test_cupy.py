@@ -32,7 +32,7 @@ def ramp(shape):
     return (np.arange(size, dtype=np.float32) - size // 2).reshape(shape)
 
 
-@pytest.mark.parametrize("name", relu_xp.__all__)
+@pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_layouts_keep_their_order(cupy, name):
     whole = cupy.asarray(ramp((8, 9, 10)))
     for x in (whole, whole.transpose(1, 2, 0), whole[::2, ::-3], whole[0, 0, 0], whole[:0], whole.T):
@@ -42,7 +42,7 @@ def test_layouts_keep_their_order(cupy, name):
         assert not cupy.may_share_memory(result, x)
 
 
-@pytest.mark.parametrize("name", relu_xp.__all__)
+@pytest.mark.parametrize("name", oracle.FUNCTIONS)
 @pytest.mark.parametrize("shift", [-7, -1, 0, 1, 7])
 def test_out_may_overlap(cupy, name, shift):
     memory = cupy.asarray(ramp((100_000,)))

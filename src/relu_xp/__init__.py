@@ -8,8 +8,10 @@ from relu_xp._api import (
     relu_grad,
     relu_vjp,
 )
+from relu_xp._options import cpu_options
 
 __all__ = [
+    "cpu_options",
     "leaky_relu",
     "leaky_relu_grad",
     "leaky_relu_vjp",

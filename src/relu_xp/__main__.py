@@ -29,6 +29,7 @@ _DISTRIBUTIONS = (
 
 
 # Those that `verify` knows; the verifier itself is imported only by its command.
+_FUNCTIONS = tuple(name for name in relu_xp.__all__ if name != "cpu_options")
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _DTYPES = (*_FLOATS, *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument("--backend", nargs="+", metavar="NAME", help="these only; exit status 2 if one is missing")
     verify.add_argument("--device", metavar="NAME", help="this device only, as `relu-xp info` names it")
     verify.add_argument("--dtype", nargs="+", choices=_DTYPES, metavar="NAME", help=f"of {', '.join(_DTYPES)}")
-    verify.add_argument("--function", nargs="+", choices=relu_xp.__all__, metavar="NAME", help="these of the six only")
+    verify.add_argument("--function", nargs="+", choices=_FUNCTIONS, metavar="NAME", help="these of the six only")
     effort = verify.add_mutually_exclusive_group()
     effort.add_argument("--quick", action="store_true", help="fewer lengths and layouts")
     effort.add_argument("--exhaustive", action="store_true", help="then all 2**32 float32 values through each function")

@@ -1,8 +1,6 @@
 """NumPy arrays and scalars, with NumPy's relatives: subclasses, masked arrays, memory maps, ml_dtypes.
 
-A schedule of the formulas: as they stand for NumPy's own dtypes; for the 4- to 16-bit floats of ml_dtypes in binary32,
-whose products of two such values are exact, or lose bits only where the rounding back does not look. (The comparisons
-of ml_dtypes itself warn where they meet a NaN.)
+What an argument must be, and of what type a result is, stands here; how it is computed, in `numpy_blocks`.
 """
 
 import functools
@@ -11,7 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from relu_xp import _checks, _formulas
+from relu_xp import _checks
+from relu_xp._backends import numpy_blocks
+from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
+
+# NumPy's own floats, as most arrays are, with the default slope rounded to them.
+_NATIVE_FLOATS = {
+    dtype: float(dtype.type(DEFAULT_SLOPE)) for dtype in map(np.dtype, (np.float16, np.float32, np.float64))
+}
+
+SMALL = 1 << 11  # elements, below which blocks don't pay
+# For small arrays a 0-d operand, which is cheaper to call with than a Python 0; for those of one block, a block.
+_ZEROS = {
+    dtype: (np.zeros((), dtype), np.zeros(numpy_blocks.BLOCK_BYTES // dtype.itemsize, dtype))
+    for dtype in map(np.dtype, (np.float32, np.float64))
+    if numpy_blocks.maximum_gives_plus_zero(dtype)
+}
 
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
 
@@ -23,6 +36,12 @@ def owns(x: object) -> bool:
 
 def relu(x: Array, z: Any, out: Array) -> Array:
     """Rectify."""
+    if z is DEFAULT_GRAD_AT_ZERO and out is None and type(x) is np.ndarray and x.dtype in _ZEROS:
+        zero, zeros = _ZEROS[x.dtype]
+        if x.size <= SMALL:
+            return np.asarray(np.maximum(x, zero))
+        if x.size <= zeros.size and x.flags.c_contiguous:
+            return np.maximum(x, zeros[: x.size].reshape(x.shape))
     return _run("relu", (x,), (z,), out)
 
 
@@ -38,6 +57,15 @@ def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
 
 def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Rectify with a leak."""
+    usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and 0 < s <= 1
+    if (
+        usual
+        and type(x) is np.ndarray
+        and x.size <= SMALL
+        and x.dtype in _ZEROS
+        and numpy_blocks.underflow_is_ignored()
+    ):  # numpy_blocks says why
+        return np.asarray(np.maximum(x, x * _scalar(s, x.dtype)))
     return _run("leaky_relu", (x,), (s, z), out)
 
 
@@ -49,6 +77,11 @@ def leaky_relu_grad(x: Array, s: Any, z: Any, out: Array) -> Array:
 def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
     """Pull g back through leaky_relu."""
     return _run("leaky_relu_vjp", (x, g), (s, z), out)
+
+
+@functools.lru_cache
+def _scalar(s: float, dtype: np.dtype[Any]) -> Array:
+    return np.array(_rounded("leaky_relu", "negative_slope", s, dtype), dtype)
 
 
 def devices() -> list[str]:
@@ -69,25 +102,33 @@ def get(x: Array) -> Array:
 def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, compute, and only then write or wrap."""
     x = arrays[0]
-    kind = _kind(x.dtype)
-    _checks.dtype(function, x.dtype, kind)
-    dtype = x.dtype.newbyteorder("=")
+    dtype = x.dtype
+    if dtype not in _NATIVE_FLOATS:
+        _checks.dtype(function, dtype, _kind(dtype))
+        dtype = dtype.newbyteorder("=")
     if len(arrays) == 2:
-        _checks.cotangent(function, dtype, x.shape, arrays[1].dtype.newbyteorder("="), arrays[1].shape)
+        g = arrays[1]
+        if g.dtype is not dtype or g.shape != x.shape:
+            _checks.cotangent(function, dtype, x.shape, g.dtype.newbyteorder("="), g.shape)
     names = ("negative_slope", "grad_at_zero")[-len(scalars) :]
-    scalars = tuple(_rounded(function, *pair, dtype) for pair in zip(names, scalars, strict=True))
-    _check_classes(function, arrays if out is None else (*arrays, out))
+    scalars = tuple(
+        [
+            z if z is DEFAULT_GRAD_AT_ZERO else _rounded(function, name, z, dtype)
+            for name, z in zip(names, scalars, strict=True)
+        ]
+    )
+    is_plain = type(x) is np.ndarray is type(arrays[-1])
+    if not is_plain or out is not None:
+        _check_classes(function, arrays if out is None else (*arrays, out))
     if out is not None:
         _check_out(function, arrays, dtype, out)
 
-    wide = np.dtype(np.float32) if kind == "f" and _is_extended(dtype) else dtype
-    plain = [np.asarray(a).astype(wide, copy=False) for a in arrays]
-    result = getattr(_formulas, function)(np, *plain, *scalars)
+    plain = arrays if is_plain else tuple(map(np.asarray, arrays))
     if out is None:
-        fresh = np.empty_like(plain[0], dtype)  # the memory order of x
-        fresh[...] = result
-        return _wrap(function, arrays, fresh)
-    np.asarray(out)[...] = result
+        fresh = np.empty_like(plain[0], dtype)  # in the memory order of x
+        numpy_blocks.run(function, plain, scalars, fresh, fresh=True)
+        return fresh if is_plain else _wrap(function, arrays, fresh)
+    numpy_blocks.run(function, plain, scalars, np.asarray(out), fresh=False)
     if isinstance(out, np.ma.MaskedArray):
         out.mask = _mask(arrays)
     return out
@@ -116,6 +157,8 @@ def _is_extended(dtype: np.dtype[Any]) -> bool:
 
 def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """Round a slope or a derivative at zero once to dtype; for integers, whose value needs none, only check it."""
+    if value is DEFAULT_SLOPE and dtype in _NATIVE_FLOATS:
+        return _NATIVE_FLOATS[dtype]
     if dtype.kind in "iu" or (_is_extended(dtype) and "int" in dtype.name):
         return _checks.real(function, name, value)
     if dtype.type is np.longdouble:
@@ -157,8 +200,6 @@ def _check_out(function: str, arrays: tuple[Array, ...], dtype: np.dtype[Any], o
 def _wrap(function: str, arrays: tuple[Array, ...], result: Array) -> Array:
     """Give a fresh plain array the type of x."""
     x, g = arrays[0], arrays[-1]
-    if type(x) is np.ndarray is type(g):
-        return result
     if isinstance(x, np.generic):
         return result[()]
     for like in arrays:

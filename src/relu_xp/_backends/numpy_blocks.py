@@ -1,0 +1,352 @@
+"""The formulas in blocks that stay in cache, by NumPy's fast operations in place of its slow `where`.
+
+A schedule of the formulas, tested bit-identical to them. It is worth its lines because `numpy.where` branches on the
+data, at down to a hundredth of memory speed, a scalar operand slows `numpy.maximum` severalfold, and half precision
+runs scalar loops; compare, cast, integer and maximum operations on contiguous blocks do none of that. Memory beyond the
+output is a few blocks.
+
+Each fast path is one function that gives a kernel of contiguous blocks (x, or x and g, then out, which may be one of
+them), or None where it does not hold; then the formula itself runs on the block. No kernel raises a floating-point
+warning that the definition would not, or keeps one back.
+"""
+
+import contextvars
+import functools
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from relu_xp import _formulas
+from relu_xp._options import workers
+
+Array = Any
+DType = np.dtype[Any]
+Kernel = Callable[..., object]
+
+BLOCK_BYTES = 1 << 18  # a block each of x, g, out and a helper or two fit the second-level cache
+SHARE = 1 << 18  # elements that are worth a thread
+
+
+def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array, *, fresh: bool) -> None:
+    """Compute into out, fresh memory or not; all have one shape and, but for their byte order, one dtype."""
+    signs = tuple(map(np.signbit, scalars)) if 0 in scalars else ()  # -0.0 and 0.0 are one key to a cache
+    quiet = function not in ("leaky_relu", "leaky_relu_vjp") or underflow_is_ignored()
+    kernel = _kernel(function, out.dtype, scalars, signs, quiet)
+    blocks = _flat((*arrays, out), fresh=fresh)
+    if blocks is None:
+        _run_strided(kernel, (*arrays, out))
+        return
+    length = BLOCK_BYTES // out.itemsize
+    if out.size <= length:
+        kernel(*blocks)
+        return
+    threads = min(workers(), out.size // SHARE)
+    if threads < 2:
+        _run_flat(kernel, blocks, 0, out.size)
+        return
+    edges = [out.size * i // threads // length * length for i in range(threads)] + [out.size]
+    with ThreadPoolExecutor(threads) as pool:  # of this call alone: nothing to inherit for a fork, or to share
+        futures = [
+            pool.submit(contextvars.copy_context().run, _run_flat, kernel, blocks, *edges[i : i + 2])
+            for i in range(threads)
+        ]
+        for future in futures:
+            future.result()
+
+
+def _run_flat(kernel: Kernel, arrays: list[Array], start: int, stop: int) -> None:
+    length = BLOCK_BYTES // arrays[0].itemsize
+    for at in range(start, stop, length):
+        kernel(*[a[at : min(at + length, stop)] for a in arrays])
+
+
+def _flat(arrays: tuple[Array, ...], *, fresh: bool) -> list[Array] | None:
+    """One-dimensional views, if all are contiguous in one order, native and aligned, and in place or apart."""
+    out = arrays[-1]
+    order = "C" if out.flags.c_contiguous else "F"
+    for a in arrays:
+        flags = a.flags
+        if (
+            not (flags.c_contiguous if order == "C" else flags.f_contiguous)
+            or not flags.aligned
+            or not a.dtype.isnative
+        ):
+            return None
+        if not fresh and np.may_share_memory(a, out) and a.ctypes.data != out.ctypes.data:
+            return None
+    return list(arrays) if out.ndim == 1 else [a.reshape(-1, order=order) for a in arrays]
+
+
+def _run_strided(kernel: Kernel, arrays: tuple[Array, ...]) -> None:
+    """Any layout, through NumPy's own buffers of one block; what overlaps otherwise than in place is copied first."""
+    each = ["nbo", "aligned", "contig", "overlap_assume_elementwise"]
+    operands: Any = [["readonly", *each]] * (len(arrays) - 1) + [["writeonly", *each]]
+    flags: Any = ["external_loop", "buffered", "zerosize_ok", "copy_if_overlap"]
+    dtype = arrays[-1].dtype
+    length = BLOCK_BYTES // dtype.itemsize
+    with np.nditer(arrays, flags, operands, [dtype] * len(arrays), order="K", buffersize=length) as blocks:
+        for views in blocks:
+            if views[0].size:
+                kernel(*views)
+
+
+def _by_formula(function: str, scalars: tuple[Any, ...], *blocks: Array) -> None:
+    """The formula as it stands; for the floats of ml_dtypes in binary32.
+
+    Binary32 products of two 4- to 16-bit floats are exact, or lose bits only where the rounding back does not look; and
+    ml_dtypes' own comparisons warn where they meet a NaN.
+    """
+    *arrays, out = blocks
+    wide = np.dtype(np.float32) if _is_small_float(out.dtype) else out.dtype
+    out[...] = getattr(_formulas, function)(np, *(a.astype(wide, copy=False) for a in arrays), *scalars)
+
+
+def _is_small_float(dtype: DType) -> bool:
+    return dtype.type.__module__ == "ml_dtypes" and "int" not in dtype.name
+
+
+class _Helpers(threading.local):
+    """A thread's own two helper blocks, kept so that no call waits for fresh pages."""
+
+    def __init__(self) -> None:
+        self.flags = np.empty(BLOCK_BYTES // 2, np.bool_)  # for the shortest floats that have a fast path
+        self.words = np.empty(2 * BLOCK_BYTES, np.uint8)
+
+
+_helpers = _Helpers()
+
+
+def _flags(size: int) -> Array:
+    return _helpers.flags[:size]
+
+
+def _words(dtype: Any, size: int) -> Array:
+    return _helpers.words.view(dtype)[:size]
+
+
+@functools.lru_cache
+def _filled(value: Any, dtype: DType) -> Array:
+    """A block of one value: a scalar operand would be several times slower."""
+    block = np.full(BLOCK_BYTES // dtype.itemsize, value, dtype)
+    block.flags.writeable = False
+    return block
+
+
+@functools.cache
+def maximum_gives_plus_zero(dtype: DType) -> bool:
+    """Whether maximum(-0, +0) is +0 on this machine, at every length of a vector: IEEE 754 leaves it open."""
+    minus, zeros = np.full(260, -0.0, dtype), _filled(0, dtype)
+    for view in (minus[:130], minus[::2], minus[::-2]):
+        for n in (*range(1, 20), 31, 33, 63, 65, 127, 130):
+            if np.signbit([np.maximum(view[:n], zeros[:n]), np.maximum(view[:n], zeros[0])]).any():
+                return False
+    return True
+
+
+def underflow_is_ignored() -> bool:
+    return bool(np.geterr()["under"] == "ignore")
+
+
+def _relu(dtype: DType, quiet: bool, z: float) -> Kernel:
+    """One maximum with a block of zeros; where that may give -0, plus 0."""
+    zeros = _filled(0, dtype)
+
+    def kernel(x: Array, out: Array) -> None:
+        np.maximum(x, zeros[: x.size], out=out)
+
+    def careful(x: Array, out: Array) -> None:
+        np.add(np.maximum(x, zeros[: x.size], out=out), zeros[: x.size], out=out)
+
+    return kernel if dtype.kind != "f" or maximum_gives_plus_zero(dtype) else careful
+
+
+def _leaky_relu(dtype: DType, quiet: bool, s: float, z: float) -> Kernel:
+    """max(x, s*x) for 0 < s <= 1, where that is the definition's; else x times s or 1, chosen in integers."""
+    zeros, slope = _filled(0, dtype), np.array(s, dtype)
+
+    def maximum(x: Array, out: Array) -> None:
+        product = _words(dtype, x.size)
+        np.multiply(x, slope, out=product)
+        np.maximum(x, product, out=out)
+
+    def product(x: Array, out: Array) -> None:
+        factor = _choose(np.less(x, zeros[: x.size], out=_flags(x.size)), slope, np.array(1, dtype))
+        np.multiply(x, factor, out=out)
+
+    # The product of a positive x is thrown away; it can't overflow, but its underflow would be an invented one.
+    return maximum if 0 < s <= 1 and quiet else product
+
+
+def _choose(flags: Array, yes: Array, no: Array) -> Array:
+    """A helper block with the bits of `yes` where flagged, else of `no`: an integer product and sum, modulo 2**n."""
+    word = f"u{yes.dtype.itemsize}"
+    chosen = _words(word, flags.size)
+    np.copyto(chosen, flags)
+    np.multiply(chosen, yes.view(word) - no.view(word), out=chosen)
+    np.add(chosen, no.view(word), out=chosen)
+    return chosen.view(yes.dtype)
+
+
+def _comparison(s: float, z: float) -> Any:
+    """The one comparison with 0 that tells 1 from s, where z is either of them; None where it is neither."""
+    if z == 1:
+        return np.greater_equal
+    return np.greater if z == s and np.signbit(z) == np.signbit(s) else None
+
+
+def _leaky_relu_grad(dtype: DType, quiet: bool, s: float, z: float) -> Kernel | None:
+    """A comparison, cast to 0 and 1, and for 0 < s <= 1 the maximum of that and s; else chosen in integers."""
+    compare, zeros = _comparison(s, z), _filled(0, dtype)
+    if compare is None:
+        return None
+    if not 0 <= s <= 1 or np.signbit(s):
+        one, slope = np.array(1, dtype), np.array(s, dtype)
+        return lambda x, out: np.copyto(out, _choose(compare(x, zeros[: x.size], out=_flags(x.size)), one, slope))
+    slopes = _filled(s, dtype)
+
+    def kernel(x: Array, out: Array) -> None:
+        np.copyto(out, compare(x, zeros[: x.size], out=_flags(x.size)))
+        if s > 0:
+            np.maximum(out, slopes[: x.size], out=out)
+
+    return kernel
+
+
+def _relu_grad(dtype: DType, quiet: bool, z: float) -> Kernel | None:
+    return _leaky_relu_grad(dtype, quiet, 0.0, z)
+
+
+def _relu_vjp(dtype: DType, quiet: bool, z: float) -> Kernel | None:
+    """The bits of g, and-ed with a mask of all ones or none."""
+    compare, zeros, word = _comparison(0.0, z), _filled(0, dtype), f"i{dtype.itemsize}"
+    if compare is None:
+        return None
+
+    def kernel(x: Array, g: Array, out: Array) -> None:
+        mask = _widened(compare(x, zeros[: x.size], out=_flags(x.size)), word)
+        np.bitwise_and(g.view(word), mask, out=out.view(word))
+
+    return kernel
+
+
+def _widened(flags: Array, word: str) -> Array:
+    """A helper block of all ones where flagged, else zeros: -1 is as good in a wider integer."""
+    narrow = flags.view(np.int8)
+    np.negative(narrow, out=narrow)
+    mask = _words(word, flags.size)
+    np.copyto(mask, narrow)
+    return mask
+
+
+def _leaky_relu_vjp(dtype: DType, quiet: bool, s: float, z: float) -> Kernel | None:
+    """g times the derivative, unless z is 0, which selects."""
+    derivative = _leaky_relu_grad(dtype, quiet, s, z) if z != 0 else None
+    if derivative is None:
+        return None
+
+    def kernel(x: Array, g: Array, out: Array) -> None:
+        factor = _words(dtype, x.size)
+        derivative(x, factor)
+        np.multiply(g, factor, out=out)
+
+    return kernel
+
+
+def _half_relu(dtype: DType, quiet: bool, z: float) -> Kernel:
+    """On the bits as int16: what is above -inf is positive or NaN, of either sign, and stays; the rest is +0."""
+    minus_infinity = _filled(int(np.array(-np.inf, dtype).view(np.int16)), np.dtype(np.int16))
+
+    def kernel(x: Array, out: Array) -> None:
+        bits = x.view(np.int16)
+        mask = _widened(np.greater(bits, minus_infinity[: x.size], out=_flags(x.size)), "i2")
+        np.bitwise_and(bits, mask, out=out.view(np.int16))
+
+    return kernel
+
+
+def _half_table(function: str, dtype: DType, quiet: bool, *scalars: float) -> Kernel | None:
+    """A function of 16 bits is a table of 65,536 entries, looked up without a rounding or a warning."""
+    s = scalars[0]
+    if function == "leaky_relu" and not (0 < abs(s) <= 1 and quiet):
+        return None  # a product of the definition's may overflow, underflow or be invalid, and is to say so
+    table = _table(function, dtype, tuple(float(scalar).hex() for scalar in scalars))
+    return lambda x, out: np.take(table, x.view(np.uint16), out=out.view(np.uint16), mode="clip")
+
+
+@functools.lru_cache(maxsize=64)
+def _table(function: str, dtype: DType, scalars_in_hex: tuple[str, ...]) -> Array:
+    """The formula's bits for every pattern of x, or of g where x is -1; hex tells -0.0 from 0.0 in a cache."""
+    patterns = np.arange(1 << 16, dtype=np.uint16).view(dtype)
+    result = np.empty_like(patterns)
+    arrays = (np.full_like(patterns, -1), patterns) if function.endswith("vjp") else (patterns,)
+    with np.errstate(all="ignore"):
+        _by_formula(function, tuple(map(float.fromhex, scalars_in_hex)), *arrays, result)
+    return result.view(np.uint16)
+
+
+@functools.cache
+def _half_masks(dtype: DType, z_is_one: bool) -> Array:
+    """For every pattern of x all ones where relu is active, else zeros."""
+    active = _table("relu_grad", dtype, (float(z_is_one).hex(),)) != 0
+    return np.where(active, np.uint16(0xFFFF), np.uint16(0))
+
+
+def _half_relu_vjp(dtype: DType, quiet: bool, z: float) -> Kernel | None:
+    """The bits of g, and-ed with a mask that is looked up."""
+    if z not in (0, 1):
+        return None
+    masks = _half_masks(dtype, z == 1)
+
+    def kernel(x: Array, g: Array, out: Array) -> None:
+        mask = np.take(masks, x.view(np.uint16), out=_words(np.uint16, x.size), mode="clip")
+        np.bitwise_and(g.view(np.uint16), mask, out=out.view(np.uint16))
+
+    return kernel
+
+
+def _half_leaky_relu_vjp(dtype: DType, quiet: bool, s: float, z: float) -> Kernel | None:
+    """s*g looked up, and replaced by g where a mask, looked up too, says so."""
+    if not (0 < abs(s) <= 1 and quiet) or z not in (1, s):
+        return None
+    masks, table = _half_masks(dtype, z == 1), _table("leaky_relu_vjp", dtype, (float(s).hex(), float(z).hex()))
+
+    def kernel(x: Array, g: Array, out: Array) -> None:
+        mask, product = _words(np.uint16, 2 * x.size)[: x.size], _words(np.uint16, 2 * x.size)[x.size :]
+        np.take(masks, x.view(np.uint16), out=mask, mode="clip")
+        np.take(table, g.view(np.uint16), out=product, mode="clip")
+        np.bitwise_xor(g.view(np.uint16), product, out=out.view(np.uint16))
+        np.bitwise_and(out.view(np.uint16), mask, out=out.view(np.uint16))
+        np.bitwise_xor(out.view(np.uint16), product, out=out.view(np.uint16))
+
+    return kernel
+
+
+_Paths = dict[str, Callable[..., Kernel | None]]
+_WIDE: _Paths = {
+    "relu": _relu,
+    "relu_grad": _relu_grad,
+    "relu_vjp": _relu_vjp,
+    "leaky_relu": _leaky_relu,
+    "leaky_relu_grad": _leaky_relu_grad,
+    "leaky_relu_vjp": _leaky_relu_vjp,
+}
+_HALF: _Paths = {
+    "relu": _half_relu,
+    "relu_grad": functools.partial(_half_table, "relu_grad"),
+    "relu_vjp": _half_relu_vjp,
+    "leaky_relu": functools.partial(_half_table, "leaky_relu"),
+    "leaky_relu_grad": functools.partial(_half_table, "leaky_relu_grad"),
+    "leaky_relu_vjp": _half_leaky_relu_vjp,
+}
+_PATHS = {"float16": _HALF, "bfloat16": _HALF, "float32": _WIDE, "float64": _WIDE}
+
+
+@functools.lru_cache
+def _kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...], quiet: bool) -> Kernel:
+    """Find the fast path, or else the formula; quiet says that underflow is ignored."""
+    paths: _Paths = {"relu": _relu} if dtype.kind in "iu" else _PATHS.get(dtype.name, {})
+    kernel = paths[function](dtype, quiet, *scalars) if function in paths else None
+    return kernel or functools.partial(_by_formula, function, scalars)
