@@ -187,6 +187,16 @@ def test_cotangent_of_another_dtype(place, name):
 
 
 @pytest.mark.parametrize("name", VJPS)
+@pytest.mark.parametrize("dtype", ["float64", "object", "U3", np.dtypes.StringDType()], ids=str)
+def test_cotangent_of_any_other_dtype(name, dtype):
+    x, g = np.ones(3, np.float32), np.zeros(3, dtype)
+    with pytest.raises(
+        TypeError, match=says(name, "x and cotangent must have one dtype, got float32 and .*; cast one")
+    ):
+        call(name, x, g)
+
+
+@pytest.mark.parametrize("name", VJPS)
 @pytest.mark.parametrize("shape", [(), (1,), (3, 1), (4,)])
 def test_cotangent_of_another_shape(place, name, shape):
     x, g = place.put(np.ones(3, np.float32)), place.put(np.ones(shape, np.float32))

@@ -58,13 +58,8 @@ def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
 def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Rectify with a leak."""
     usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and 0 < s <= 1
-    if (
-        usual
-        and type(x) is np.ndarray
-        and x.size <= SMALL
-        and x.dtype in _ZEROS
-        and numpy_blocks.underflow_is_ignored()
-    ):  # numpy_blocks says why
+    small = type(x) is np.ndarray and x.size <= SMALL and x.dtype in _ZEROS
+    if usual and small and numpy_blocks.underflow_is_ignored():  # as for the same path of numpy_blocks, which says why
         return np.asarray(np.maximum(x, x * _scalar(s, x.dtype)))
     return _run("leaky_relu", (x,), (s, z), out)
 
@@ -109,14 +104,10 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out
     if len(arrays) == 2:
         g = arrays[1]
         if g.dtype is not dtype or g.shape != x.shape:
-            _checks.cotangent(function, dtype, x.shape, g.dtype.newbyteorder("="), g.shape)
+            swapped = dtype.newbyteorder("S")
+            _checks.cotangent(function, dtype, x.shape, dtype if g.dtype == swapped else g.dtype, g.shape)
     names = ("negative_slope", "grad_at_zero")[-len(scalars) :]
-    scalars = tuple(
-        [
-            z if z is DEFAULT_GRAD_AT_ZERO else _rounded(function, name, z, dtype)
-            for name, z in zip(names, scalars, strict=True)
-        ]
-    )
+    scalars = tuple([_rounded(function, *pair, dtype) for pair in zip(names, scalars, strict=True)])
     is_plain = type(x) is np.ndarray is type(arrays[-1])
     if not is_plain or out is not None:
         _check_classes(function, arrays if out is None else (*arrays, out))
@@ -157,6 +148,8 @@ def _is_extended(dtype: np.dtype[Any]) -> bool:
 
 def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """Round a slope or a derivative at zero once to dtype; for integers, whose value needs none, only check it."""
+    if value is DEFAULT_GRAD_AT_ZERO:
+        return value
     if value is DEFAULT_SLOPE and dtype in _NATIVE_FLOATS:
         return _NATIVE_FLOATS[dtype]
     if dtype.kind in "iu" or (_is_extended(dtype) and "int" in dtype.name):
