@@ -16,6 +16,23 @@ def pytest_addoption(parser):
     )
 
 
+OF_NUMPY_ALONE = ("test_numpy.py", "test_numpy_blocks.py")
+
+
+def _left_out(config):
+    chosen = config.getoption("--backend")
+    return OF_NUMPY_ALONE if chosen and "numpy" not in chosen else ()
+
+
+def pytest_ignore_collect(collection_path, config):
+    return True if collection_path.name in _left_out(config) else None
+
+
+def pytest_report_header(config):
+    left_out = _left_out(config)
+    return f"left to --backend=numpy: {', '.join(left_out)}" if left_out else None
+
+
 @pytest.fixture(scope="session")
 def machine():
     """What this machine has, surveyed once."""

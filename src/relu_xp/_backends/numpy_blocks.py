@@ -68,12 +68,8 @@ def _flat(arrays: tuple[Array, ...], *, fresh: bool) -> list[Array] | None:
     out = arrays[-1]
     order = "C" if out.flags.c_contiguous else "F"
     for a in arrays:
-        flags = a.flags
-        if (
-            not (flags.c_contiguous if order == "C" else flags.f_contiguous)
-            or not flags.aligned
-            or not a.dtype.isnative
-        ):
+        contiguous = a.flags.c_contiguous if order == "C" else a.flags.f_contiguous
+        if not (contiguous and a.flags.aligned and a.dtype.isnative):
             return None
         if not fresh and np.may_share_memory(a, out) and a.ctypes.data != out.ctypes.data:
             return None
@@ -127,7 +123,7 @@ def _words(dtype: Any, size: int) -> Array:
     return _helpers.words.view(dtype)[:size]
 
 
-@functools.lru_cache
+@functools.lru_cache(maxsize=16)
 def _filled(value: Any, dtype: DType) -> Array:
     """A block of one value: a scalar operand would be several times slower."""
     block = np.full(BLOCK_BYTES // dtype.itemsize, value, dtype)
