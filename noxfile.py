@@ -22,7 +22,7 @@ BACKENDS = {
         ["array_api_strict", "sparse", "ndonnx"],
     ),
     "dask": ([".[dask]"], ["dask.array"]),
-    "torch": ([".[cli,torch]", "torch==2.13.0", "keras", "thinc"], ["torch"]),  # with all of `verify --peers`
+    "torch": ([".[cli,torch]", "torch==2.13.0", "keras", "scipy", "thinc"], ["torch"]),  # with all of `verify --peers`
     "cupy": ([".[cuda13]"], ["cupy"]),
 }
 

@@ -225,12 +225,23 @@ def test_an_interrupted_sweep_says_what_was_covered(monkeypatch, capsys):
 def peers():
     from relu_xp.verify import _peers
 
+    usable, _ = _peers.load_peers()
     return {
         (each.peer, each.function, each.dtype): each.reasons
-        for peer in _peers.PEERS
-        if __main__.importlib.util.find_spec(peer.package)
-        for each in _peers.compare(peer)
+        for peer, functions in usable.items()
+        for each in _peers.compare(peer, functions)
     }
+
+
+def test_a_peer_that_breaks_is_named_with_its_reason(monkeypatch):
+    from relu_xp.verify import _peers
+
+    def broken():
+        raise ImportError("No module named 'scipy'")
+
+    absent = _peers.Peer("absent", "no_such_package", dict)
+    monkeypatch.setattr(_peers, "PEERS", (_peers.Peer("broken", "numpy", broken), absent))
+    assert _peers.load_peers() == ({}, {"broken": "No module named 'scipy'", "absent": "not installed"})
 
 
 def test_peers_differ_where_they_are_known_to(peers):

@@ -71,13 +71,13 @@ def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: None) -> Array:
 
 
 def devices() -> list[str]:
-    """List the devices of the default platform."""
-    return [str(device) for device in jax.devices()]
+    """List the devices of the default platform, such as cpu:0."""
+    return [f"{device.platform}:{device.id}" for device in jax.devices()]
 
 
 def put(array: Array, device: str) -> Array:
     """Hand a NumPy array to the device so named."""
-    return jax.device_put(array, next(d for d in jax.devices() if str(d) == device))
+    return jax.device_put(array, jax.devices()[devices().index(device)])
 
 
 def get(x: Array) -> Array:

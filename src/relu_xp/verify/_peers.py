@@ -52,24 +52,26 @@ class Difference:
     reasons: dict[str, int] = field(default_factory=dict)
 
 
-def compare_peers() -> Iterator[Difference]:
-    """Run every peer that is installed through the cases."""
+def load_peers() -> tuple[dict[Peer, dict[str, Compute]], dict[str, str]]:
+    """Import the peers that are installed; also, for the others, why they can't be used."""
+    usable, reasons = {}, {}
     for peer in PEERS:
-        if importlib.util.find_spec(peer.package):
-            yield from compare(peer)
+        if importlib.util.find_spec(peer.package) is None:
+            reasons[peer.name] = "not installed"
+            continue
+        try:
+            usable[peer] = peer.load()
+        except ImportError as error:  # something it needs in its turn
+            reasons[peer.name] = str(error)
+    return usable, reasons
 
 
-def compare(peer: Peer) -> Iterator[Difference]:
+def compare(peer: Peer, functions: dict[str, Compute]) -> Iterator[Difference]:
     """Yield one record for each function and dtype of a peer."""
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in PEER_DTYPES]
-    for function, compute in peer.load().items():
+    for function, compute in functions.items():
         for dtype in dtypes:
             yield _compare(peer, function, compute, dtype)
-
-
-def absent() -> list[str]:
-    """The packages of peers that are not installed."""
-    return sorted({peer.package for peer in PEERS if importlib.util.find_spec(peer.package) is None})
 
 
 def _compare(peer: Peer, function: str, compute: Compute, dtype: DType) -> Difference:

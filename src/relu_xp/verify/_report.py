@@ -17,7 +17,7 @@ from relu_xp import _machine
 from relu_xp._machine import Absence, Place
 from relu_xp.verify import _cases as data
 from relu_xp.verify._engine import Tally, sweep, verify
-from relu_xp.verify._peers import absent, compare_peers
+from relu_xp.verify._peers import PEER_DTYPES, compare, load_peers
 
 OK, WRONG, MISSING, INTERRUPTED = 0, 1, 2, 130
 CHUNK = 1 << 22
@@ -137,11 +137,13 @@ def _show(console: Console, place: Place, record: dict[str, Tally]) -> None:
 def _show_peers(console: Console, file: str | None) -> int:
     """Tell how other libraries differ from the definition: a comparison, in which nobody fails."""
     differences = []
+    usable, unusable = load_peers()
     with _progress(console) as progress:
-        task = progress.add_task("peers", total=None)
-        for difference in compare_peers():
-            differences.append(difference)
-            progress.advance(task)
+        task = progress.add_task("peers", total=sum(len(PEER_DTYPES) * len(functions) for functions in usable.values()))
+        for peer, functions in usable.items():
+            for difference in compare(peer, functions):
+                differences.append(difference)
+                progress.advance(task)
     table = Table(title="Other libraries on the same cases")
     for heading in ("peer", "function", "dtype"):
         table.add_column(heading)
@@ -153,8 +155,8 @@ def _show_peers(console: Console, file: str | None) -> int:
         table.add_row(each.peer, each.function, each.dtype, f"{sum(each.reasons.values()):,}", f"{each.values:,}", why)
     console.print(table)
     console.print("What is called a convention is as good as ours, only another.")
-    if missing := absent():
-        console.print(f"[dim]not installed: {', '.join(missing)}[/]")
+    for name, reason in unusable.items():
+        console.print(f"[dim]{name}: {reason}[/]")
     if file:
         record = {"peers": [dataclasses.asdict(each) for each in differences]}
         Path(file).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
