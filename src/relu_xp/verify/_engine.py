@@ -1,6 +1,7 @@
 """Runs the cases on a backend's device and compares bits: the engine of the verifier, and of the tests."""
 
 import functools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,7 @@ class Tally:
 
     cases: int = 0
     values: int = 0
+    seconds: float = 0.0
     mismatches: int = 0
     excepted: dict[str, int] = field(default_factory=dict)
     examples: list[Mismatch] = field(default_factory=list)
@@ -58,6 +60,7 @@ class Trial:
 def check(place: Place, case: Case, tally: Tally, *, few_lengths: bool = False) -> None:
     """Make every trial of a case, and enter what differs."""
     tally.cases += 1
+    begin = time.perf_counter()
     for trial in trials(case, few_lengths=few_lengths or place.name in SLOW_TO_CALL):
         try:
             with np.errstate(all="ignore"):
@@ -68,6 +71,7 @@ def check(place: Place, case: Case, tally: Tally, *, few_lengths: bool = False) 
             _keep(tally, Mismatch(str(case), 0, (), f"{type(error).__name__}: {error}", "a result"))
         else:
             compare(place, case, trial.inputs, got, trial.want, tally)
+    tally.seconds += time.perf_counter() - begin
 
 
 def trials(case: Case, *, few_lengths: bool = False) -> Iterator[Trial]:
@@ -198,12 +202,14 @@ def sweep(place: Place, function: str, tally: Tally, *, chunk: int = 1 << 22) ->
     case = Case(function, np.dtype(np.float32), 0.01, 1.0, "all 2**32 values")
     tally.cases += 1
     for start in range(0, 1 << 32, chunk):
+        begin = time.perf_counter()
         pattern = np.arange(start, start + chunk, dtype=np.uint64).astype(np.uint32)
         both = (pattern.view(np.float32), (pattern * np.uint32(2654435761)).view(np.float32))
         inputs: tuple[Array, ...] = both if function.endswith("vjp") else both[:1]
         with np.errstate(all="ignore"):
             got = call(place, case, *map(place.put, inputs))
         compare(place, case, inputs, got, expected(function, inputs, case.slope, case.grad_at_zero), tally)
+        tally.seconds += time.perf_counter() - begin
         yield start + chunk
 
 

@@ -120,14 +120,14 @@ def _sweeps(console: Console, records: Records, places: list[Place], functions: 
 def _show(console: Console, place: Place, record: dict[str, Tally]) -> None:
     table = Table(title=f"{place.name} on {place.where}")
     table.add_column("dtype")
-    for heading in ("cases", "values compared", "mismatches"):
+    for heading in ("cases", "values compared", "seconds", "mismatches"):
         table.add_column(heading, justify="right")
     table.add_column("named exceptions, and what was left out")
     for dtype, tally in record.items():
         notes = [f"{name}: {count:,}" for name, count in tally.excepted.items()]
         notes += [f"[dim]{what} left out: {reason}[/]" for what, reason in tally.left_out.items()]
         wrong = f"[bold red]{tally.mismatches:,}[/]" if tally.mismatches else "[green]0[/]"
-        table.add_row(dtype, f"{tally.cases:,}", f"{tally.values:,}", wrong, "\n".join(notes))
+        table.add_row(dtype, f"{tally.cases:,}", f"{tally.values:,}", f"{tally.seconds:,.1f}", wrong, "\n".join(notes))
     console.print(table)
     for tally in record.values():
         for mismatch in tally.examples:
