@@ -179,8 +179,41 @@ def test_exceptions_are_named_once():
 def test_missing_backend_exits_with_2(capsys):
     pytest.importorskip("rich", reason="rich: not installed")
     assert __main__.main(["verify", "--backend", "numpy", "abacus"]) == 2
-    assert "abacus: no such backend or device here" in capsys.readouterr().out
+    assert "abacus: no such backend here; there are " in capsys.readouterr().out
     assert __main__.main(["verify", "--backend", "numpy", "--device", "cuda:7"]) == 2
+    assert "numpy: is on cpu here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--peers", "--backend", "numpy"], "--peers takes no --backend"),
+        (["--exhaustive", "--dtype", "float16"], "--exhaustive is about float32"),
+        (["--function", "leaky_relu", "--dtype", "int8"], "no such cases: only relu takes integers"),
+    ],
+)
+def test_options_that_contradict_each_other(capsys, options, says):
+    with pytest.raises(SystemExit) as stop:
+        __main__.main(["verify", *options])
+    assert stop.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_json_that_cannot_be_written_is_refused_first(tmp_path, capsys):
+    pytest.importorskip("rich", reason="rich: not installed")
+    assert __main__.main(["verify", "--json", str(tmp_path / "none" / "found.json")]) == 2
+    assert "--json: " in capsys.readouterr().out
+
+
+def test_interrupted_anywhere(monkeypatch, capsys):
+    pytest.importorskip("rich", reason="rich: not installed")
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_machine, "survey", interrupt)
+    assert __main__.main(["info"]) == 130
+    assert "Interrupted." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [["--function", "gelu"], ["--dtype", "float31"]])
@@ -215,7 +248,7 @@ def test_an_interrupted_sweep_says_what_was_covered(monkeypatch, capsys):
 
     monkeypatch.setattr(_report, "sweep", interrupted)
     monkeypatch.setenv("COLUMNS", "300")
-    command = ["verify", "--exhaustive", "--backend", "numpy", "--dtype", "float16", "--function", "relu"]
+    command = ["verify", "--exhaustive", "--backend", "numpy", "--dtype", "float32", "--function", "relu"]
     assert __main__.main(command) == 130
     printed = capsys.readouterr().out
     assert "Covered: the cases in the tables, and 2,048 of 2**32 float32 through relu on numpy." in printed
@@ -271,5 +304,5 @@ def test_peers_command(tmp_path, capsys):
     pytest.importorskip("rich", reason="rich: not installed")
     file = tmp_path / "peers.json"
     assert __main__.main(["verify", "--peers", "--json", str(file)]) == 0
-    assert "Other libraries on the same cases" in capsys.readouterr().out
+    assert "NumPy, where and maximum, on the same cases" in capsys.readouterr().out
     assert {each["peer"] for each in json.loads(file.read_text())["peers"]} >= {"NumPy, where and maximum"}

@@ -53,15 +53,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument("--json", metavar="FILE", help="write what was found")
     options = parser.parse_args(arguments)
     command = options.command
-    needs = {"rich": "demo", "sklearn": "demo"} if command == "demo" else {"rich": "cli"}
-    for package, extra in needs.items():
-        if importlib.util.find_spec(package) is None:
-            print(
-                f"relu-xp {command} needs {package}, which the extra [{extra}] installs",
-                file=sys.stderr,
-            )
+    if command == "verify":
+        narrowed = [o for o in ("backend", "device", "dtype", "function") if getattr(options, o)]
+        if options.peers and narrowed:
+            verify.error(f"--peers takes no --{narrowed[0]}: it runs all that is installed")
+        if options.exhaustive and options.dtype and "float32" not in options.dtype:
+            verify.error("--exhaustive is about float32: name it in --dtype, or leave --dtype out")
+        if options.dtype and options.function and "relu" not in options.function and not {*options.dtype} & {*_FLOATS}:
+            verify.error("no such cases: only relu takes integers")
+    extra = "demo" if command == "demo" else "cli"
+    for package, name in (("rich", "rich"), ("sklearn", "scikit-learn")):
+        if importlib.util.find_spec(package) is None and (extra == "demo" or package == "rich"):
+            how = f'python3 -m pip install ".[{extra}]"'
+            print(f"relu-xp {command} needs {name}; in the project's folder run {how}", file=sys.stderr)
             return 2
-    return {"demo": _demo, "info": _info, "verify": _verify}[command](options)
+    try:
+        return {"demo": _demo, "info": _info, "verify": _verify}[command](options)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -18,12 +18,16 @@ def not_an_array(function: str, name: str, x: object) -> TypeError:
     )
 
 
-def dtype(function: str, given: object, kind: str, *, cast: str = "x.astype('float32')") -> None:
+def dtype(
+    function: str, given: object, kind: str, *, cast: str = "cast it first, for example x.astype('float32')"
+) -> None:
     """Let pass the real floating dtypes (kind "f") and, for relu, the integers ("i", "u"); TypeError for others."""
     if kind == "f" or (kind and function == "relu"):
         return
+    if "complex" in str(given):
+        cast = "take x.real, or x.imag"
     takes = "real floating and integer dtypes" if function == "relu" else "real floating dtypes"
-    msg = f"relu_xp.{function}: takes {takes}, got {given}; cast it first, for example {cast}"
+    msg = f"relu_xp.{function}: takes {takes}, got {given}; {cast}"
     raise TypeError(msg)
 
 

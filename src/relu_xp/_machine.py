@@ -73,4 +73,5 @@ def survey() -> Iterator[Place | Absence]:
 
 
 def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    name, message = type(error).__name__, str(error).strip()
+    return f"{name}: {message.splitlines()[0]}" if message else name

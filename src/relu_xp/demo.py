@@ -1,7 +1,6 @@
 """`relu-xp demo`: the main job on real input, seen on every backend and device of this machine."""
 
 import functools
-import importlib.util
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -54,7 +53,7 @@ def run(console: Console) -> bool:
 def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
     x = np.array(INPUTS, np.float32)
     wanted = {name: _expected(name, x) for name in FOUR}
-    definition = Table(title="The definition, on the tutorial's five inputs in float32")
+    definition = Table(title="The definition, on five inputs in float32")
     for heading in ("x", *(f"{v:g}" for v in INPUTS)):
         definition.add_column(heading, justify="right")
     for name, values in wanted.items():
@@ -83,7 +82,7 @@ def _expected(name: str, x: Array) -> Array:
 
 def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
     digits = _load_digits()
-    with_jax = importlib.util.find_spec("jax") is not None
+    with_jax = any(place.name == "jax" for place in places)
     how = "JAX, jit(grad) of our functions" if with_jax else "NumPy, by hand with our VJPs"
     console.print(
         f"Handwritten digits: a network of 64-{UNITS}-10 units, trained on {len(digits.train)} images by {how}. "

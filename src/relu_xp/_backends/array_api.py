@@ -77,7 +77,7 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out
         raise _checks.same_library(function, x, arrays[-1]) from None
     library = xp.__name__.removeprefix("array_api_compat.")
     kind = _kind(xp, x.dtype)
-    _checks.dtype(function, x.dtype, kind, cast=f"{library}.astype(x, {library}.float32)")
+    _checks.dtype(function, x.dtype, kind, cast=f"cast it first, for example {library}.astype(x, {library}.float32)")
     if len(arrays) == 2:
         _checks.cotangent(function, x.dtype, _shape(x), arrays[1].dtype, _shape(arrays[1]))
         _checks.cotangent_device(function, *map(array_api_compat.device, arrays))

@@ -27,23 +27,23 @@ Records = dict[Place, dict[str, Tally]]
 
 def run(console: Console, options: Namespace) -> int:
     """Verify what the options ask for; return the process's exit status."""
+    if options.json and (trouble := _unwriteable(options.json)):
+        console.print(f"[red]--json: {trouble}[/]")
+        return MISSING
     if options.peers:
         return _show_peers(console, options.json)
     found = list(_machine.survey())
-    known = {each.name for each in found}
-    wanted = set(options.backend or known)
-    places = [
-        each
-        for each in found
-        if isinstance(each, Place) and each.name in wanted and options.device in (None, each.device, each.where)
-    ]
-    missing = [each for each in found if isinstance(each, Absence)]
+    present = [each for each in found if isinstance(each, Place)]
+    absent = {each.name: each.reason for each in found if isinstance(each, Absence)}
+    wanted = set(options.backend or [each.name for each in present])
+    places = [each for each in present if each.name in wanted and _is_at(each, options.device)]
     for name in sorted(wanted - {place.name for place in places}):
-        reasons = [each.reason for each in missing if each.name == name]
-        if options.backend or options.device:
-            console.print(f"[red]{name}: {reasons[0] if reasons else 'no such backend or device here'}[/]")
-        else:
-            console.print(f"[dim]{name}: {reasons[0]}[/]")
+        devices = ", ".join(each.where for each in present if each.name == name)
+        here = ", ".join(sorted({each.name for each in present}))
+        reason = f"is on {devices} here" if devices else absent.get(name, f"no such backend here; there are {here}")
+        console.print(f"[red]{name}: {reason}[/]")
+    for name in sorted(set(absent) - wanted):
+        console.print(f"[dim]{name}: {absent[name]}[/]")
     if not places or (options.backend and wanted - {place.name for place in places}):
         return MISSING
 
@@ -64,7 +64,9 @@ def run(console: Console, options: Namespace) -> int:
     for place, record in records.items():
         _show(console, place, record)
     if options.json:
-        Path(options.json).write_text(json.dumps(_as_json(records, covered), indent=1) + "\n", encoding="utf-8")
+        Path(options.json).write_text(
+            json.dumps({"interrupted": interrupted, **_as_json(records, covered)}, indent=1) + "\n", encoding="utf-8"
+        )
     tallies = [tally for record in records.values() for tally in record.values()]
     mismatches, values = sum(t.mismatches for t in tallies), sum(t.values for t in tallies)
     if mismatches:
@@ -74,6 +76,20 @@ def run(console: Console, options: Namespace) -> int:
     if interrupted:
         console.print(f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}.")
     return INTERRUPTED if interrupted else OK
+
+
+def _is_at(place: Place, device: str | None) -> bool:
+    """Whether the place is at the device named, or at one of the kind named: cpu is cpu:0 too."""
+    return device is None or place.where == device or place.where.startswith(f"{device}:")
+
+
+def _unwriteable(file: str) -> str:
+    """Say why the file can't be written, before the work is done that is to go there."""
+    try:
+        with Path(file).open("a", encoding="utf-8"):
+            return ""
+    except OSError as error:
+        return f"{error}"
 
 
 def _progress(console: Console) -> Progress:
@@ -109,7 +125,7 @@ def _sweeps(console: Console, records: Records, places: list[Place], functions: 
             for function in functions:
                 name = f"{function} on {place.name}"
                 task = progress.add_task(name, total=(1 << 32) // CHUNK)
-                tally = records[place][f"float32, all 2**32: {function}"] = Tally()
+                tally = records[place][f"float32, sweep: {function}"] = Tally()
                 for done in sweep(place, function, tally, chunk=CHUNK):
                     progress.update(task, completed=done // CHUNK)
                     progress.advance(every)
@@ -144,16 +160,18 @@ def _show_peers(console: Console, file: str | None) -> int:
             for difference in compare(peer, functions):
                 differences.append(difference)
                 progress.advance(task)
-    table = Table(title="Other libraries on the same cases")
-    for heading in ("peer", "function", "dtype"):
-        table.add_column(heading)
-    table.add_column("differ", justify="right")
-    table.add_column("of", justify="right")
-    table.add_column("why")
-    for each in differences:
-        why = "\n".join(f"{reason}: {count:,}" for reason, count in each.reasons.items())
-        table.add_row(each.peer, each.function, each.dtype, f"{sum(each.reasons.values()):,}", f"{each.values:,}", why)
-    console.print(table)
+    for peer in usable:
+        table = Table(title=f"{peer.name}, on the same cases")
+        table.add_column("function")
+        table.add_column("dtype")
+        table.add_column("differ", justify="right")
+        table.add_column("of", justify="right")
+        table.add_column("why")
+        for each in differences:
+            if each.peer == peer.name:
+                why = "\n".join(f"{reason}: {count:,}" for reason, count in each.reasons.items())
+                table.add_row(each.function, each.dtype, f"{sum(each.reasons.values()):,}", f"{each.values:,}", why)
+        console.print(table)
     console.print("What is called a convention is as good as ours, only another.")
     for name, reason in unusable.items():
         console.print(f"[dim]{name}: {reason}[/]")
