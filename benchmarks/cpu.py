@@ -1,8 +1,8 @@
 """NumPy arrays against what people use instead: ratios in one run, `python benchmarks/cpu.py --json cpu.json`.
 
-Contestants are interleaved in one process and medians are compared, since machines drift. The data are normally
-distributed, so signs are random: what branches on the data pays for it, as it would in use. A ratio above 1 means that
-relu_xp is faster by that factor; `copy` is what `numpy.copyto` reaches on the same bytes in and out.
+Contestants are interleaved in one process and medians are compared, since machines drift; caches are warm. The data are
+normally distributed, so signs are random: what branches on the data pays for it, as it would in use. A ratio above 1
+means that relu_xp is faster by that factor; `copy` is what `numpy.copyto` reaches on the same bytes in and out.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def _keras(function: str, x: Any) -> Contestants:
 
 
 def measure(calls: Contestants, seconds: float) -> dict[str, list[float]]:
-    """Seconds a call, in rounds that every contestant takes part in; the first round is warm-up."""
+    """Seconds a call, in rounds that every contestant takes part in, each after a call of its own that is not timed."""
     repeats = {}
     for name, call in calls.items():
         call()
@@ -126,6 +126,7 @@ def measure(calls: Contestants, seconds: float) -> dict[str, list[float]]:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(samples["relu_xp"]) < 7:
         for name, call in calls.items():
+            call()  # with what the contestant before it left in the caches, none would start alike
             begin = time.perf_counter()
             for _ in range(repeats[name]):
                 call()

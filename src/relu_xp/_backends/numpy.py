@@ -38,9 +38,9 @@ def relu(x: Array, z: Any, out: Array) -> Array:
     """Rectify."""
     if z is DEFAULT_GRAD_AT_ZERO and out is None and type(x) is np.ndarray and x.dtype in _ZEROS:
         zero, zeros = _ZEROS[x.dtype]
-        if x.size <= SMALL:
-            return np.asarray(np.maximum(x, zero))
-        if x.size <= zeros.size and x.flags.c_contiguous:
+        if x.size <= SMALL and x.ndim:
+            return np.maximum(x, zero)
+        if x.size <= zeros.size and x.flags.c_contiguous and x.ndim:
             return np.maximum(x, zeros[: x.size].reshape(x.shape))
     return _run("relu", (x,), (z,), out)
 
@@ -58,9 +58,10 @@ def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
 def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Rectify with a leak."""
     usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and 0 < s <= 1
-    small = type(x) is np.ndarray and x.size <= SMALL and x.dtype in _ZEROS
+    small = type(x) is np.ndarray and x.nbytes <= numpy_blocks.BLOCK_BYTES and x.ndim and x.dtype in _ZEROS
     if usual and small and numpy_blocks.underflow_is_ignored():  # as for the same path of numpy_blocks, which says why
-        return np.asarray(np.maximum(x, x * _scalar(s, x.dtype)))
+        product = np.multiply(x, _scalar(s, x.dtype))
+        return np.maximum(x, product, out=product)
     return _run("leaky_relu", (x,), (s, z), out)
 
 
