@@ -74,6 +74,7 @@ def test_memory_order_is_kept(name, call):
 
 
 @six
+@hypothesis.settings(deadline=None)  # a machine may be slow
 @hypothesis.given(data=st.data())
 def test_any_shape_stride_and_dtype(name, call, data):
     dtype = data.draw(st.sampled_from([np.float16, np.float32, np.float64]))
