@@ -12,6 +12,7 @@ warning that the definition would not, or keeps one back.
 
 import contextvars
 import functools
+import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ DType = np.dtype[Any]
 Kernel = Callable[..., object]
 
 BLOCK_BYTES = 1 << 18  # a block each of x, g, out and a helper or two fit the second-level cache
+SHARED_BLOCK_BYTES = 1 << 20  # with several threads: to hand over the interpreter costs more than to leave that cache
 SHARE = 1 << 18  # elements that are worth a thread
 
 
@@ -45,20 +47,20 @@ def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out:
         return
     threads = min(workers(), out.size // SHARE)
     if threads < 2:
-        _run_flat(kernel, blocks, 0, out.size)
+        _run_flat(kernel, blocks, 0, out.size, length)
         return
+    length = SHARED_BLOCK_BYTES // out.itemsize
     edges = [out.size * i // threads // length * length for i in range(threads)] + [out.size]
     with ThreadPoolExecutor(threads) as pool:  # of this call alone: nothing to inherit for a fork, or to share
         futures = [
-            pool.submit(contextvars.copy_context().run, _run_flat, kernel, blocks, *edges[i : i + 2])
-            for i in range(threads)
+            pool.submit(contextvars.copy_context().run, _run_flat, kernel, blocks, start, stop, length)
+            for start, stop in itertools.pairwise(edges)
         ]
         for future in futures:
             future.result()
 
 
-def _run_flat(kernel: Kernel, arrays: list[Array], start: int, stop: int) -> None:
-    length = BLOCK_BYTES // arrays[0].itemsize
+def _run_flat(kernel: Kernel, arrays: list[Array], start: int, stop: int, length: int) -> None:
     for at in range(start, stop, length):
         kernel(*[a[at : min(at + length, stop)] for a in arrays])
 
@@ -108,8 +110,8 @@ class _Helpers(threading.local):
     """A thread's own two helper blocks, kept so that no call waits for fresh pages."""
 
     def __init__(self) -> None:
-        self.flags = np.empty(BLOCK_BYTES // 2, np.bool_)  # for the shortest floats that have a fast path
-        self.words = np.empty(2 * BLOCK_BYTES, np.uint8)
+        self.flags = np.empty(SHARED_BLOCK_BYTES // 2, np.bool_)  # for the shortest floats that have a fast path
+        self.words = np.empty(2 * SHARED_BLOCK_BYTES, np.uint8)
 
 
 _helpers = _Helpers()
@@ -126,7 +128,7 @@ def _words(dtype: Any, size: int) -> Array:
 @functools.lru_cache(maxsize=16)
 def _filled(value: Any, dtype: DType) -> Array:
     """A block of one value: a scalar operand would be several times slower."""
-    block = np.full(BLOCK_BYTES // dtype.itemsize, value, dtype)
+    block = np.full(SHARED_BLOCK_BYTES // dtype.itemsize, value, dtype)
     block.flags.writeable = False
     return block
 
