@@ -21,7 +21,7 @@ _NATIVE_FLOATS = {
 SMALL = 1 << 11  # elements, below which blocks don't pay
 # For small arrays a 0-d operand, which is cheaper to call with than a Python 0; for those of one block, a block.
 _ZEROS = {
-    dtype: (np.zeros((), dtype), np.zeros(numpy_blocks.BLOCK_BYTES // dtype.itemsize, dtype))
+    dtype: (np.zeros((), dtype), numpy_blocks.filled(0, dtype)[: numpy_blocks.BLOCK_BYTES // dtype.itemsize])
     for dtype in map(np.dtype, (np.float32, np.float64))
     if numpy_blocks.maximum_gives_plus_zero(dtype)
 }
@@ -131,7 +131,7 @@ def _kind(dtype: np.dtype[Any]) -> str:
     """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
     if dtype.kind in "iu":
         return dtype.kind
-    if not _is_extended(dtype):
+    if not numpy_blocks.is_extended(dtype):
         return "f" if dtype.kind == "f" else ""
     ml_dtypes = sys.modules["ml_dtypes"]
     if dtype.name.startswith("int"):
@@ -142,18 +142,13 @@ def _kind(dtype: np.dtype[Any]) -> str:
     return "f" if np.zeros((), dtype) == 0 and ml_dtypes.finfo(dtype) else ""
 
 
-def _is_extended(dtype: np.dtype[Any]) -> bool:
-    """Whether ml_dtypes made the dtype; then that library is imported."""
-    return dtype.type.__module__ == "ml_dtypes"
-
-
 def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """Round a slope or a derivative at zero once to dtype; for integers, whose value needs none, only check it."""
     if value is DEFAULT_GRAD_AT_ZERO:
         return value
     if value is DEFAULT_SLOPE and dtype in _NATIVE_FLOATS:
         return _NATIVE_FLOATS[dtype]
-    if dtype.kind in "iu" or (_is_extended(dtype) and "int" in dtype.name):
+    if _kind(dtype) != "f":
         return _checks.real(function, name, value)
     if dtype.type is np.longdouble:
         result = np.longdouble(_checks.real(function, name, value))
@@ -163,7 +158,7 @@ def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
 
 @functools.cache
 def _finfo(dtype: np.dtype[Any]) -> Any:
-    return sys.modules["ml_dtypes"].finfo(dtype) if _is_extended(dtype) else np.finfo(dtype)
+    return sys.modules["ml_dtypes"].finfo(dtype) if numpy_blocks.is_extended(dtype) else np.finfo(dtype)
 
 
 def _check_classes(function: str, arrays: tuple[Array, ...]) -> None:

@@ -98,12 +98,13 @@ def _by_formula(function: str, scalars: tuple[Any, ...], *blocks: Array) -> None
     ml_dtypes' own comparisons warn where they meet a NaN.
     """
     *arrays, out = blocks
-    wide = np.dtype(np.float32) if _is_small_float(out.dtype) else out.dtype
+    wide = np.dtype(np.float32) if is_extended(out.dtype) and "int" not in out.dtype.name else out.dtype
     out[...] = getattr(_formulas, function)(np, *(a.astype(wide, copy=False) for a in arrays), *scalars)
 
 
-def _is_small_float(dtype: DType) -> bool:
-    return dtype.type.__module__ == "ml_dtypes" and "int" not in dtype.name
+def is_extended(dtype: DType) -> bool:
+    """Whether ml_dtypes made the dtype; then that library is imported."""
+    return dtype.type.__module__ == "ml_dtypes"
 
 
 class _Helpers(threading.local):
@@ -126,7 +127,7 @@ def _words(dtype: Any, size: int) -> Array:
 
 
 @functools.lru_cache(maxsize=16)
-def _filled(value: Any, dtype: DType) -> Array:
+def filled(value: Any, dtype: DType) -> Array:
     """A block of one value: a scalar operand would be several times slower."""
     block = np.full(SHARED_BLOCK_BYTES // dtype.itemsize, value, dtype)
     block.flags.writeable = False
@@ -136,7 +137,7 @@ def _filled(value: Any, dtype: DType) -> Array:
 @functools.cache
 def maximum_gives_plus_zero(dtype: DType) -> bool:
     """Whether maximum(-0, +0) is +0 on this machine, at every length of a vector: IEEE 754 leaves it open."""
-    minus, zeros = np.full(260, -0.0, dtype), _filled(0, dtype)
+    minus, zeros = np.full(260, -0.0, dtype), filled(0, dtype)
     for view in (minus[:130], minus[::2], minus[::-2]):
         for n in (*range(1, 20), 31, 33, 63, 65, 127, 130):
             if np.signbit([np.maximum(view[:n], zeros[:n]), np.maximum(view[:n], zeros[0])]).any():
@@ -150,7 +151,7 @@ def underflow_is_ignored() -> bool:
 
 def _relu(dtype: DType, quiet: bool, z: float) -> Kernel:
     """One maximum with a block of zeros; where that may give -0, plus 0."""
-    zeros = _filled(0, dtype)
+    zeros = filled(0, dtype)
 
     def kernel(x: Array, out: Array) -> None:
         np.maximum(x, zeros[: x.size], out=out)
@@ -163,7 +164,7 @@ def _relu(dtype: DType, quiet: bool, z: float) -> Kernel:
 
 def _leaky_relu(dtype: DType, quiet: bool, s: float, z: float) -> Kernel:
     """max(x, s*x) for 0 < s <= 1, where that is the definition's; else x times s or 1, chosen in integers."""
-    zeros, slope = _filled(0, dtype), np.array(s, dtype)
+    zeros, slope = filled(0, dtype), np.array(s, dtype)
 
     def maximum(x: Array, out: Array) -> None:
         product = _words(dtype, x.size)
@@ -197,13 +198,13 @@ def _comparison(s: float, z: float) -> Any:
 
 def _leaky_relu_grad(dtype: DType, quiet: bool, s: float, z: float) -> Kernel | None:
     """A comparison, cast to 0 and 1, and for 0 < s <= 1 the maximum of that and s; else chosen in integers."""
-    compare, zeros = _comparison(s, z), _filled(0, dtype)
+    compare, zeros = _comparison(s, z), filled(0, dtype)
     if compare is None:
         return None
     if not 0 <= s <= 1 or np.signbit(s):
         one, slope = np.array(1, dtype), np.array(s, dtype)
         return lambda x, out: np.copyto(out, _choose(compare(x, zeros[: x.size], out=_flags(x.size)), one, slope))
-    slopes = _filled(s, dtype)
+    slopes = filled(s, dtype)
 
     def kernel(x: Array, out: Array) -> None:
         np.copyto(out, compare(x, zeros[: x.size], out=_flags(x.size)))
@@ -219,7 +220,7 @@ def _relu_grad(dtype: DType, quiet: bool, z: float) -> Kernel | None:
 
 def _relu_vjp(dtype: DType, quiet: bool, z: float) -> Kernel | None:
     """The bits of g, and-ed with a mask of all ones or none."""
-    compare, zeros, word = _comparison(0.0, z), _filled(0, dtype), f"i{dtype.itemsize}"
+    compare, zeros, word = _comparison(0.0, z), filled(0, dtype), f"i{dtype.itemsize}"
     if compare is None:
         return None
 
@@ -255,7 +256,7 @@ def _leaky_relu_vjp(dtype: DType, quiet: bool, s: float, z: float) -> Kernel | N
 
 def _half_relu(dtype: DType, quiet: bool, z: float) -> Kernel:
     """On the bits as int16: what is above -inf is positive or NaN, of either sign, and stays; the rest is +0."""
-    minus_infinity = _filled(int(np.array(-np.inf, dtype).view(np.int16)), np.dtype(np.int16))
+    minus_infinity = filled(int(np.array(-np.inf, dtype).view(np.int16)), np.dtype(np.int16))
 
     def kernel(x: Array, out: Array) -> None:
         bits = x.view(np.int16)
