@@ -41,7 +41,7 @@ def contestants(function: str, x: Any, g: Any, *, out: bool) -> Contestants:
     into = {"out": target} if out else {}
     calls: Contestants = {"relu_xp": functools.partial(getattr(relu_xp, function), *arrays, **into)}
     idioms: dict[str, Contestants] = {
-        "relu": {"np.maximum(x, 0)": lambda: np.maximum(x, zero, **into)},
+        "relu": {"np.maximum(x, 0)": lambda: np.maximum(x, 0, **into)},
         "leaky_relu": {"np.where": lambda: np.where(x > 0, x, s * x)},
         "relu_grad": {"np.where": lambda: np.where(x >= 0, one, zero)},
         "leaky_relu_grad": {"np.where": lambda: np.where(x >= 0, one, s)},

@@ -19,12 +19,15 @@ _NATIVE_FLOATS = {
 }
 
 SMALL = 1 << 11  # elements, below which blocks don't pay
-# For small arrays a 0-d operand, which is cheaper to call with than a Python 0; for those of one block, a block.
+# For small arrays 0-d zeros, which are cheaper to call with than a Python 0; for those of one block, a block.
+_MINUS_ZEROS = {dtype: np.array(-0.0, dtype) for dtype in map(np.dtype, (np.float32, np.float64))}
 _ZEROS = {
     dtype: (np.zeros((), dtype), numpy_blocks.filled(0, dtype)[: numpy_blocks.BLOCK_BYTES // dtype.itemsize])
     for dtype in map(np.dtype, (np.float32, np.float64))
     if numpy_blocks.maximum_gives_plus_zero(dtype)
 }
+
+_PLAIN_OUT = (type(None), np.ndarray)
 
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
 
@@ -59,9 +62,12 @@ def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Rectify with a leak."""
     usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and 0 < s <= 1
     small = type(x) is np.ndarray and x.nbytes <= numpy_blocks.BLOCK_BYTES and x.ndim and x.dtype in _ZEROS
-    if usual and small and numpy_blocks.underflow_is_ignored():  # as for the same path of numpy_blocks, which says why
-        product = np.multiply(x, _scalar(s, x.dtype))
-        return np.maximum(x, product, out=product)
+    if usual and small:
+        # As in numpy_blocks, the product of a positive x must not underflow; for few elements -0 in its place costs
+        # less than to ask whether that is ignored. Of two zeros, the maximum is then the second, x.
+        few = x.size <= SMALL or not numpy_blocks.underflow_is_ignored()
+        product = np.multiply(np.minimum(x, _MINUS_ZEROS[x.dtype]) if few else x, _scalar(s, x.dtype))
+        return np.maximum(product, x, out=product)
     return _run("leaky_relu", (x,), (s, z), out)
 
 
@@ -110,10 +116,12 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out
     names = ("negative_slope", "grad_at_zero")[-len(scalars) :]
     scalars = tuple([_rounded(function, *pair, dtype) for pair in zip(names, scalars, strict=True)])
     is_plain = type(x) is np.ndarray is type(arrays[-1])
-    if not is_plain or out is not None:
-        _check_classes(function, arrays if out is None else (*arrays, out))
+    if not is_plain or type(out) not in _PLAIN_OUT:
+        _check_classes(function, arrays, out)
     if out is not None:
-        _check_out(function, arrays, dtype, out)
+        _checks.out(function, dtype, x.shape, out.dtype, out.shape)
+        if not out.flags.writeable:
+            raise _checks.out_readonly(function)
 
     plain = arrays if is_plain else tuple(map(np.asarray, arrays))
     if out is None:
@@ -161,18 +169,16 @@ def _finfo(dtype: np.dtype[Any]) -> Any:
     return sys.modules["ml_dtypes"].finfo(dtype) if numpy_blocks.is_extended(dtype) else np.finfo(dtype)
 
 
-def _check_classes(function: str, arrays: tuple[Array, ...]) -> None:
-    """Refuse the subclasses whose extra meaning can't be kept."""
-    for a in arrays:
+def _check_classes(function: str, arrays: tuple[Array, ...], out: Array) -> None:
+    """Refuse the subclasses whose extra meaning can't be kept, in a result or in `out`."""
+    for a in (*arrays, out):
         if isinstance(a, np.matrix) or (_has_own_ufunc(a) and hasattr(a, "mask")):
             name = _checks.type_name(a)
             msg = f"relu_xp.{function}: {name} is not supported; convert it first, for example numpy.asarray(x)"
             raise TypeError(msg)
-
-
-def _check_out(function: str, arrays: tuple[Array, ...], dtype: np.dtype[Any], out: Array) -> None:
-    x = arrays[0]
-    if isinstance(x, np.generic):
+    if out is None:
+        return
+    if isinstance(arrays[0], np.generic):
         _checks.no_out(function, out, "a NumPy scalar")
     if not isinstance(out, np.ndarray):
         raise _checks.out_type(function, out, "a numpy.ndarray")
@@ -181,9 +187,6 @@ def _check_out(function: str, arrays: tuple[Array, ...], dtype: np.dtype[Any], o
         raise _checks.out_type(function, out, "a numpy.ma.MaskedArray" if masked else "no masked array, as x is none")
     for a in filter(_has_own_ufunc, (*arrays, out)):
         raise _checks.out_type(function, out, f"None, since {_checks.type_name(a)} may carry more than its numbers")
-    _checks.out(function, dtype, x.shape, out.dtype, out.shape)
-    if not out.flags.writeable:
-        raise _checks.out_readonly(function)
 
 
 def _wrap(function: str, arrays: tuple[Array, ...], result: Array) -> Array:

@@ -35,7 +35,8 @@ SHARE = 1 << 18  # elements that are worth a thread
 def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array, *, fresh: bool) -> None:
     """Compute into out, fresh memory or not; all have one shape and, but for their byte order, one dtype."""
     signs = tuple(map(np.signbit, scalars)) if 0 in scalars else ()  # -0.0 and 0.0 are one key to a cache
-    quiet = function not in ("leaky_relu", "leaky_relu_vjp") or underflow_is_ignored()
+    multiplies_early = function == "leaky_relu" or (function == "leaky_relu_vjp" and out.itemsize == 2)
+    quiet = not multiplies_early or underflow_is_ignored()
     kernel = _kernel(function, out.dtype, scalars, signs, quiet)
     blocks = _flat((*arrays, out), fresh=fresh)
     if blocks is None:
@@ -70,10 +71,11 @@ def _flat(arrays: tuple[Array, ...], *, fresh: bool) -> list[Array] | None:
     out = arrays[-1]
     order = "C" if out.flags.c_contiguous else "F"
     for a in arrays:
-        contiguous = a.flags.c_contiguous if order == "C" else a.flags.f_contiguous
-        if not (contiguous and a.flags.aligned and a.dtype.isnative):
+        flags = a.flags
+        contiguous = flags.c_contiguous if order == "C" else flags.f_contiguous
+        if not (contiguous and flags.aligned and a.dtype.isnative):
             return None
-        if not fresh and np.may_share_memory(a, out) and a.ctypes.data != out.ctypes.data:
+        if not (fresh or a is out) and np.may_share_memory(a, out) and a.ctypes.data != out.ctypes.data:
             return None
     return list(arrays) if out.ndim == 1 else [a.reshape(-1, order=order) for a in arrays]
 
