@@ -65,3 +65,17 @@ def place(request, machine):
 
         dask.config.set(scheduler="synchronous")  # numpy.errstate reaches no other thread
     return found
+
+
+@pytest.fixture(scope="session")
+def jax(request):
+    """JAX with x64, for the tests of what only JAX has."""
+    chosen = request.config.getoption("--backend")
+    if chosen and "jax" not in chosen:
+        pytest.skip("jax: not among the chosen backends")
+    if chosen:
+        import jax
+    else:
+        jax = pytest.importorskip("jax", reason="jax: not installed")
+    jax.config.update("jax_enable_x64", True)
+    return jax

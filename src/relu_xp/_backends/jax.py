@@ -52,22 +52,26 @@ def relu_vjp(x: Array, g: Array, z: Any, out: None) -> Array:
 def leaky_relu(x: Array, s: Any, z: Any, out: None) -> Array:
     """Rectify with a leak."""
     _check("leaky_relu", x, out)
-    s = _slope("leaky_relu", s, x.dtype)
-    return _leaky_relu(_static("leaky_relu", z, x.dtype))(x, s)
+    return _leaky("leaky_relu", (x,), s, z)
 
 
 def leaky_relu_grad(x: Array, s: Any, z: Any, out: None) -> Array:
     """Differentiate leaky_relu."""
     _check("leaky_relu_grad", x, out)
-    s = _slope("leaky_relu_grad", s, x.dtype)
-    return _jitted("leaky_relu_grad", _static("leaky_relu_grad", z, x.dtype).hex())(x, s)
+    return _leaky("leaky_relu_grad", (x,), s, z)
 
 
 def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: None) -> Array:
     """Pull g back through leaky_relu."""
     _check("leaky_relu_vjp", x, out, g)
-    s = _slope("leaky_relu_vjp", s, x.dtype)
-    return _jitted("leaky_relu_vjp", _static("leaky_relu_vjp", z, x.dtype).hex())(x, g, s)
+    return _leaky("leaky_relu_vjp", (x, g), s, z)
+
+
+def _leaky(function: str, arrays: tuple[Array, ...], s: Any, z: Any) -> Array:
+    z = _static(function, z, arrays[0].dtype).hex()
+    if s is _checks.DEFAULT_SLOPE:
+        return _with_default_slope(function, z)(*arrays)
+    return _jitted(function, z)(*arrays, _slope(function, s, arrays[0].dtype))
 
 
 def devices() -> list[str]:
@@ -99,10 +103,9 @@ def _relu(z: float) -> Callable[[Array], Array]:
     return jax.jit(relu)
 
 
-@functools.cache
 def _leaky_relu(z: float) -> Callable[[Array, Array], Array]:
     @jax.custom_jvp
-    def leaky_relu(x: Array, s: Array) -> Array:
+    def value(x: Array, s: Array) -> Array:
         return jnp.where(x >= 0, x, s * x)
 
     def rule(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
@@ -112,10 +115,10 @@ def _leaky_relu(z: float) -> Callable[[Array, Array], Array]:
         if type(dot_s) is not SymbolicZero:
             zero = jnp.zeros_like(x)  # selected on both sides, so that neither x nor a cotangent leaves a NaN in it
             terms.append(jnp.where(x < 0, dot_s * jnp.where(x < 0, x, zero), zero))
-        return leaky_relu(x, s), functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(x)
+        return value(x, s), functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(x)
 
-    leaky_relu.defjvp(rule, symbolic_zeros=True)
-    return jax.jit(lambda x, s: leaky_relu(x, jnp.asarray(s, x.dtype)))
+    value.defjvp(rule, symbolic_zeros=True)
+    return lambda x, s: value(x, s if jnp.result_type(s) == x.dtype else s.astype(x.dtype))
 
 
 def _pull(function: str, x: Array, t: Array, *scalars: Any) -> Array:
@@ -143,17 +146,36 @@ _relu_integers = jax.jit(lambda x: jnp.maximum(x, 0))
 
 @functools.cache
 def _jitted(function: str, z_in_hex: str) -> Callable[..., Array]:
-    """Jit the formula of a derivative or VJP, which differentiates as it stands; hex tells -0.0 from 0.0 in a cache."""
+    """Jit a function of arrays and maybe a slope; hex tells -0.0 from 0.0 in a cache.
+
+    A derivative or VJP differentiates as it stands.
+    """
     z = float.fromhex(z_in_hex)
+    if function == "leaky_relu":
+        return _named(function, _leaky_relu(z))
     if function.endswith("vjp"):
-        return jax.jit(lambda *args: _vjp(function, *args, z))
+        return _named(function, lambda *args: _vjp(function, *args, z))
     formula = getattr(_formulas, function)
-    return jax.jit(lambda *args: formula(jnp, *args, z))
+    return _named(function, lambda *args: formula(jnp, *args, z))
+
+
+@functools.cache
+def _with_default_slope(function: str, z_in_hex: str) -> Callable[..., Array]:
+    """Compile the default slope in, as jax.nn does: then no call moves it to the device."""
+    call = _jitted(function, z_in_hex)
+    return _named(function, lambda *args: call(*args, _slope(function, _checks.DEFAULT_SLOPE, args[0].dtype)))
+
+
+def _named(name: str, call: Callable[..., Array]) -> Callable[..., Array]:
+    call.__name__ = name  # which profilers and HLO show
+    return jax.jit(call)
 
 
 def _check(function: str, x: Array, out: object, g: Array | None = None) -> None:
-    _checks.no_out(function, out, "a JAX array")
-    _checks.dtype(function, x.dtype, _kind(x.dtype))
+    if out is not None:
+        _checks.no_out(function, out, "a JAX array")
+    if _kind(x.dtype) != "f":
+        _checks.dtype(function, x.dtype, _kind(x.dtype))
     if g is not None:
         _checks.cotangent(function, x.dtype, x.shape, g.dtype, g.shape)
 
@@ -171,13 +193,18 @@ def _kind(dtype: Any) -> str:
 
 def _slope(function: str, s: Any, dtype: Any) -> Any:
     """Round a number once to dtype; let a 0-d JAX array or tracer through, to be learned."""
-    if not isinstance(s, jax.Array):
-        return _checks.rounded(function, "negative_slope", s, dtype, jnp.finfo(dtype))
-    if s.shape != () or not _kind(s.dtype):
+    if isinstance(s, jax.Array):
+        if s.shape == () and _kind(s.dtype):
+            return s
         given = f"a JAX array of {s.dtype}{list(s.shape)}"
         msg = f"relu_xp.{function}: negative_slope must be a real number, got {given}; pass a float or a 0-d array"
         raise TypeError(msg)
-    return s
+    return _checks.rounded(function, "negative_slope", s, dtype, _finfo(dtype))
+
+
+@functools.cache
+def _finfo(dtype: Any) -> Any:
+    return jnp.finfo(dtype)
 
 
 def _static(function: str, z: Any, dtype: Any) -> float:
@@ -189,4 +216,4 @@ def _static(function: str, z: Any, dtype: Any) -> float:
         raise TypeError(msg)
     if _kind(dtype) != "f":
         return _checks.real(function, "grad_at_zero", z)
-    return _checks.rounded(function, "grad_at_zero", z, dtype, jnp.finfo(dtype))
+    return _checks.rounded(function, "grad_at_zero", z, dtype, _finfo(dtype))
