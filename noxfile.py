@@ -16,7 +16,7 @@ TEST = nox.project.dependency_groups(PYPROJECT, "test")
 # Session id -> what it installs, and the names that `pytest --backend` must then find here.
 BACKENDS = {
     "numpy": ([".[cli]", "scikit-learn"], ["numpy"]),  # the demo has to do without JAX
-    "jax": ([".[demo]"], ["jax"]),
+    "jax": ([".[demo]", "flatbuffers"], ["jax"]),
     "array_api": (
         [".", "array-api-strict", "sparse", "ndonnx", "onnxruntime"],
         ["array_api_strict", "sparse", "ndonnx"],
