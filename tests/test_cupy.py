@@ -55,6 +55,7 @@ def test_out_may_overlap(cupy, name, shift):
 def test_runs_in_the_current_stream(cupy):
     stream = cupy.cuda.Stream(non_blocking=True)
     x = cupy.ones(1 << 20, np.float32)
+    relu_xp.leaky_relu(x, out=x)  # compiles, which a capture does not allow
     cupy.cuda.Device().synchronize()
     with stream:
         stream.begin_capture()
@@ -81,10 +82,32 @@ def test_a_new_slope_compiles_nothing(cupy):
 
     x = cupy.ones(3, np.float32)
     relu_xp.leaky_relu(x, 0.25)
-    kernel = backend._kernel("leaky_relu", "float32")
-    compiled = len(kernel._elementwise_kernel_memo)
+    built = backend._kernel.cache_info().misses
     relu_xp.leaky_relu(x, 0.125)
-    assert len(kernel._elementwise_kernel_memo) == compiled
+    assert backend._kernel.cache_info().misses == built
+
+
+@pytest.mark.parametrize("name", oracle.FUNCTIONS)
+def test_aligned_or_not(cupy, name):
+    whole = ramp((4099,))
+    held = cupy.asarray(whole)
+    for start in range(5):
+        out = cupy.zeros_like(held)
+        call(name, held[start:-3], out=out[start:-3])
+        oracle.assert_same(out.get()[start:-3], want(name, whole[start:-3]))
+        assert not out.get()[:start].any()
+        assert not out.get()[-3:].any()
+        call(name, held[start:-3], out=out[: 4096 - start])  # as far from a boundary only where start is 0 or 4
+        oracle.assert_same(out.get()[: 4096 - start], want(name, whole[start:-3]))
+
+
+@pytest.mark.large
+def test_more_elements_than_32_bits_count(cupy):
+    size = (1 << 32) + 5
+    x = cupy.full(size, -1, np.int8)
+    x[-3:] = 3
+    assert int(relu_xp.relu(x).sum(dtype=np.int64)) == 9
+    assert int(relu_xp.relu(x[::-1], out=x[::-1]).sum(dtype=np.int64)) == 9
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint8, np.uint64])

@@ -1,12 +1,14 @@
-"""CuPy arrays: the formulas as one fused CUDA kernel each, on the array's own device and its current stream.
+"""CuPy arrays: one fused CUDA kernel for each function and dtype, on the array's own device and its current stream.
 
-A schedule of the formulas, needed because CuPy hands every kernel to the compiler with `-ftz=true`, which nothing
-overrides: float32 comparisons and products would take subnormals for zeros. So the sign of x is read from its bits,
-and the product is the one PTX instruction that does not flush. A float32 product of two 16-bit floats is exact, or
-loses bits only where the rounding to 16 bits does not look, so rounding it once more is rounding once.
+A schedule of the formulas, whose CUDA text stands in `cupy_kernels.cu` and says there why it works on bits. CuPy's own
+elementwise kernels load one element a thread, a quarter of the bandwidth for the short types; these load 16 bytes
+wherever the arrays are contiguous, and walk any other layout without a copy. Slope and grad_at_zero are arguments, so a
+kernel is compiled once for a device, and CuPy keeps it on disk.
 """
 
+import contextlib
 import functools
+from importlib import resources
 from typing import Any
 
 import cupy
@@ -16,57 +18,12 @@ from relu_xp import _checks
 
 Array = Any  # a cupy.ndarray
 
-_PREAMBLE = r"""
-// The sign of a float from its bits, those of infinity being given: 1, 0, -1, or -2 for NaN.
-template <typename U> __device__ int sign_of(U bits, U infinity) {
-    const U magnitude = bits & (U(~U(0)) >> 1);
-    return magnitude > infinity ? -2 : magnitude == 0 ? 0 : bits > magnitude ? -1 : 1;
-}
-__device__ float multiply(float a, float b) {
-    float product;
-    asm("mul.rn.f32 %0, %1, %2;" : "=f"(product) : "f"(a), "f"(b));
-    return product;
-}
-__device__ double multiply(double a, double b) { return __dmul_rn(a, b); }
-__device__ int sign(float x) { return sign_of<unsigned int>(__float_as_uint(x), 0x7f800000); }
-__device__ int sign(double x) {
-    return sign_of<unsigned long long>(__double_as_longlong(x), 0x7ff0000000000000);
-}
-"""
-# CuPy declares these classes only to kernels that have an array of them.
-_HALVES = {
-    "float16": r"""
-__device__ int sign(float16 x) { return sign_of<unsigned short>(x.to_bits(), 0x7c00); }
-__device__ float16 multiply(float16 a, float16 b) { return float16(multiply(float(a), float(b))); }
-""",
-    "bfloat16": r"""
-__device__ int sign(bfloat16 x) { return sign_of<unsigned short>(x.to_bits(), 0x7f80); }
-__device__ float widen(bfloat16 x) { return __uint_as_float((unsigned int)x.to_bits() << 16); }
-__device__ bfloat16 multiply(bfloat16 a, bfloat16 b) { return bfloat16(multiply(widen(a), widen(b))); }
-""",
-}
-# Each kernel reads its inputs before it writes y, so y may be x itself. `share` says what z does to a cotangent at
-# zero: 0 selects +0, 1 keeps it, 2 multiplies.
-_KERNELS = {
-    "relu": ("T x", "const int sx = sign(x); y = sx == 0 || sx == -1 ? T(0) : T(x);"),
-    "leaky_relu": ("T x, T s", "y = sign(x) == -1 ? multiply(s, x) : T(x);"),
-    "relu_grad": ("T x, T z", "const int sx = sign(x); y = sx > 0 ? T(1) : sx == 0 ? T(z) : T(0);"),
-    "leaky_relu_grad": (
-        "T x, T s, T z",
-        "const int sx = sign(x); y = sx > 0 ? T(1) : sx == 0 ? T(z) : T(s);",
-    ),
-    "relu_vjp": (
-        "T x, T g, T z, int8 share",
-        """const int sx = sign(x);
-        y = sx > 0 ? T(g) : sx != 0 || share == 0 ? T(0) : share == 1 ? T(g) : multiply(z, g);""",
-    ),
-    "leaky_relu_vjp": (
-        "T x, T g, T s, T z, int8 share",
-        """const int sx = sign(x);
-        y = sx > 0 ? T(g) : sx != 0 ? multiply(s, g) : share == 0 ? T(0) : share == 1 ? T(g) : multiply(z, g);""",
-    ),
-    "relu of integers": ("T x", "y = x > 0 ? T(x) : T(0);"),
-}
+BLOCK = 256  # threads
+BLOCKS_PER_PROCESSOR = 8  # of that size fill a multiprocessor's 2048 threads; a kernel's threads then loop
+PACK = 16  # bytes of the widest load
+
+_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+_LAYOUT = np.dtype([("size", "i8"), ("dimensions", "i8")] + [(name, "i8", 64) for name in ("shape", "x", "g", "out")])
 
 
 def owns(x: object) -> bool:
@@ -76,50 +33,32 @@ def owns(x: object) -> bool:
 
 def relu(x: Array, z: Any, out: Array) -> Array:
     """Rectify."""
-    kind = _check("relu", x, out)
-    if kind != "f":
-        _checks.real("relu", "grad_at_zero", z)
-        return _launch("relu of integers", "", (x,), (), out)
-    _rounded("relu", "grad_at_zero", z, x.dtype)
-    return _launch("relu", x.dtype.name, (x,), (), out)
+    return _run("relu", x, x, None, z, out)
 
 
 def relu_grad(x: Array, z: Any, out: Array) -> Array:
     """Differentiate relu."""
-    _check("relu_grad", x, out)
-    z = _rounded("relu_grad", "grad_at_zero", z, x.dtype)
-    return _launch("relu_grad", x.dtype.name, (x,), (z,), out)
+    return _run("relu_grad", x, x, None, z, out)
 
 
 def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
     """Pull g back through relu."""
-    _check("relu_vjp", x, out, g)
-    z = _rounded("relu_vjp", "grad_at_zero", z, x.dtype)
-    return _launch("relu_vjp", x.dtype.name, (x, g), (z, _share(z)), out)
+    return _run("relu_vjp", x, g, None, z, out)
 
 
 def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Rectify with a leak."""
-    _check("leaky_relu", x, out)
-    s = _rounded("leaky_relu", "negative_slope", s, x.dtype)
-    _rounded("leaky_relu", "grad_at_zero", z, x.dtype)
-    return _launch("leaky_relu", x.dtype.name, (x,), (s,), out)
+    return _run("leaky_relu", x, x, s, z, out)
 
 
 def leaky_relu_grad(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Differentiate leaky_relu."""
-    _check("leaky_relu_grad", x, out)
-    s = _rounded("leaky_relu_grad", "negative_slope", s, x.dtype)
-    z = _rounded("leaky_relu_grad", "grad_at_zero", z, x.dtype)
-    return _launch("leaky_relu_grad", x.dtype.name, (x,), (s, z), out)
+    return _run("leaky_relu_grad", x, x, s, z, out)
 
 
 def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
     """Pull g back through leaky_relu."""
-    _check("leaky_relu_vjp", x, out, g)
-    s = _rounded("leaky_relu_vjp", "negative_slope", s, x.dtype)
-    z = _rounded("leaky_relu_vjp", "grad_at_zero", z, x.dtype)
-    return _launch("leaky_relu_vjp", x.dtype.name, (x, g), (s, z, _share(z)), out)
+    return _run("leaky_relu_vjp", x, g, s, z, out)
 
 
 def devices() -> list[str]:
@@ -138,27 +77,72 @@ def get(x: Array) -> Array:
     return cupy.asnumpy(x)
 
 
-@functools.cache
-def _kernel(name: str, dtype: str) -> Any:
-    """Give the kernel of one function, built once; CuPy compiles it at its first launch for each dtype and device."""
-    parameters, operation = _KERNELS[name]
-    preamble = _PREAMBLE + _HALVES.get(dtype, "")
-    label = f"relu_xp_{name.replace(' ', '_')}_{dtype}"
-    return cupy.ElementwiseKernel(parameters, "T y", operation, label, preamble=preamble, no_return=True)
-
-
-def _launch(name: str, dtype: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
-    """Launch on the device of x, in its current stream, without waiting for it."""
-    x = arrays[0]
-    with x.device:
+def _run(function: str, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
+    """Check every argument, and launch without waiting for the result; a function of x alone is given x for g."""
+    _check(function, x, g, out)
+    s_bits = 0 if s is None else _bits(function, "negative_slope", s, x.dtype)
+    z_bits = _bits(function, "grad_at_zero", z, x.dtype)
+    device = x.device
+    with contextlib.nullcontext() if device.id == cupy.cuda.runtime.getDevice() else device:
         if out is None:
-            result = cupy.empty_like(x)  # keeps the memory order; a kernel's own output would be in C order
+            result = cupy.empty_like(x)  # in the memory order of x
             result = result if type(x) is cupy.ndarray else result.view(type(x))
         else:
             result = out
-            arrays = tuple(a if _same_view(a, out) else _apart(a, out) for a in arrays)
-        _kernel(name, dtype)(*arrays, *scalars, result)
+            x, g = _apart(x, out), _apart(g, out)
+        if x.size:
+            way, blocks, arguments = _plan(x, g, result, _processors(device.id))
+            bits = _UNSIGNED[x.itemsize]
+            kernel = _kernel(function, x.dtype.name, way)
+            kernel(
+                (blocks,), (BLOCK,), (x.data.ptr, g.data.ptr, result.data.ptr, *arguments, bits(s_bits), bits(z_bits))
+            )
     return result
+
+
+def _plan(x: Array, g: Array, out: Array, processors: int) -> tuple[str, int, tuple[Any, ...]]:
+    """Choose the kernel by the layout, the number of blocks, and give the arguments that describe the layout."""
+    itemsize, start = x.itemsize, x.data.ptr % PACK
+    dimensions = _merged(x.shape, x.strides, g.strides, out.strides)
+    together = g.data.ptr % PACK == out.data.ptr % PACK == start
+    if together and dimensions in ([], [(x.size, itemsize, itemsize, itemsize)]):
+        head = min(-start % PACK // itemsize, x.size)
+        packs = (x.size - head) * itemsize // PACK
+        return "contiguous", _blocks(max(packs, 1), processors), (x.size, head)  # one block has threads for the ends
+    layout = np.zeros((), _LAYOUT)
+    layout["size"], layout["dimensions"] = x.size, len(dimensions)
+    for i, name in enumerate(("shape", "x", "g", "out")):
+        layout[name][: len(dimensions)] = [dimension[i] for dimension in dimensions]
+    return "strided", _blocks(x.size, processors), (layout,)
+
+
+def _blocks(threads: int, processors: int) -> int:
+    return min(-(-threads // BLOCK), processors * BLOCKS_PER_PROCESSOR)
+
+
+def _merged(shape: tuple[int, ...], *strides: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """List (length, stride of each array) by dimension, as few as will do, the innermost of the last array first."""
+    dimensions = [d for d in zip(shape, *strides, strict=True) if d[0] != 1]
+    dimensions.sort(key=lambda dimension: abs(dimension[-1]))
+    merged: list[tuple[int, ...]] = []
+    for length, *steps in dimensions:
+        if merged and all(step == merged[-1][0] * inner for step, inner in zip(steps, merged[-1][1:], strict=True)):
+            merged[-1] = (length * merged[-1][0], *merged[-1][1:])
+        else:
+            merged.append((length, *steps))
+    return merged
+
+
+@functools.cache
+def _kernel(function: str, dtype: str, way: str) -> Any:
+    """Give one kernel, built once; CuPy compiles it at its first launch on each device."""
+    source = resources.files(__package__).joinpath("cupy_kernels.cu").read_text("utf-8")
+    return cupy.RawKernel(source, f"{function}_{dtype}_{way}", (f"-DFUNCTION={function}", f"-DTYPE={dtype}"))
+
+
+@functools.cache
+def _processors(device: int) -> int:
+    return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])
 
 
 def _same_view(a: Array, out: Array) -> bool:
@@ -166,10 +150,14 @@ def _same_view(a: Array, out: Array) -> bool:
     return bool(a.data.ptr == out.data.ptr and a.strides == out.strides)
 
 
-def _apart(a: Array, out: Array) -> Array:
-    """Give a, or a copy of it if the two occupy overlapping addresses."""
+def _overlap(a: Array, out: Array) -> bool:
     (start, stop), (out_start, out_stop) = (_extent(each) for each in (a, out))
-    return a.copy() if start < out_stop and out_start < stop else a
+    return start < out_stop and out_start < stop
+
+
+def _apart(a: Array, out: Array) -> Array:
+    """Give a, or a copy of it if what is written might be read after."""
+    return a.copy() if not _same_view(a, out) and _overlap(a, out) else a
 
 
 def _extent(a: Array) -> tuple[int, int]:
@@ -179,18 +167,21 @@ def _extent(a: Array) -> tuple[int, int]:
     return start, a.data.ptr + sum(span for span in spans if span > 0) + a.itemsize
 
 
-def _check(function: str, x: Array, out: Array, g: Array | None = None) -> str:
-    kind = _kind(x.dtype)
-    _checks.dtype(function, x.dtype, kind)
-    if g is not None:
-        _checks.cotangent(function, x.dtype, x.shape, g.dtype, g.shape)
+def _check(function: str, x: Array, g: Array, out: Array) -> None:
+    dtype = x.dtype
+    if dtype not in _NATIVE_FLOATS:
+        _checks.dtype(function, dtype, _kind(dtype))
+    if g is not x:
+        _checks.cotangent(function, dtype, x.shape, g.dtype, g.shape)
         _checks.cotangent_device(function, x.device, g.device)
     if out is not None:
         if not isinstance(out, cupy.ndarray):
             raise _checks.out_type(function, out, "a cupy.ndarray")
-        _checks.out(function, x.dtype, x.shape, out.dtype, out.shape)
+        _checks.out(function, dtype, x.shape, out.dtype, out.shape)
         _checks.out_device(function, x.device, out.device)
-    return kind
+
+
+_NATIVE_FLOATS = frozenset(map(np.dtype, (np.float16, np.float32, np.float64)))
 
 
 @functools.cache
@@ -201,9 +192,18 @@ def _kind(dtype: np.dtype[Any]) -> str:
     return dtype.kind if dtype.kind in "iu" and dtype.isnative else ""
 
 
-def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
-    """Round a scalar once to the dtype of x, as a scalar of that dtype, which CuPy passes on as it is."""
-    return dtype.type(_checks.rounded(function, name, value, dtype, _finfo(dtype)))
+def _bits(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> int:
+    """Round a scalar once to the dtype of x, and give its bits; for integers, whose value needs none, only check it."""
+    if _kind(dtype) != "f":
+        _checks.real(function, name, value)
+        return 0
+    return _bits_of(_checks.rounded(function, name, value, dtype, _finfo(dtype)).hex(), dtype)
+
+
+@functools.lru_cache
+def _bits_of(value_in_hex: str, dtype: np.dtype[Any]) -> int:
+    """Give the bits of a value that dtype has; hex tells -0.0 from 0.0 in a cache."""
+    return int(np.array(float.fromhex(value_in_hex), dtype).view(f"u{dtype.itemsize}"))
 
 
 @functools.cache
@@ -213,8 +213,3 @@ def _finfo(dtype: np.dtype[Any]) -> Any:
     import ml_dtypes  # bfloat16's home
 
     return ml_dtypes.finfo(dtype)
-
-
-def _share(z: Any) -> int:
-    """Tell the kernel what z does to a cotangent at zero; it could not compare a subnormal z with 0 itself."""
-    return 0 if z == 0 else 1 if z == 1 else 2

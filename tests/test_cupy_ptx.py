@@ -1,0 +1,80 @@
+"""What NVIDIA's compiler makes of the CUDA text, for every function, type and architecture: needs no GPU."""
+
+import re
+from importlib import resources
+
+import oracle
+import pytest
+
+FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+INTEGERS = {f"{sign}int{8 * size}": size for size in (1, 2, 4, 8) for sign in ("", "u")}
+INSTANCES = [(function, name, size) for function in oracle.FUNCTIONS for name, size in FLOATS.items()]
+INSTANCES += [("relu", name, size) for name, size in INTEGERS.items()]
+
+
+@pytest.fixture(scope="module")
+def nvrtc(request):
+    chosen = request.config.getoption("--backend")
+    if chosen and "cuda" not in chosen:
+        pytest.skip("cuda: not among the chosen backends")
+    if chosen:
+        from cupy.cuda import nvrtc
+    else:
+        pytest.importorskip("cupy", reason="cupy: not installed")
+        from cupy.cuda import nvrtc
+    try:
+        nvrtc.getVersion()
+    except Exception as error:
+        if chosen:
+            raise
+        pytest.skip(f"NVRTC: {error}")
+    return nvrtc
+
+
+def compile_to_ptx(nvrtc, function, dtype, architecture):
+    """Compile as CuPy does: C++17, and flushing whatever is not told otherwise."""
+    source = resources.files("relu_xp._backends").joinpath("cupy_kernels.cu").read_text("utf-8")
+    options = (f"-DFUNCTION={function}", f"-DTYPE={dtype}", f"-arch=compute_{architecture}", "-std=c++17", "-ftz=true")
+    program = nvrtc.createProgram(source, f"{function}.cu", (), ())
+    try:
+        nvrtc.compileProgram(program, options)
+        assert not nvrtc.getProgramLog(program).strip("\0\n ")
+        ptx = nvrtc.getPTX(program)
+    finally:
+        nvrtc.destroyProgram(program)
+    return ptx.decode() if isinstance(ptx, bytes) else ptx
+
+
+def entry(ptx, name):
+    """The body of one kernel."""
+    return re.search(rf"\.entry {name}\(.*?\n\}}", ptx, re.DOTALL).group()
+
+
+def accesses(body):
+    """The bytes of every load and store of global memory, as (what, bytes)."""
+    found = re.findall(r"\b(ld|st)\.global(?:\.nc)?(?:\.v(\d))?\.[a-z](\d+)", body)
+    return [(what, int(lanes or 1) * int(bits) // 8) for what, lanes, bits in found]
+
+
+@pytest.mark.parametrize(("function", "dtype", "size"), INSTANCES)
+def test_every_architecture(nvrtc, function, dtype, size):
+    for architecture in nvrtc.getSupportedArchs():
+        where = f"{function} of {dtype}, compute_{architecture}"
+        ptx = compile_to_ptx(nvrtc, function, dtype, architecture)
+        assert not re.findall(r"\.ftz|\.local\b|\bfma\.|\.approx|\bcall\b", ptx), where
+        arrays = 2 if function.endswith("vjp") else 1
+        wide = accesses(entry(ptx, f"{function}_{dtype}_contiguous"))
+        assert {size for _, size in wide} == {16, size}, where
+        # Four packs in flight of each array; the others, of one element each, are the head's and the tail's.
+        assert wide.count(("ld", 16)) >= 4 * arrays, where
+        assert wide.count(("st", 16)) >= 4, where
+        assert {size for _, size in accesses(entry(ptx, f"{function}_{dtype}_strided"))} == {size}, where
+        if not function.endswith("vjp"):
+            assert wide.count(("ld", 16)) == 4, f"{where}: reads what it does not need"
+
+
+def test_loads_come_before_stores(nvrtc):
+    """Four loads are on their way before the first store waits for one of them."""
+    body = entry(compile_to_ptx(nvrtc, "relu", "float32", nvrtc.getSupportedArchs()[-1]), "relu_float32_contiguous")
+    wide = [what for what, size in accesses(body) if size == 16]
+    assert wide == ["ld"] * 4 + ["st"] * 4
