@@ -59,6 +59,13 @@ def typing(session: nox.Session) -> None:
     session.run("mypy")
 
 
+@nox.session(python=CURRENT)
+def cuda(session: nox.Session) -> None:
+    """Hold CuPy's CUDA text to the definition without a GPU: as C++ on the host, and as NVIDIA's compiler's PTX."""
+    session.install(".[cuda13,cli]", "nvidia-cuda-nvrtc", *TEST)
+    session.run("pytest", "--backend=cupy", "tests/test_cupy_on_host.py", "tests/test_cupy_ptx.py", *session.posargs)
+
+
 @nox.session(python="3.11")
 def minimums(session: nox.Session) -> None:
     """Test the lowest versions that pyproject.toml allows."""

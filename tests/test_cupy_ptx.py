@@ -15,13 +15,12 @@ INSTANCES += [("relu", name, size) for name, size in INTEGERS.items()]
 @pytest.fixture(scope="module")
 def nvrtc(request):
     chosen = request.config.getoption("--backend")
-    if chosen and "cuda" not in chosen:
-        pytest.skip("cuda: not among the chosen backends")
-    if chosen:
-        from cupy.cuda import nvrtc
-    else:
+    if chosen and "cupy" not in chosen:
+        pytest.skip("cupy: not among the chosen backends")
+    if not chosen:
         pytest.importorskip("cupy", reason="cupy: not installed")
-        from cupy.cuda import nvrtc
+    from cupy.cuda import nvrtc
+
     try:
         nvrtc.getVersion()
     except Exception as error:

@@ -1,0 +1,317 @@
+"""Everything that is to be known of a GPU, from a checkout alone: `python benchmarks/gpu.py --json results.json`.
+
+The CuPy tests, `verify` for CuPy and JAX, a memory check, and times against what people use instead. Needs CuPy,
+pytest, hypothesis and rich; PyTorch and JAX are compared if they are there. A part that fails is recorded, and the rest
+goes on.
+
+Times are medians of CUDA events around one call, the cache flushed before each by writing another array, contestants
+in turn; data are normally distributed. JAX has streams of its own: its time is the host's, until the result is there. A
+ratio above 1 means that relu_xp is faster by that factor. GB/s count what a function reads and writes; `copy` is a
+device-to-device copy of x.
+"""
+
+import argparse
+import functools
+import importlib.util
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(HERE / "src"))
+
+import cupy  # noqa: E402
+import numpy as np  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.progress import track  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+import relu_xp  # noqa: E402
+
+SLOPE = 0.01
+FLUSH = 1 << 28  # bytes, more than any cache holds
+FUNCTIONS = [name for name in relu_xp.__all__ if name != "cpu_options"]
+DTYPES = ["float16", "bfloat16", "float32", "float64"]
+CHECKED = """
+import cupy, relu_xp
+for dtype in ("float16", "float32", "float64", "int8"):
+    for n in (1, 17, 1000, 100_003):
+        x = cupy.arange(2 * n).astype(dtype) - cupy.asarray(n).astype(dtype)
+        for a in (x, x[1:], x[::2], x[::-1]):
+            relu_xp.relu(a)
+            if dtype != "int8":
+                relu_xp.leaky_relu_vjp(a, a)
+                relu_xp.relu_grad(a, out=a)
+cupy.cuda.Device().synchronize()
+"""
+
+Call = Callable[[], Any]
+
+
+def main() -> int:
+    """Run the parts asked for, print what they find, and write it down."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = ["tests", "verify", "memcheck", "overhead", "bench"]
+    parser.add_argument("--part", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--exponent", nargs="+", type=int, default=[10, 14, 18, 20, 22, 24, 26, 28, 30])
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    console = Console()
+    try:
+        cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        console.print(f"no GPU: {error}")
+        return 2
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take most of the memory
+    record: dict[str, Any] = {"about": about()}
+    console.print(record["about"])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE / "src"), os.environ.get("PYTHONPATH", "")])}
+    for part, command in commands().items():
+        if part in options.part:
+            record[part] = run(command, environment, console)
+    if "overhead" in options.part:
+        record["overhead"] = overheads(console)
+    if "bench" in options.part:
+        record["bench"] = bench(options.exponent, options.repeats, console)
+    if options.json:
+        Path(options.json).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    return int(any(record.get(part, {}).get("status") not in (0, None) for part in commands()))
+
+
+def about() -> dict[str, Any]:
+    """Name the device, the driver and the versions."""
+    properties = cupy.cuda.runtime.getDeviceProperties(0)
+    versions = {name: v for name in ("torch", "jax", "ml_dtypes") if (v := _version(name))}
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "device": properties["name"].decode(),
+        "capability": f"{properties['major']}.{properties['minor']}",
+        "processors": properties["multiProcessorCount"],
+        "driver": cupy.cuda.runtime.driverGetVersion(),
+        "runtime": cupy.cuda.runtime.runtimeGetVersion(),
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+        "cupy": cupy.__version__,
+        **versions,
+    }
+
+
+def _version(name: str) -> str | None:
+    import importlib.metadata
+
+    return importlib.metadata.version(name) if importlib.util.find_spec(name) else None
+
+
+def commands() -> dict[str, list[str]]:
+    """What runs in processes of its own; compute-sanitizer only where it is installed."""
+    python = sys.executable
+    backends = ["cupy", *(["jax"] if importlib.util.find_spec("jax") else [])]
+    sanitizer = shutil.which("compute-sanitizer")
+    checked = [sanitizer, "--tool", "memcheck", "--error-exitcode", "1", python, "-c", CHECKED] if sanitizer else []
+    return {
+        "tests": [python, "-m", "pytest", "-q", "-W", "default", "--backend=cupy", "-m", "large or not large"],
+        "verify": [python, "-m", "relu_xp", "verify", "--backend", *backends],
+        "memcheck": checked,
+    }
+
+
+def run(command: list[str], environment: dict[str, str], console: Console) -> dict[str, Any]:
+    """Run one part; keep its status, its time and the end of what it prints."""
+    if not command:
+        console.print("memcheck: compute-sanitizer is not installed")
+        return {"status": None, "output": "compute-sanitizer: not installed"}
+    begin = time.perf_counter()
+    done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - begin
+    output = (done.stdout + done.stderr)[-8000:]
+    console.print(f"{' '.join(command[:6])} …: status {done.returncode} after {seconds:.0f} s")
+    console.print(output, markup=False, highlight=False)
+    return {"status": done.returncode, "seconds": seconds, "output": output}
+
+
+def contestants(function: str, x: Any, g: Any) -> dict[str, Call]:
+    """Ours fresh and into an array that is there, then what people use instead, as calls without arguments."""
+    arrays = (x, g) if function.endswith("vjp") else (x,)
+    ours = functools.partial(getattr(relu_xp, function), *arrays)
+    target = cupy.empty_like(x)
+    calls: dict[str, Call] = {"relu_xp": ours, "relu_xp, out=": functools.partial(ours, out=target)}
+    calls["copy"] = lambda: target.data.copy_from_device_async(x.data, x.nbytes, cupy.cuda.get_current_stream())
+    if function == "relu":
+        calls["cupy.maximum"] = lambda: cupy.maximum(x, 0)
+    if x.dtype.name != "bfloat16":
+        idiom = _idiom(function)
+        calls["ElementwiseKernel"] = lambda: idiom(*arrays)
+    if importlib.util.find_spec("torch"):
+        calls |= _torch(function, x, g)
+    if importlib.util.find_spec("jax") and x.dtype.name != "float64":
+        calls |= _jax(function, x, g)
+    return calls
+
+
+@functools.cache
+def _idiom(function: str) -> Any:
+    inputs = "T x, T g" if function.endswith("vjp") else "T x"
+    body = {
+        "relu": "y = x > T(0) ? x : T(0)",
+        "leaky_relu": "y = x > T(0) ? x : T(0.01) * x",
+        "relu_grad": "y = x >= T(0) ? T(1) : T(0)",
+        "leaky_relu_grad": "y = x >= T(0) ? T(1) : T(0.01)",
+        "relu_vjp": "y = x >= T(0) ? g : T(0)",
+        "leaky_relu_vjp": "y = x >= T(0) ? g : T(0.01) * g",
+    }
+    return cupy.ElementwiseKernel(inputs, "T y", body[function], f"idiom_{function}")
+
+
+def _torch(function: str, x: Any, g: Any) -> dict[str, Call]:
+    import torch
+
+    aten = torch.ops.aten
+    tx, tg = (_as_torch(torch, a) for a in (x, g))
+    ones = torch.ones_like(tx)
+    return {
+        "torch": {
+            "relu": lambda: torch.relu(tx),
+            "leaky_relu": lambda: aten.leaky_relu(tx, SLOPE),
+            "relu_grad": lambda: aten.threshold_backward(ones, tx, 0),
+            "relu_vjp": lambda: aten.threshold_backward(tg, tx, 0),
+            "leaky_relu_grad": lambda: aten.leaky_relu_backward(ones, tx, SLOPE, False),
+            "leaky_relu_vjp": lambda: aten.leaky_relu_backward(tg, tx, SLOPE, False),
+        }[function]
+    }
+
+
+def _jax(function: str, x: Any, g: Any) -> dict[str, Call]:
+    import jax
+
+    jx, jg = (jax.device_put(cupy.asnumpy(a)) for a in (x, g))
+    nn = jax.nn.leaky_relu if function.startswith("leaky") else jax.nn.relu
+    if function in ("relu", "leaky_relu"):
+        jitted = jax.jit(nn)
+        return {"jax.nn, jit": lambda: jitted(jx)}
+    cotangent = jg if function.endswith("vjp") else jax.numpy.ones_like(jx)
+    pull = jax.jit(lambda x, g: jax.vjp(nn, x)[1](g)[0])
+    return {"jax.nn, jit": lambda: pull(jx, cotangent)}
+
+
+def _as_torch(torch: Any, a: Any) -> Any:
+    """Share the memory; bfloat16 has no place in the exchange protocol of every version, its bits have."""
+    if a.dtype.name == "bfloat16":
+        return torch.from_dlpack(a.view(np.int16)).view(torch.bfloat16)
+    return torch.from_dlpack(a)
+
+
+def bench(exponents: list[int], repeats: int, console: Console) -> list[dict[str, Any]]:
+    """Time every function, dtype and size that the memory holds; all in the default stream, PyTorch's too."""
+    flush = cupy.empty(FLUSH, np.uint8)
+    records = []
+    plan = [(f, d, e) for f in FUNCTIONS for d in DTYPES for e in exponents]
+    for function, name, exponent in track(plan, description="measuring", console=console):
+        dtype = _dtype(name)
+        if 6 * (dtype.itemsize << exponent) > cupy.cuda.Device().mem_info[0]:
+            continue
+        rng = cupy.random.default_rng(0)
+        x, g = (rng.standard_normal(1 << exponent, np.float32).astype(dtype) for _ in range(2))
+        calls = contestants(function, x, g)
+        samples: dict[str, list[float]] = {label: [] for label in calls}
+        for turn in range(repeats + 2):
+            for label, call in calls.items():
+                seconds = (_by_clock if label.startswith("jax") else _by_events)(call, flush)
+                if turn >= 2:  # the first compile and fill pools
+                    samples[label].append(seconds)
+        passes = 3 if function.endswith("vjp") else 2  # over memory: arrays read, and the result
+        records.append(
+            {
+                "function": function,
+                "dtype": name,
+                "size": 1 << exponent,
+                "bytes": passes * x.nbytes,
+                "seconds": samples,
+            }
+        )
+        del x, g, calls
+        cupy.get_default_memory_pool().free_all_blocks()
+    for function in FUNCTIONS:
+        for name in DTYPES:
+            _show(
+                console, f"{function}, {name}", [r for r in records if (r["function"], r["dtype"]) == (function, name)]
+            )
+    return records
+
+
+def _dtype(name: str) -> Any:
+    if name != "bfloat16":
+        return np.dtype(name)
+    import ml_dtypes
+
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def _by_events(call: Call, flush: Any) -> float:
+    """Seconds between two events around a call; writing `flush` takes longer than to launch what follows."""
+    begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+    flush.fill(1)
+    begin.record()
+    result = call()
+    end.record()
+    end.synchronize()
+    del result
+    return float(cupy.cuda.get_elapsed_time(begin, end)) / 1e3
+
+
+def _by_clock(call: Call, flush: Any) -> float:
+    flush.fill(1)
+    cupy.cuda.Device().synchronize()
+    begin = time.perf_counter()
+    call().block_until_ready()
+    return time.perf_counter() - begin
+
+
+def overheads(console: Console, calls: int = 2000, rounds: int = 15) -> dict[str, float]:
+    """Median microseconds to make a call on 16 elements, the device not waited for."""
+    x = cupy.ones(16, np.float32)
+    contest = {"cupy.maximum(x, 0)": lambda: cupy.maximum(x, 0)}
+    contest |= {f: functools.partial(getattr(relu_xp, f), x) for f in FUNCTIONS if not f.endswith("vjp")}
+    contest |= {f: functools.partial(getattr(relu_xp, f), x, x) for f in FUNCTIONS if f.endswith("vjp")}
+    if importlib.util.find_spec("torch"):
+        contest |= {f"torch, {f}": call for f in FUNCTIONS for call in _torch(f, x, x).values()}
+    samples: dict[str, list[float]] = {name: [] for name in contest}
+    for _ in range(rounds):
+        for name, call in contest.items():
+            call()
+            cupy.cuda.Device().synchronize()
+            begin = time.perf_counter()
+            for _ in range(calls // 10):
+                call()
+            samples[name].append((time.perf_counter() - begin) / (calls // 10) * 1e6)
+    medians = {name: statistics.median(values) for name, values in samples.items()}
+    table = Table("call on 16 float32", "µs", title="what a call costs the host")
+    for name, median in medians.items():
+        table.add_row(name, f"{median:.2f}")
+    console.print(table)
+    return medians
+
+
+def _show(console: Console, title: str, records: list[dict[str, Any]]) -> None:
+    if not records:
+        return
+    names = list(records[0]["seconds"])
+    table = Table("elements", "relu_xp", "GB/s", *(f"/ {name}" for name in names[1:]), title=title)
+    for record in records:
+        medians = {name: statistics.median(values) for name, values in record["seconds"].items()}
+        ours = medians["relu_xp"]
+        ratios = [f"{medians[name] / ours:.2f}" if name in medians else "" for name in names[1:]]
+        bandwidth = record["bytes"] / ours / 1e9
+        table.add_row(f"2**{record['size'].bit_length() - 1}", f"{ours * 1e6:,.1f} µs", f"{bandwidth:,.0f}", *ratios)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
