@@ -87,7 +87,7 @@ def host(cupy, library, monkeypatch):
                 is_layout = isinstance(argument, np.ndarray)
                 words.append(ctypes.c_void_p(argument.ctypes.data) if is_layout else ctypes.c_longlong(argument))
             bits = np.ctypeslib.as_ctypes_type(s.dtype)
-            getattr(library(function, dtype), way)(*words, bits(int(s)), bits(int(z)))
+            getattr(library(function, dtype.name), way)(*words, bits(int(s)), bits(int(z)))
 
         return launch
 

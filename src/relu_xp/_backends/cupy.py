@@ -93,7 +93,7 @@ def _run(function: str, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array
         if x.size:
             way, blocks, arguments = _plan(x, g, result, _processors(device.id))
             bits = _UNSIGNED[x.itemsize]
-            kernel = _kernel(function, x.dtype.name, way)
+            kernel = _kernel(function, x.dtype, way)
             kernel(
                 (blocks,), (BLOCK,), (x.data.ptr, g.data.ptr, result.data.ptr, *arguments, bits(s_bits), bits(z_bits))
             )
@@ -102,15 +102,15 @@ def _run(function: str, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array
 
 def _plan(x: Array, g: Array, out: Array, processors: int) -> tuple[str, int, tuple[Any, ...]]:
     """Choose the kernel by the layout, the number of blocks, and give the arguments that describe the layout."""
-    itemsize, start = x.itemsize, x.data.ptr % PACK
-    dimensions = _merged(x.shape, x.strides, g.strides, out.strides)
+    size, itemsize, start, strides = x.size, x.itemsize, x.data.ptr % PACK, x.strides
     together = g.data.ptr % PACK == out.data.ptr % PACK == start
-    if together and dimensions in ([], [(x.size, itemsize, itemsize, itemsize)]):
-        head = min(-start % PACK // itemsize, x.size)
-        packs = (x.size - head) * itemsize // PACK
-        return "contiguous", _blocks(max(packs, 1), processors), (x.size, head)  # one block has threads for the ends
+    dimensions = _merged(x.shape, strides, g.strides, out.strides)
+    if together and dimensions in ([], [(size, itemsize, itemsize, itemsize)]):
+        head = min(-start % PACK // itemsize, size)
+        packs = (size - head) * itemsize // PACK
+        return "contiguous", _blocks(max(packs, 1), processors), (size, head)  # one block has threads for the ends
     layout = np.zeros((), _LAYOUT)
-    layout["size"], layout["dimensions"] = x.size, len(dimensions)
+    layout["size"], layout["dimensions"] = size, len(dimensions)
     for i, name in enumerate(("shape", "x", "g", "out")):
         layout[name][: len(dimensions)] = [dimension[i] for dimension in dimensions]
     return "strided", _blocks(x.size, processors), (layout,)
@@ -134,10 +134,11 @@ def _merged(shape: tuple[int, ...], *strides: tuple[int, ...]) -> list[tuple[int
 
 
 @functools.cache
-def _kernel(function: str, dtype: str, way: str) -> Any:
+def _kernel(function: str, dtype: np.dtype[Any], way: str) -> Any:
     """Give one kernel, built once; CuPy compiles it at its first launch on each device."""
     source = resources.files(__package__).joinpath("cupy_kernels.cu").read_text("utf-8")
-    return cupy.RawKernel(source, f"{function}_{dtype}_{way}", (f"-DFUNCTION={function}", f"-DTYPE={dtype}"))
+    options = (f"-DFUNCTION={function}", f"-DTYPE={dtype.name}")
+    return cupy.RawKernel(source, f"{function}_{dtype.name}_{way}", options)
 
 
 @functools.cache
@@ -194,16 +195,18 @@ def _kind(dtype: np.dtype[Any]) -> str:
 
 def _bits(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> int:
     """Round a scalar once to the dtype of x, and give its bits; for integers, whose value needs none, only check it."""
-    if _kind(dtype) != "f":
-        _checks.real(function, name, value)
-        return 0
-    return _bits_of(_checks.rounded(function, name, value, dtype, _finfo(dtype)).hex(), dtype)
+    if type(value) is float and value != 0:
+        return _bits_of(function, name, value, dtype)
+    return _bits_of.__wrapped__(function, name, value, dtype)  # not cached, where equal values may have other bits
 
 
 @functools.lru_cache
-def _bits_of(value_in_hex: str, dtype: np.dtype[Any]) -> int:
-    """Give the bits of a value that dtype has; hex tells -0.0 from 0.0 in a cache."""
-    return int(np.array(float.fromhex(value_in_hex), dtype).view(f"u{dtype.itemsize}"))
+def _bits_of(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> int:
+    if _kind(dtype) != "f":
+        _checks.real(function, name, value)
+        return 0
+    rounded = _checks.rounded(function, name, value, dtype, _finfo(dtype))
+    return int(np.array(rounded, dtype).view(f"u{dtype.itemsize}"))
 
 
 @functools.cache
