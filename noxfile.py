@@ -22,6 +22,7 @@ BACKENDS = {
         ["array_api_strict", "sparse", "ndonnx"],
     ),
     "dask": ([".[dask]"], ["dask.array"]),
+    "labelled": ([".[dask]", "xarray", "pandas", "array-api-strict", "awkward"], ["xarray", "pandas"]),
     "torch": ([".[cli,torch]", "torch==2.13.0", "keras", "scipy", "thinc"], ["torch"]),  # with all of `verify --peers`
     "cupy": ([".[cuda13]"], ["cupy"]),
 }

@@ -4,7 +4,7 @@ import pytest
 
 from relu_xp import _machine
 
-NAMES = ("numpy", "jax", "cupy", "array_api_strict", "sparse", "ndonnx", "dask.array", "torch")
+NAMES = ("numpy", "jax", "cupy", "xarray", "pandas", "array_api_strict", "sparse", "ndonnx", "dask.array", "torch")
 
 
 def pytest_addoption(parser):

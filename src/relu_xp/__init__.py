@@ -8,6 +8,7 @@ from relu_xp._api import (
     relu_grad,
     relu_vjp,
 )
+from relu_xp._dispatch import register_backend
 from relu_xp._options import cpu_options
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "leaky_relu",
     "leaky_relu_grad",
     "leaky_relu_vjp",
+    "register_backend",
     "relu",
     "relu_grad",
     "relu_vjp",

@@ -95,6 +95,14 @@ def cotangent(function: str, x_dtype: object, x_shape: object, dtype: object, sh
         raise ValueError(msg)
 
 
+def cotangent_labels(function: str, what: str, x_labels: Any, labels: Any) -> None:
+    """A cotangent has the labels of x, in the same order: nothing is aligned behind the caller's back."""
+    alike = x_labels.equals(labels) if hasattr(x_labels, "equals") else x_labels == labels
+    if not alike:
+        msg = f"relu_xp.{function}: x and cotangent must have the same {what}; align one of them first"
+        raise ValueError(msg)
+
+
 def cotangent_device(function: str, x_device: object, device: object) -> None:
     """A cotangent lies on the device of x: nothing is copied between devices behind the caller's back."""
     if device != x_device:

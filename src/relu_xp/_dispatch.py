@@ -1,26 +1,36 @@
 """Which backend owns an array: found once per type, from the names its classes go by, then confirmed by the backend.
 
 Backends load late and by name. A class says where it comes from (`__module__` of each class in its MRO); only that
-framework's backend is asked, and only if the framework is imported already, since otherwise it cannot have made the
+package's backend is asked, and only if the package is imported already, since otherwise it cannot have made the
 caller's array. Because names can lie (`numpy.dtype` is no array), the backend confirms with `isinstance`.
 """
 
+import functools
 import importlib
 import sys
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 from relu_xp import _checks
 
-# The registry: top-level package of a class -> the module in `_backends` that may own its instances. First match
-# wins, so numpy stands before builtins: numpy.float64 is a Python float too.
-_REGISTRY = (
-    ("numpy", "numpy"),
-    ("cupy", "cupy"),
-    ("jax", "jax"),
-    ("jaxlib", "jax"),
-    ("builtins", "python"),
+# The registry: top-level package of a class -> the module in `_backends` that may own its instances.
+_REGISTRY = {
+    "numpy": "numpy",
+    "cupy": "cupy",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "xarray": "xarray",
+    "pandas": "pandas",
+    "builtins": "python",
+}
+ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in names its package and its module
+_INTERFACE = (
+    *("relu", "relu_grad", "relu_vjp", "leaky_relu", "leaky_relu_grad", "leaky_relu_vjp"),
+    *("owns", "devices", "put", "get"),
 )
 
+_registered: dict[str, str | ModuleType] = {}
 # Filled once per type. Two threads may both find the owner of a new type; both store the same module.
 _OWNERS: dict[type, Any] = {}
 
@@ -33,15 +43,94 @@ def owner(function: str, x: object, name: str = "x") -> Any:
     return backend
 
 
+def register_backend(package: str, backend: str | ModuleType) -> None:
+    """Let a module of yours own the arrays of a package.
+
+    Where several could own an array, the package of its most derived class decides; for one package a registered
+    backend comes before relu_xp's own, and that before an installed plug-in's. An installed plug-in needs no call: it
+    names its module in the entry-point group ``relu_xp.backends``.
+
+    Parameters
+    ----------
+    package : str
+        The top-level package that the arrays' class is defined in, such as ``"awkward"``.
+    backend : str or module
+        The module, or its full name: then it is imported when the first array of that package arrives. It has the
+        six functions, each with all arguments by position (``relu(x, z, out)``, ``leaky_relu_vjp(x, g, s, z, out)``),
+        ``owns(x)`` to confirm, and ``devices()``, ``put(array, device)`` and ``get(x)`` for `relu_xp.verify`.
+
+    Raises
+    ------
+    TypeError
+        If package is no string, or backend neither a string nor a module with all of these.
+    ValueError
+        If package is not the name of a top-level package.
+
+    See Also
+    --------
+    relu_xp.verify.assert_conforms : Whether a backend computes the definition, in one line.
+
+    Examples
+    --------
+    >>> import relu_xp
+    >>> relu_xp.register_backend("awkward", "my_library.rectifiers_for_awkward")
+    """
+    if not isinstance(package, str):
+        msg = f"relu_xp.register_backend: package must be a string, got {_checks.type_name(package)}"
+        raise TypeError(msg)
+    if not package.isidentifier():
+        msg = f"relu_xp.register_backend: package must be the name of a top-level package, got {package!r}"
+        raise ValueError(msg)
+    if not isinstance(backend, str):
+        missing = [name for name in _INTERFACE if not callable(getattr(backend, name, None))]
+        if missing:
+            msg = f"relu_xp.register_backend: backend must have {', '.join(_INTERFACE)}; it lacks {', '.join(missing)}"
+            raise TypeError(msg)
+    _registered[package] = backend
+    _OWNERS.clear()
+
+
+def plugins() -> dict[str, str | ModuleType]:
+    """All backends from elsewhere, by the package they serve: installed ones, and over them those registered."""
+    return {**_installed(), **_registered}
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
+    import importlib.metadata  # late: reading every distribution's metadata takes longer than to import relu_xp
+
+    return {each.name: each.value for each in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
 def _find(function: str, x: object, name: str) -> Any:
-    packages = {str(cls.__module__).partition(".")[0] for cls in type(x).__mro__}
-    for package, module in _REGISTRY:
-        if package in packages and package in sys.modules:
-            backend = importlib.import_module(f"relu_xp._backends.{module}")
-            if backend.owns(x):
-                return backend
+    for package in dict.fromkeys(str(cls.__module__).partition(".")[0] for cls in type(x).__mro__):
+        if package in sys.modules:
+            for backend in _candidates(package):
+                if backend.owns(x):
+                    return backend
     if not isinstance(x, type):  # a class of arrays is not an array
         backend = importlib.import_module("relu_xp._backends.array_api")
         if backend.owns(x):
             return backend
     raise _checks.not_an_array(function, name, x)
+
+
+def _candidates(package: str) -> Iterator[Any]:
+    """Import the backends of a package, one after the other, as long as none owns the array."""
+    if package in _registered:
+        yield load(package, _registered[package])
+    if package in _REGISTRY:
+        yield importlib.import_module(f"relu_xp._backends.{_REGISTRY[package]}")
+    elif package in _installed():
+        yield load(package, _installed()[package])
+
+
+def load(package: str, backend: str | ModuleType) -> Any:
+    """Import a backend from elsewhere, unless it is there already."""
+    if not isinstance(backend, str):
+        return backend
+    try:
+        return importlib.import_module(backend)
+    except ImportError as error:
+        error.add_note(f"relu_xp: {backend} is the backend of {package}")
+        raise

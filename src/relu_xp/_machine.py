@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 
 import relu_xp
+from relu_xp import _dispatch
 
 # Backend module -> the package that has to be installed for it. A new backend adds its line.
-_PACKAGES = {"numpy": "numpy", "jax": "jax", "cupy": "cupy", "array_api": "array_api_compat"}
+_PACKAGES = {
+    **{name: name for name in ("numpy", "jax", "cupy", "xarray", "pandas")},
+    "array_api": "array_api_compat",
+}
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,20 @@ def survey() -> Iterator[Place | Absence]:
     for module, package in _PACKAGES.items():
         if importlib.util.find_spec(package) is None:
             yield Absence(module, "not installed")
-            continue
-        try:
-            backend = importlib.import_module(f"relu_xp._backends.{module}")
-            for device in backend.devices():
-                yield Place(backend, device)
-        except Exception as error:  # one broken framework must not hide the others
-            yield Absence(module, _words(error))
+        else:
+            yield from _devices(package, f"relu_xp._backends.{module}")
+    for package, backend in _dispatch.plugins().items():
+        yield from _devices(package, backend)
+
+
+def _devices(package: str, backend: str | ModuleType) -> Iterator[Place | Absence]:
+    try:
+        module = _dispatch.load(package, backend)
+        for device in module.devices():
+            yield Place(module, device)
+    except Exception as error:  # one broken framework must not hide the others
+        name = backend if isinstance(backend, str) else backend.__name__
+        yield Absence(name.rpartition(".")[2], _words(error))
 
 
 def _words(error: Exception) -> str:

@@ -115,8 +115,10 @@ def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
                 f"{_dead_share(name, first, digits.train):.0%}",
                 f"{_dead_share(name, params, digits.train):.0%}",
             )
+            w1, b1, w2, b2 = params
             for row, place in zip(rows, places, strict=True):
-                there = place.get(_logits(name, tuple(map(place.put, params)), place.put(digits.test))).argmax(1)
+                hidden = place.get(getattr(relu_xp, name)(place.put(digits.test @ w1 + b1)))
+                there = (hidden @ w2 + b2).argmax(1)  # labelled arrays multiply by their names
                 same = int((there == predicted).sum())
                 row.append(_verdict(same == len(predicted), f"all {same} the same", f"{same} of {len(predicted)}"))
                 fine &= same == len(predicted)

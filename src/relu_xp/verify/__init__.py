@@ -1,7 +1,7 @@
 """Holds every backend of this machine against the scalar definition, bit for bit."""
 
 from relu_xp.verify._cases import FUNCTIONS, Case, cases, dtypes
-from relu_xp.verify._engine import Mismatch, Tally, check, sweep, verify
+from relu_xp.verify._engine import Mismatch, Tally, assert_conforms, check, sweep, verify
 from relu_xp.verify._expected import expected, same_bits
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Case",
     "Mismatch",
     "Tally",
+    "assert_conforms",
     "cases",
     "check",
     "dtypes",

@@ -17,9 +17,8 @@ GRADS_AT_ZERO = (1.0, 0.0, 0.5)
 # Around the widths of vectors, and of the blocks and tiles that powers of two make.
 LENGTHS = (*range(131), *(2**k + d for k in range(8, 18) for d in (-1, 0, 1)))
 FEW_LENGTHS = (0, 1, 2, 3, 7, 8, 15, 17, 31, 33, 63, 65, 127, 129, 1025)
-# What a library has not: a dtype that it takes from NumPy but can't compute with, or a layout.
+# A dtype that a library takes from NumPy but can't compute with.
 LACKING = {
-    ("torch", "layout: reversed"): "it has no negative strides",
     ("sparse", "bfloat16"): "its namespace takes NumPy's own dtypes only",
     ("dask.array", "bfloat16"): "array-api-compat's namespace for it takes NumPy's own dtypes only",
 }

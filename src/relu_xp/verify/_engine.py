@@ -1,14 +1,17 @@
 """Runs the cases on a backend's device and compares bits: the engine of the verifier, and of the tests."""
 
 import functools
+import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 import relu_xp
+from relu_xp._dispatch import owner
 from relu_xp._machine import Place
 from relu_xp.verify import _cases as data
 from relu_xp.verify._cases import Case
@@ -162,6 +165,17 @@ def lacks(place: Place, dtype: DType) -> str:
     return "" if back.dtype == dtype else f"is held as {back.dtype}"
 
 
+def lacks_view(place: Place, name: str, dtype: DType) -> str:
+    """Say why the library has no such view of an array, or another one by that name; nothing if it has it."""
+    whole, view = data.signs(dtype, data.ROWS * data.COLUMNS).reshape(data.ROWS, data.COLUMNS), data.LAYOUTS[name]
+    try:
+        got, want = np.asarray(place.get(view(place.put(whole)))), np.asarray(view(whole))
+    except Exception as error:  # each library has an error of its own
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    same = got.dtype == dtype and got.shape == want.shape and same_bits(got, want).all()
+    return "" if same else "its indices mean something else"
+
+
 def writes(place: Place) -> bool:
     """Whether the library's arrays can be written to."""
     x = place.put(np.ones(2, np.float32))
@@ -183,15 +197,59 @@ def verify(
         if lacking := lacks(place, dtype):
             tally.left_out["all"] = lacking
             continue
+        views = {f"layout: {name}": lacks_view(place, name, dtype) for name in data.LAYOUTS if dtype.kind not in "iu"}
         for case in data.cases(dtype, functions, quick=quick):
             if not writeable and case.kind.startswith("out"):
                 tally.left_out["out="] = "its arrays can't be written to"
-            elif reason := data.LACKING.get((place.name, case.kind)):
+            elif reason := views.get(case.kind):
                 tally.left_out[case.kind] = reason
             else:
                 check(place, case, tally, few_lengths=quick)
             yield record
     yield record
+
+
+def assert_conforms(backend: str | ModuleType) -> dict[str, dict[str, Tally]]:
+    """Hold a backend to the definition, on every device, dtype and layout that its arrays have: one line in its tests.
+
+    Parameters
+    ----------
+    backend : str or module
+        As given to `relu_xp.register_backend`, or named in the entry-point group ``relu_xp.backends``.
+
+    Returns
+    -------
+    dict of dict of Tally
+        By device and dtype: how many values were compared, and what was left out, with the reason.
+
+    Raises
+    ------
+    AssertionError
+        If a value differs from `relu_xp.reference`, if no value was compared, or if the dispatcher does not find the
+        backend from its arrays.
+
+    Examples
+    --------
+    >>> from relu_xp.verify import assert_conforms
+    >>> found = assert_conforms("relu_xp._backends.numpy")
+    >>> found["cpu"]["float16"].mismatches
+    0
+    """
+    module = importlib.import_module(backend) if isinstance(backend, str) else backend
+    records = {}
+    for device in module.devices():
+        place = Place(module, device)
+        found = owner("relu", place.put(np.ones(2, np.float32)))
+        assert found is module, f"{module.__name__} does not own what its put() gives: {found.__name__} does"
+        *_, record = verify(place, data.dtypes())
+        examples = [str(each) for tally in record.values() for each in tally.examples]
+        wrong = sum(tally.mismatches for tally in record.values())
+        assert not wrong, f"{module.__name__} on {device}: {wrong:,} values differ, such as\n" + "\n".join(examples)
+        assert any(tally.values for tally in record.values()), (
+            f"{module.__name__} on {device}: no dtype could be put there"
+        )
+        records[device] = record
+    return records
 
 
 def sweep(place: Place, function: str, tally: Tally, *, chunk: int = 1 << 22) -> Iterator[int]:
