@@ -21,7 +21,7 @@ BACKENDS = {
         [".", "array-api-strict", "sparse", "ndonnx", "onnxruntime"],
         ["array_api_strict", "sparse", "ndonnx"],
     ),
-    "dask": ([".[dask]"], ["dask.array"]),
+    "dask": ([".[cli,dask]", "distributed", "zarr", "sparse"], ["dask"]),
     "labelled": ([".[dask]", "xarray", "pandas", "array-api-strict", "awkward"], ["xarray", "pandas"]),
     "torch": ([".[cli,torch]", "torch==2.13.0", "keras", "scipy", "thinc"], ["torch"]),  # with all of `verify --peers`
     "cupy": ([".[cuda13]"], ["cupy"]),
@@ -75,7 +75,7 @@ def minimums(session: nox.Session) -> None:
     ranges += [r for extra in ("cli", "jax", "dask", "demo") for r in extras[extra] if not r.startswith("relu-xp")]
     lowest = [requirement.replace(">=", "==") for requirement in ranges]
     session.install(".", *lowest)
-    session.run("pytest", "--backend=numpy", "--backend=jax", "--backend=dask.array", *session.posargs)
+    session.run("pytest", "--backend=numpy", "--backend=jax", "--backend=dask", *session.posargs)
 
 
 @nox.session(python=CURRENT)

@@ -4,7 +4,7 @@ import pytest
 
 from relu_xp import _machine
 
-NAMES = ("numpy", "jax", "cupy", "xarray", "pandas", "array_api_strict", "sparse", "ndonnx", "dask.array", "torch")
+NAMES = ("numpy", "jax", "cupy", "xarray", "pandas", "array_api_strict", "sparse", "ndonnx", "dask", "torch")
 
 
 def pytest_addoption(parser):
@@ -60,7 +60,7 @@ def place(request, machine):
         import jax
 
         jax.config.update("jax_enable_x64", True)
-    if found.name == "dask.array":
+    if found.name == "dask":
         import dask
 
         dask.config.set(scheduler="synchronous")  # numpy.errstate reaches no other thread

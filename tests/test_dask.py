@@ -1,6 +1,12 @@
-"""What only Dask has: sizes that nobody knows yet, and masks inside its chunks."""
+"""What only Dask has: nothing computed early, one task a block, sizes that nobody knows yet, any array in a block."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
+import oracle
 import pytest
 
 import relu_xp
@@ -8,9 +14,9 @@ import relu_xp
 
 @pytest.fixture(scope="module")
 def da(request):
-    if "dask.array" in (request.config.getoption("--backend") or ["dask.array"]):
-        return pytest.importorskip("dask.array", reason="dask.array: not installed")
-    pytest.skip("dask.array: not among the chosen backends")
+    if "dask" in (request.config.getoption("--backend") or ["dask"]):
+        return pytest.importorskip("dask.array", reason="dask: not installed")
+    pytest.skip("dask: not among the chosen backends")
 
 
 def test_unknown_sizes(da):
@@ -33,8 +39,86 @@ def test_nothing_is_computed_before_it_is_asked_for(da):
         result.compute()
 
 
-def test_masked_chunks_are_refused(da):
-    x = da.ma.masked_array(da.ones(3), mask=[True, False, False])
-    with pytest.raises(TypeError, match=r"relu_xp\.relu: dask\.array's operations lose masks; use x\.map_blocks\(relu"):
-        relu_xp.relu(x)
-    assert x.map_blocks(relu_xp.relu).compute().mask.tolist() == [True, False, False]
+@pytest.mark.parametrize("name", oracle.FUNCTIONS)
+def test_one_task_a_block(da, name):
+    x = da.ones((6, 4), chunks=(2, 2), dtype=np.float32)
+    arrays = (x, 2 * x) if name.endswith("vjp") else (x,)
+    result = getattr(relu_xp, name)(*arrays)
+    (layer,) = set(result.dask.layers) - set().union(*(a.dask.layers for a in arrays))
+    assert len(result.dask.layers[layer]) == 6
+    assert layer.startswith(f"{name}-")
+    assert (result.chunks, result.dtype, type(result._meta)) == (x.chunks, np.float32, np.ndarray)
+
+
+def test_fuses_with_its_neighbours(da):
+    import dask
+
+    x = da.from_array(np.linspace(-1, 1, 8), chunks=2)
+    result = relu_xp.leaky_relu(x * 3, 0.5) + 1
+    (optimised,) = dask.optimize(result)
+    assert len(optimised.dask) <= 8 + 1  # a slice of the data and all the arithmetic for each block
+    assert result.compute().tolist() == [3 * v * (0.5 if v < 0 else 1) + 1 for v in np.linspace(-1, 1, 8)]
+
+
+def test_a_call_is_the_same_task_each_time(da):
+    x = da.ones(4, chunks=2)
+    assert relu_xp.leaky_relu(x, 0.5).name == relu_xp.leaky_relu(x, 0.5).name
+    assert relu_xp.leaky_relu(x, 0.5).name != relu_xp.leaky_relu(x, 0.25).name
+
+
+def test_masked_blocks_keep_their_masks(da):
+    x = da.ma.masked_array(da.from_array(np.array([-1.0, -2.0, 3.0]), chunks=2), mask=[True, False, False])
+    result = relu_xp.leaky_relu(x, 0.5)
+    assert isinstance(result._meta, np.ma.MaskedArray)
+    assert result.compute().tolist() == [None, -1.0, 3.0]
+
+
+def test_sparse_blocks_stay_sparse(da):
+    sparse = pytest.importorskip("sparse", reason="sparse: not installed")
+    x = da.from_array(np.array([[-1.0, 0.0], [0.0, 2.0]]), chunks=1).map_blocks(sparse.COO.from_numpy)
+    result = relu_xp.relu(x)
+    assert isinstance(result.compute(), sparse.COO)
+    assert result.compute().todense().tolist() == [[0.0, 0.0], [0.0, 2.0]]
+
+
+def test_other_blocks_of_the_cotangent(da):
+    x, g = da.from_array(np.array([-1.0, 0.0, 2.0]), chunks=2), da.from_array(np.array([3.0, 4.0, 5.0]), chunks=1)
+    assert relu_xp.relu_vjp(x, g).compute().tolist() == [0.0, 4.0, 5.0]
+
+
+def test_bad_input_is_refused_before_anything_is_computed(da):
+    x = da.ones(3)
+    for bad, error, words in [
+        (lambda: relu_xp.leaky_relu(da.ones(3, dtype=int)), TypeError, r"leaky_relu: takes real floating dtypes"),
+        (lambda: relu_xp.leaky_relu(x, np.inf), ValueError, r"leaky_relu: negative_slope must be finite"),
+        (lambda: relu_xp.relu_vjp(x, da.ones(3, dtype="f4")), TypeError, r"relu_vjp: x and cotangent must have one"),
+        (lambda: relu_xp.relu(x, out=x), TypeError, r"relu: a Dask array cannot be written to"),
+    ]:
+        with pytest.raises(error, match=rf"relu_xp\.{words}"):
+            bad()
+
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "dask_pipeline.py"
+
+
+def test_a_cluster_writes_what_no_worker_can_hold(da, tmp_path):
+    pytest.importorskip("distributed", reason="distributed: not installed")
+    zarr = pytest.importorskip("zarr", reason="zarr: not installed")
+    if not EXAMPLE.exists():
+        pytest.skip("examples/: not beside these tests")
+    store = tmp_path / "result.zarr"
+    command = [sys.executable, EXAMPLE, store, "--gigabytes", "0.6", "--memory", "350MB", "--kill-a-worker"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "killed a worker" in run.stdout
+    spec = importlib.util.spec_from_file_location("dask_pipeline", EXAMPLE)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    stored = zarr.open_array(store, mode="r")
+    blocks = stored.shape[0] // example.BLOCK
+    assert blocks * example.BLOCK * 4 > 0.55e9
+    for i in range(blocks):
+        block = slice(i * example.BLOCK, (i + 1) * example.BLOCK)
+        x = np.random.default_rng((0, i)).standard_normal(example.BLOCK, np.float32)
+        y = relu_xp.leaky_relu(x, 0.1)
+        oracle.assert_same(stored[block], relu_xp.leaky_relu_vjp(x, y, 0.1), f"block {i}")

@@ -8,13 +8,18 @@ import re
 import pytest
 
 import relu_xp._api
+import relu_xp._dispatch
 import relu_xp.reference
+import relu_xp.verify._engine
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
 
 
-@pytest.mark.parametrize("module", [relu_xp._api, relu_xp.reference], ids=lambda m: m.__name__)
-def test_docstrings(module):
+@pytest.mark.parametrize(
+    "module", [relu_xp._api, relu_xp._dispatch, relu_xp.reference, relu_xp.verify._engine], ids=lambda m: m.__name__
+)
+def test_docstrings(module, monkeypatch):
+    monkeypatch.setattr(relu_xp._dispatch, "_registered", {})
     outcome = doctest.testmod(module)
     assert outcome.attempted > 1
     assert outcome.failed == 0
@@ -25,7 +30,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda b: re.search(r"import (\w+)", b)[1])
 def test_readme(block):
-    for package in ("jax", "cupy"):
+    for package in ("jax", "cupy", "pandas"):
         if re.search(rf"import {package}\b", block) and importlib.util.find_spec(package) is None:
             pytest.skip(f"{package}: not installed")
     if re.search(r"import cupy\b", block):

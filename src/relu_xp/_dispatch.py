@@ -22,6 +22,7 @@ _REGISTRY = {
     "jaxlib": "jax",
     "xarray": "xarray",
     "pandas": "pandas",
+    "dask": "dask",
     "builtins": "python",
 }
 ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in names its package and its module

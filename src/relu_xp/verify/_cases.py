@@ -20,7 +20,6 @@ FEW_LENGTHS = (0, 1, 2, 3, 7, 8, 15, 17, 31, 33, 63, 65, 127, 129, 1025)
 # A dtype that a library takes from NumPy but can't compute with.
 LACKING = {
     ("sparse", "bfloat16"): "its namespace takes NumPy's own dtypes only",
-    ("dask.array", "bfloat16"): "array-api-compat's namespace for it takes NumPy's own dtypes only",
 }
 
 # Views of one array of shape (ROWS, COLUMNS), by the array API's own indexing.

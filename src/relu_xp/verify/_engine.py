@@ -20,7 +20,7 @@ from relu_xp.verify._expected import Array, DType, expected, same_bits
 
 SHOWN = 5  # mismatches a tally keeps
 # Where a new shape costs a compilation, or any call milliseconds: fewer lengths.
-SLOW_TO_CALL = ("jax", "sparse", "ndonnx", "dask.array")
+SLOW_TO_CALL = ("jax", "sparse", "ndonnx", "dask")
 
 
 @dataclass(frozen=True)

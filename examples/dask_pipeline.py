@@ -1,0 +1,70 @@
+"""Send an array that no worker could hold through leaky_relu and its VJP on a Dask cluster, to a store.
+
+    python examples/dask_pipeline.py STORE [--gigabytes 2] [--memory 400MB]
+
+Two worker processes on this machine work block by block; a progress bar shows how far they are. What a worker that dies
+held is computed again by the other. The result is a Zarr array, which `dask.array.from_zarr` reads.
+"""
+
+import argparse
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from distributed import Client, LocalCluster, progress
+from rich.console import Console
+
+import relu_xp
+
+SLOPE = 0.1
+BLOCK = 1 << 22  # float32 elements, 16 MiB
+
+
+def noise(seed: int, block_info: Any = None) -> Any:
+    """Make one block; which, its place in the array says, so that a lost block is made again as it was."""
+    at = block_info[None]["chunk-location"][0]
+    return np.random.default_rng((seed, at)).standard_normal(block_info[None]["chunk-shape"], np.float32)
+
+
+def pipeline(blocks: int) -> Any:
+    """Give the cotangent of x for the loss sum(y**2) / 2, where y = leaky_relu(x): lazy, one task a block."""
+    shape = {"chunks": ((BLOCK,) * blocks,), "dtype": np.float32, "meta": np.empty(0, np.float32)}
+    x = da.map_blocks(noise, 0, **shape)
+    return relu_xp.leaky_relu_vjp(x, relu_xp.leaky_relu(x, SLOPE), SLOPE)
+
+
+def main() -> None:
+    """Run the pipeline on two workers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", metavar="STORE", help="the folder to write to")
+    parser.add_argument("--gigabytes", type=float, default=2.0, help="of the array")
+    parser.add_argument("--memory", default="400MB", help="that each worker may use")
+    parser.add_argument("--kill-a-worker", action="store_true", help="half-way, to see that nothing is lost")
+    options = parser.parse_args()
+    result = pipeline(max(1, round(options.gigabytes * 1e9 / (4 * BLOCK))))
+    console = Console()
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, memory_limit=options.memory, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        begin = time.perf_counter()
+        write = client.compute(result.to_zarr(options.store, overwrite=True, compute=False))
+        if options.kill_a_worker:
+            while sum(1 for _ in Path(options.store).rglob("*")) < result.npartitions // 2:  # blocks are files
+                time.sleep(0.05)
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+            console.print("killed a worker half-way")
+        progress(write)
+        client.gather(write)
+        seconds = time.perf_counter() - begin
+    console.print(f"\n{result.nbytes / 1e9:.1f} GB in {result.npartitions} blocks, {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
