@@ -259,7 +259,8 @@ def test_bad_out_is_untouched(place, name):
     for out, error, text in outs(place):
         with pytest.raises(error, match=says(name, text)):
             call(name, x, out=out)
-        assert (out == [9.0] * 3) if isinstance(out, list) else (place.get(out) == 1).all()
+        held = out if isinstance(out, list | np.ndarray) else place.get(out)
+        assert np.isin(held, [1, 9]).all()
 
 
 @pytest.mark.parametrize("name", LEAKY)
@@ -287,22 +288,3 @@ def test_masked_x_wants_a_masked_out():
     with pytest.raises(TypeError, match=r"relu_xp\.relu: out must be a numpy\.ma\.MaskedArray, got numpy\.ndarray"):
         relu_xp.relu(np.ma.MaskedArray([-1.0, 2.0, 3.0]), out=out)
     assert (out == 1).all()
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit")  # torch's own, on first use of torch.func
-def test_autodiff_that_is_not_there_is_refused(place):
-    if place.name != "torch":
-        pytest.skip(f"{place.name}: tracks no gradients that pass it by")
-    refused = pytest.raises(
-        TypeError, match=says("relu", "automatic differentiation by torch is not supported; pass x")
-    )
-    x = place.put(np.ones(3, np.float32))
-    with refused:
-        relu_xp.relu(x.clone().requires_grad_())
-    with refused:
-        relu_xp.relu(x, out=x.clone().requires_grad_())
-    import torch
-
-    for transform in (torch.func.grad, torch.func.jacfwd):
-        with refused:
-            transform(lambda v: relu_xp.relu(v).sum())(x)

@@ -31,6 +31,11 @@ def dtype(
     raise TypeError(msg)
 
 
+def layout(function: str, given: object) -> TypeError:
+    """For sparse and other tensors that are no grid of elements in memory."""
+    return TypeError(f"relu_xp.{function}: takes dense tensors, got layout {given}; pass x.to_dense()")
+
+
 def real(function: str, name: str, value: Any) -> Any:
     """Let pass a finite real number, of whatever type."""
     if type(value) is float and -math.inf < value < math.inf:  # as most are: a call should not wait for the rest
@@ -144,6 +149,19 @@ def out_device(function: str, device: object, out_device: object) -> None:
 def out_readonly(function: str) -> ValueError:
     """For an `out` that is an array of the right kind but marked read-only."""
     return ValueError(f"relu_xp.{function}: out is read-only; pass a writeable array or leave out=None")
+
+
+def out_shared(function: str) -> ValueError:
+    """For an `out` some of whose elements are one place in memory."""
+    return ValueError(f"relu_xp.{function}: out is broadcast, its elements share memory; pass out.clone()")
+
+
+def out_tracked(function: str) -> TypeError:
+    """For an `out` where automatic differentiation would have to record the writing."""
+    return TypeError(
+        f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, or write it under "
+        "torch.no_grad()"
+    )
 
 
 def type_name(x: object) -> str:

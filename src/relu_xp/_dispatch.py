@@ -8,7 +8,6 @@ caller's array. Because names can lie (`numpy.dtype` is no array), the backend c
 import functools
 import importlib
 import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +22,7 @@ _REGISTRY = {
     "xarray": "xarray",
     "pandas": "pandas",
     "dask": "dask",
+    "torch": "torch",
     "builtins": "python",
 }
 ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in names its package and its module
@@ -104,26 +104,28 @@ def _installed() -> dict[str, str]:
 
 
 def _find(function: str, x: object, name: str) -> Any:
-    for package in dict.fromkeys(str(cls.__module__).partition(".")[0] for cls in type(x).__mro__):
-        if package in sys.modules:
-            for backend in _candidates(package):
-                if backend.owns(x):
-                    return backend
-    if not isinstance(x, type):  # a class of arrays is not an array
-        backend = importlib.import_module("relu_xp._backends.array_api")
+    for package, found in _candidates(type(x)):
+        load(package, found)
+        backend = sys.modules[found] if isinstance(found, str) else found
         if backend.owns(x):
             return backend
     raise _checks.not_an_array(function, name, x)
 
 
-def _candidates(package: str) -> Iterator[Any]:
-    """Import the backends of a package, one after the other, as long as none owns the array."""
-    if package in _registered:
-        yield load(package, _registered[package])
-    if package in _REGISTRY:
-        yield importlib.import_module(f"relu_xp._backends.{_REGISTRY[package]}")
-    elif package in _installed():
-        yield load(package, _installed()[package])
+def _candidates(cls: type) -> list[tuple[str, str | ModuleType]]:
+    """List the packages that the class goes by, each with a backend to be asked, in turn, whether it owns the array."""
+    found: list[tuple[str, str | ModuleType]] = []
+    for package in dict.fromkeys(str(base.__module__).partition(".")[0] for base in cls.__mro__):
+        if package in sys.modules:
+            if package in _registered:
+                found.append((package, _registered[package]))
+            if package in _REGISTRY:
+                found.append((package, f"relu_xp._backends.{_REGISTRY[package]}"))
+            elif package in _installed():
+                found.append((package, _installed()[package]))
+    if not issubclass(cls, type):  # a class of arrays is not an array
+        found.append(("array_api_compat", "relu_xp._backends.array_api"))
+    return found
 
 
 def load(package: str, backend: str | ModuleType) -> Any:
@@ -135,3 +137,8 @@ def load(package: str, backend: str | ModuleType) -> Any:
     except ImportError as error:
         error.add_note(f"relu_xp: {backend} is the backend of {package}")
         raise
+
+
+# torch.compile can trace neither: it runs them while it traces, and takes what they return as it stands.
+_candidates._dynamo_marked_constant = True  # type: ignore[attr-defined]
+load._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from relu_xp import _checks, _formulas
 Array = Any
 
 # Libraries that the demo and the tests know how to hand an array to; any other is served all the same.
-_LIBRARIES = ("array_api_strict", "sparse", "ndonnx", "torch")
+_LIBRARIES = ("array_api_strict", "sparse", "ndonnx")
 
 
 def owns(x: object) -> bool:
@@ -57,7 +57,7 @@ def devices() -> list[str]:
 
 def put(array: Array, device: str) -> Array:
     """Hand a NumPy array to a library of `devices`."""
-    return importlib.import_module(device).asarray(np.array(array))  # a copy of its own, which torch may write to
+    return importlib.import_module(device).asarray(np.array(array))  # a copy of its own
 
 
 def get(x: Array) -> Array:
@@ -83,9 +83,6 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out
         _checks.cotangent_device(function, *map(array_api_compat.device, arrays))
     names = ("negative_slope", "grad_at_zero")[-len(scalars) :]
     scalars = tuple(_rounded(function, *pair, xp, x.dtype) for pair in zip(names, scalars, strict=True))
-    if any(map(_is_tracked, (*arrays, out))):
-        msg = f"relu_xp.{function}: automatic differentiation by {library} is not supported; pass x.detach()"
-        raise TypeError(msg)
     if out is not None:
         _check_out(function, xp, x, out)
     # For what is never negative some libraries have no comparison.
@@ -94,14 +91,6 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out
         return result
     out[...] = result
     return out
-
-
-def _is_tracked(x: Array) -> bool:
-    """Whether PyTorch records what is done to x, in reverse or in forward mode."""
-    if not array_api_compat.is_torch_array(x):
-        return False
-    forward = importlib.import_module("torch.autograd.forward_ad")
-    return x.requires_grad or forward.unpack_dual(x).tangent is not None
 
 
 def _kind(xp: Any, dtype: Any) -> str:

@@ -1,0 +1,214 @@
+"""PyTorch tensors: the formulas in torch's own operations, which all its devices, transforms and compilers know.
+
+A schedule of the formulas in three respects, each tested bit-identical to them:
+
+- Constants are 0-d tensors, broadcast: a full one would cost memory and a pass over it.
+- Values that nobody differentiates come from torch's one kernel for them, where that gives the definition's bits:
+  `threshold` (`relu` and `clamp_min` keep -0) and, for slopes that are not negative, `leaky_relu`.
+- Values that somebody may differentiate come from the VJP's formula applied to x itself. It is linear in what it pulls
+  back, so torch's derivative of it, in either mode and under any transform, is that formula again. What it gets wrong,
+  some zeros and relu's NaN, constants put right. (An autograd.Function would need a `jvp`, at which torch.compile
+  breaks its graph.)
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch._C import _are_functorch_transforms_active
+from torch.autograd import forward_ad
+from torch.nn import functional
+
+from relu_xp import _checks, _formulas
+
+Array = Any  # a torch.Tensor
+
+_KINDS = {
+    **dict.fromkeys((torch.float16, torch.bfloat16, torch.float32, torch.float64), "f"),
+    **dict.fromkeys((torch.int8, torch.int16, torch.int32, torch.int64), "i"),
+    **dict.fromkeys((torch.uint8, torch.uint16, torch.uint32, torch.uint64), "u"),
+}
+_FINFO = {dtype: torch.finfo(dtype) for dtype, kind in _KINDS.items() if kind == "f"}
+
+
+class _Namespace:
+    """What the formulas call."""
+
+    where = staticmethod(torch.where)
+
+    @staticmethod
+    def full_like(x: Array, value: float) -> Array:
+        return x.new_full((), value)
+
+    @staticmethod
+    def ones_like(x: Array) -> Array:
+        return x.new_full((), 1.0)
+
+    @staticmethod
+    def zeros_like(x: Array) -> Array:
+        return x.new_full((), 0.0)
+
+
+def owns(x: object) -> bool:
+    """Tensors, parameters and other subclasses."""
+    return isinstance(x, torch.Tensor)
+
+
+def relu(x: Array, z: Any, out: Array) -> Array:
+    """Rectify."""
+    kind = _check("relu", (x,), out)
+    if kind != "f":
+        _checks.real("relu", "grad_at_zero", z)
+        return _into(out, x.clone() if kind == "u" else torch.threshold(x, 0, 0))
+    z = _rounded("relu", "grad_at_zero", z, x.dtype)
+    if _is_tracked(x):
+        nan_or_zero = torch.threshold(x.detach(), math.inf, 0)  # the sum with +0 is no -0
+        return _formulas.relu_vjp(_Namespace, x, x, z) + nan_or_zero
+    if out is x:
+        return functional.threshold(x, 0, 0, inplace=True)
+    return _into(out, torch.threshold(x, 0, 0))
+
+
+def relu_grad(x: Array, z: Any, out: Array) -> Array:
+    """Differentiate relu."""
+    _check("relu_grad", (x,), out)
+    z = _rounded("relu_grad", "grad_at_zero", z, x.dtype)
+    return _into(out, _formulas.relu_grad(_Namespace, x, z))
+
+
+def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
+    """Pull g back through relu."""
+    _check("relu_vjp", (x, g), out)
+    z = _rounded("relu_vjp", "grad_at_zero", z, x.dtype)
+    return _into(out, _formulas.relu_vjp(_Namespace, x, g, z))
+
+
+def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
+    """Rectify with a leak."""
+    _check("leaky_relu", (x,), out)
+    s = _rounded("leaky_relu", "negative_slope", s, x.dtype)
+    z = _rounded("leaky_relu", "grad_at_zero", z, x.dtype)
+    is_tracked = _is_tracked(x) and not z == s > 0  # then torch's own derivative is the definition's
+    if is_tracked:
+        return _differentiable_leaky_relu(x, s, z)
+    if math.copysign(1.0, s) < 0:  # torch multiplies zeros too
+        return _into(out, _formulas.leaky_relu(_Namespace, x, s, z))
+    if out is x:
+        return functional.leaky_relu(x, s, inplace=True)
+    return _into(out, functional.leaky_relu(x, s))
+
+
+def leaky_relu_grad(x: Array, s: Any, z: Any, out: Array) -> Array:
+    """Differentiate leaky_relu."""
+    _check("leaky_relu_grad", (x,), out)
+    s = _rounded("leaky_relu_grad", "negative_slope", s, x.dtype)
+    z = _rounded("leaky_relu_grad", "grad_at_zero", z, x.dtype)
+    return _into(out, _formulas.leaky_relu_grad(_Namespace, x, s, z))
+
+
+def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
+    """Pull g back through leaky_relu."""
+    _check("leaky_relu_vjp", (x, g), out)
+    s = _rounded("leaky_relu_vjp", "negative_slope", s, x.dtype)
+    z = _rounded("leaky_relu_vjp", "grad_at_zero", z, x.dtype)
+    return _into(out, _formulas.leaky_relu_vjp(_Namespace, x, g, s, z))
+
+
+def devices() -> list[str]:
+    """List the CPU and the accelerators."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return ["cpu", *(f"{accelerator}:{i}" for i in range(torch.accelerator.device_count()))]
+
+
+def put(array: np.ndarray[Any, Any], device: str) -> Array:
+    """Copy a NumPy array to the device so named."""
+    copy = np.array(array)  # which torch may write to, and whose strides are positive, as torch wants them
+    if array.dtype.name == "bfloat16":  # ml_dtypes' own, unknown to torch
+        return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16).to(device)
+    return torch.from_numpy(copy).to(device)
+
+
+def get(x: Array) -> np.ndarray[Any, Any]:
+    """Copy the tensor to the host."""
+    x = x.detach().cpu()
+    if x.dtype is torch.bfloat16:
+        import ml_dtypes
+
+        return x.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return x.numpy()
+
+
+def _differentiable_leaky_relu(x: Array, s: float, z: float) -> Array:
+    """Apply the VJP's formula to x, where the product with z > 0 keeps a zero's sign; and mend the others."""
+    if z > 0:
+        return _formulas.leaky_relu_vjp(_Namespace, x, x, s, z)
+    if z == 0:
+        return torch.where(x == 0, x.detach(), _formulas.leaky_relu_vjp(_Namespace, x, x, s, z))
+    # Each -0 goes in as +0, the product's -0 plus +0 is +0, and the sign is put back: a derivative of -1 * z * -1.
+    one = x.new_full((), 1.0)
+    sign = torch.where((x == 0) & torch.signbit(x), -one, one)
+    plus_zero = torch.where(x == 0, x.new_full((), 0.0), x.new_full((), -0.0))  # -0 changes no sum
+    return (_formulas.leaky_relu_vjp(_Namespace, x, x * sign, s, z) + plus_zero) * sign
+
+
+def _is_tracked(x: Array) -> bool:
+    """Whether torch may differentiate what is done to x; within vmap, x itself would not say so."""
+    return (
+        (x.requires_grad and torch.is_grad_enabled())
+        or forward_ad._current_level >= 0
+        or _are_functorch_transforms_active()
+    )
+
+
+def _into(out: Array, result: Array) -> Array:
+    """Write only what is computed, so that x, the cotangent and out may overlap."""
+    return result if out is None else out.copy_(result)
+
+
+def _check(function: str, arrays: tuple[Array, ...], out: Array) -> str:
+    x = arrays[0]
+    kind = _KINDS.get(x.dtype, "")
+    if kind != "f":
+        _checks.dtype(function, x.dtype, kind, cast="cast it first, for example x.to(torch.float32)")
+    for a in arrays:
+        if a.layout is not torch.strided or a.is_nested:
+            raise _checks.layout(function, "nested" if a.is_nested else a.layout)
+    if len(arrays) == 2:
+        g = arrays[1]
+        _checks.cotangent(function, x.dtype, x.shape, g.dtype, g.shape)
+        _checks.cotangent_device(function, x.device, g.device)
+    if out is not None:
+        _check_out(function, arrays, out)
+    return kind
+
+
+def _check_out(function: str, arrays: tuple[Array, ...], out: Array) -> None:
+    x = arrays[0]
+    if not isinstance(out, torch.Tensor):
+        raise _checks.out_type(function, out, "a torch.Tensor")
+    _checks.out(function, x.dtype, x.shape, out.dtype, out.shape)
+    _checks.out_device(function, x.device, out.device)
+    if any(n > 1 and stride == 0 for n, stride in zip(out.shape, out.stride(), strict=True)):
+        raise _checks.out_shared(function)
+    if any(map(_is_tracked, (*arrays, out))):
+        raise _checks.out_tracked(function)
+
+
+def _rounded(function: str, name: str, value: Any, dtype: Any) -> float:
+    """Round a scalar once to the dtype of x."""
+    if value is _checks.DEFAULT_GRAD_AT_ZERO:
+        return value
+    if torch.compiler.is_compiling() and type(value) is float:
+        (value,) = {value}  # a float that changed between calls is symbolic until it is hashed
+    return _rounded_constant(function, name, value, dtype)
+
+
+def _rounded_constant(function: str, name: str, value: Any, dtype: Any) -> float:
+    if dtype not in _FINFO:
+        return _checks.real(function, name, value)
+    return _checks.rounded(function, name, value, dtype, _FINFO[dtype])
+
+
+# What torch.compiler.assume_constant_result does, which imports the whole compiler: the graph gets the rounded number.
+_rounded_constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
