@@ -1,14 +1,17 @@
 """PyTorch tensors: the formulas in torch's own operations, which all its devices, transforms and compilers know.
 
-A schedule of the formulas in three respects, each tested bit-identical to them:
+A schedule of the formulas in four respects, each tested bit-identical to them:
 
 - Constants are 0-d tensors, broadcast: a full one would cost memory and a pass over it.
 - Values that nobody differentiates come from torch's one kernel for them, where that gives the definition's bits:
   `threshold` (`relu` and `clamp_min` keep -0) and, for slopes that are not negative, `leaky_relu`.
-- Values that somebody may differentiate come from the VJP's formula applied to x itself. It is linear in what it pulls
-  back, so torch's derivative of it, in either mode and under any transform, is that formula again. What it gets wrong,
-  some zeros and relu's NaN, constants put right. (An autograd.Function would need a `jvp`, at which torch.compile
-  breaks its graph.)
+- Values that somebody may differentiate come from the VJP applied to x itself. It is linear in what it pulls back, so
+  torch's derivative of it, in either mode and under any transform, is that VJP again. What it gets wrong, some zeros
+  and relu's NaN, constants put right. (An autograd.Function would need a `jvp`, at which torch.compile breaks its
+  graph.)
+- The common VJPs are torch's own backward kernels, given a comparison in place of x, which would let NaN pass and
+  count a zero as negative. On a CPU `where` takes ten times as long, and what waits for the backward pass is this way
+  one byte an element.
 """
 
 import math
@@ -23,6 +26,8 @@ from torch.nn import functional
 from relu_xp import _checks, _formulas
 
 Array = Any  # a torch.Tensor
+
+aten = torch.ops.aten
 
 _KINDS = {
     **dict.fromkeys((torch.float16, torch.bfloat16, torch.float32, torch.float64), "f"),
@@ -64,7 +69,7 @@ def relu(x: Array, z: Any, out: Array) -> Array:
     z = _rounded("relu", "grad_at_zero", z, x.dtype)
     if _is_tracked(x):
         nan_or_zero = torch.threshold(x.detach(), math.inf, 0)  # the sum with +0 is no -0
-        return _formulas.relu_vjp(_Namespace, x, x, z) + nan_or_zero
+        return _relu_vjp(x, x, z) + nan_or_zero
     if out is x:
         return functional.threshold(x, 0, 0, inplace=True)
     return _into(out, torch.threshold(x, 0, 0))
@@ -74,14 +79,16 @@ def relu_grad(x: Array, z: Any, out: Array) -> Array:
     """Differentiate relu."""
     _check("relu_grad", (x,), out)
     z = _rounded("relu_grad", "grad_at_zero", z, x.dtype)
-    return _into(out, _formulas.relu_grad(_Namespace, x, z))
+    if _is_minus_zero(z):
+        return _into(out, _formulas.relu_grad(_Namespace, x, z))
+    return _into(out, _relu_vjp(x, x.new_full((), 1.0), z))
 
 
 def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
     """Pull g back through relu."""
     _check("relu_vjp", (x, g), out)
     z = _rounded("relu_vjp", "grad_at_zero", z, x.dtype)
-    return _into(out, _formulas.relu_vjp(_Namespace, x, g, z))
+    return _into(out, _relu_vjp(x, g, z))
 
 
 def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
@@ -89,11 +96,10 @@ def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     _check("leaky_relu", (x,), out)
     s = _rounded("leaky_relu", "negative_slope", s, x.dtype)
     z = _rounded("leaky_relu", "grad_at_zero", z, x.dtype)
-    is_tracked = _is_tracked(x) and not z == s > 0  # then torch's own derivative is the definition's
-    if is_tracked:
+    if _is_tracked(x) and not z == s > 0:  # when torch's own derivative is the definition's
         return _differentiable_leaky_relu(x, s, z)
-    if math.copysign(1.0, s) < 0:  # torch multiplies zeros too
-        return _into(out, _formulas.leaky_relu(_Namespace, x, s, z))
+    if s < 0 or _is_minus_zero(s):  # torch multiplies zeros too
+        return _into(out, _leaky_relu_vjp(x, x, s, 1.0))
     if out is x:
         return functional.leaky_relu(x, s, inplace=True)
     return _into(out, functional.leaky_relu(x, s))
@@ -104,7 +110,9 @@ def leaky_relu_grad(x: Array, s: Any, z: Any, out: Array) -> Array:
     _check("leaky_relu_grad", (x,), out)
     s = _rounded("leaky_relu_grad", "negative_slope", s, x.dtype)
     z = _rounded("leaky_relu_grad", "grad_at_zero", z, x.dtype)
-    return _into(out, _formulas.leaky_relu_grad(_Namespace, x, s, z))
+    if _is_minus_zero(z):
+        return _into(out, _formulas.leaky_relu_grad(_Namespace, x, s, z))
+    return _into(out, _leaky_relu_vjp(x, x.new_full((), 1.0), s, z))
 
 
 def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
@@ -112,7 +120,7 @@ def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
     _check("leaky_relu_vjp", (x, g), out)
     s = _rounded("leaky_relu_vjp", "negative_slope", s, x.dtype)
     z = _rounded("leaky_relu_vjp", "grad_at_zero", z, x.dtype)
-    return _into(out, _formulas.leaky_relu_vjp(_Namespace, x, g, s, z))
+    return _into(out, _leaky_relu_vjp(x, g, s, z))
 
 
 def devices() -> list[str]:
@@ -139,26 +147,51 @@ def get(x: Array) -> np.ndarray[Any, Any]:
     return x.numpy()
 
 
+def _relu_vjp(x: Array, g: Array, z: float) -> Array:
+    if z not in (0, 1) or _is_transformed(x):
+        return _formulas.relu_vjp(_Namespace, x, g, z)
+    return aten.threshold_backward(g, _active(x, z), 0)
+
+
+def _leaky_relu_vjp(x: Array, g: Array, s: float, z: float) -> Array:
+    if z == 0 or z not in (1, s) or _is_transformed(x):
+        return _formulas.leaky_relu_vjp(_Namespace, x, g, s, z)
+    return aten.leaky_relu_backward(g, _active(x, z), s, False)
+
+
+def _active(x: Array, z: float) -> Array:
+    """1 where the cotangent passes as it is, else 0; as bytes, which a CPU converts faster than it does bool."""
+    return (x >= 0 if z == 1 else x > 0).view(torch.int8)
+
+
 def _differentiable_leaky_relu(x: Array, s: float, z: float) -> Array:
-    """Apply the VJP's formula to x, where the product with z > 0 keeps a zero's sign; and mend the others."""
+    """Apply the VJP to x, where a product with z > 0 keeps a zero's sign; and mend the others."""
     if z > 0:
-        return _formulas.leaky_relu_vjp(_Namespace, x, x, s, z)
+        return _leaky_relu_vjp(x, x, s, z)
     if z == 0:
-        return torch.where(x == 0, x.detach(), _formulas.leaky_relu_vjp(_Namespace, x, x, s, z))
+        return torch.where(x == 0, x.detach(), _leaky_relu_vjp(x, x, s, z))
     # Each -0 goes in as +0, the product's -0 plus +0 is +0, and the sign is put back: a derivative of -1 * z * -1.
     one = x.new_full((), 1.0)
     sign = torch.where((x == 0) & torch.signbit(x), -one, one)
     plus_zero = torch.where(x == 0, x.new_full((), 0.0), x.new_full((), -0.0))  # -0 changes no sum
-    return (_formulas.leaky_relu_vjp(_Namespace, x, x * sign, s, z) + plus_zero) * sign
+    return (_leaky_relu_vjp(x, x * sign, s, z) + plus_zero) * sign
+
+
+def _is_minus_zero(scalar: float) -> bool:
+    return scalar == 0 and math.copysign(1.0, scalar) < 0
 
 
 def _is_tracked(x: Array) -> bool:
     """Whether torch may differentiate what is done to x; within vmap, x itself would not say so."""
-    return (
-        (x.requires_grad and torch.is_grad_enabled())
-        or forward_ad._current_level >= 0
-        or _are_functorch_transforms_active()
-    )
+    return (x.requires_grad and torch.is_grad_enabled()) or _is_transformed(x)
+
+
+def _is_transformed(x: Array) -> bool:
+    """Whether a derivative or a batch may be taken that backward kernels have no exact rule for.
+
+    MPS counts as such: its kernels may not take operands of two dtypes.
+    """
+    return forward_ad._current_level >= 0 or _are_functorch_transforms_active() or x.is_mps
 
 
 def _into(out: Array, result: Array) -> Array:
