@@ -30,7 +30,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda b: re.search(r"import (\w+)", b)[1])
 def test_readme(block):
-    for package in ("jax", "cupy", "pandas"):
+    for package in ("jax", "cupy", "pandas", "torch"):
         if re.search(rf"import {package}\b", block) and importlib.util.find_spec(package) is None:
             pytest.skip(f"{package}: not installed")
     if re.search(r"import cupy\b", block):

@@ -114,9 +114,11 @@ def test_tracking_changes_no_value(torch, backend, dtype):
         x = np.resize(np.array(POINTS, dtype), n)
         for name, slope, grad_at_zero in each(grads_at_zero=EVERY_GRAD_AT_ZERO if n < 40 else (1.0,)):
             function, _ = both(name, slope, grad_at_zero)
-            result = function(backend.put(x, "cpu").requires_grad_())
-            assert result.requires_grad
-            oracle.assert_same(backend.get(result), oracle.expected(name, (x,), slope, grad_at_zero), f"{name}, {n}")
+            plain, tracked = function(backend.put(x, "cpu")), function(backend.put(x, "cpu").requires_grad_())
+            assert (plain.requires_grad, tracked.requires_grad) == (False, True)
+            want = oracle.expected(name, (x,), slope, grad_at_zero)
+            for result in (plain, tracked):
+                oracle.assert_same(backend.get(result), want, f"{name}, {slope}, {grad_at_zero}, {n}")
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS[:2], ids=str)

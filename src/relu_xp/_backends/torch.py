@@ -27,7 +27,7 @@ from relu_xp import _checks, _formulas
 
 Array = Any  # a torch.Tensor
 
-aten = torch.ops.aten
+_aten = torch.ops.aten
 
 _KINDS = {
     **dict.fromkeys((torch.float16, torch.bfloat16, torch.float32, torch.float64), "f"),
@@ -150,13 +150,13 @@ def get(x: Array) -> np.ndarray[Any, Any]:
 def _relu_vjp(x: Array, g: Array, z: float) -> Array:
     if z not in (0, 1) or _is_transformed(x):
         return _formulas.relu_vjp(_Namespace, x, g, z)
-    return aten.threshold_backward(g, _active(x, z), 0)
+    return _aten.threshold_backward(g, _active(x, z), 0)
 
 
 def _leaky_relu_vjp(x: Array, g: Array, s: float, z: float) -> Array:
     if z == 0 or z not in (1, s) or _is_transformed(x):
         return _formulas.leaky_relu_vjp(_Namespace, x, g, s, z)
-    return aten.leaky_relu_backward(g, _active(x, z), s, False)
+    return _aten.leaky_relu_backward(g, _active(x, z), s, False)
 
 
 def _active(x: Array, z: float) -> Array:
