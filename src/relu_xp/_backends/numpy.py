@@ -12,6 +12,7 @@ import numpy as np
 from relu_xp import _checks
 from relu_xp._backends import numpy_blocks
 from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
+from relu_xp._options import chosen_engine, engine
 
 # NumPy's own floats, as most arrays are, with the default slope rounded to them.
 _NATIVE_FLOATS = {
@@ -43,7 +44,7 @@ def relu(x: Array, z: Any, out: Array) -> Array:
         zero, zeros = _ZEROS[x.dtype]
         if x.size <= SMALL and x.ndim:
             return np.maximum(x, zero)
-        if x.size <= zeros.size and x.flags.c_contiguous and x.ndim:
+        if x.size <= zeros.size and x.flags.c_contiguous and x.ndim and chosen_engine.get() == "numpy":
             return np.maximum(x, zeros[: x.size].reshape(x.shape))
     return _run("relu", (x,), (z,), out)
 
@@ -62,7 +63,7 @@ def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Rectify with a leak."""
     usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and 0 < s <= 1
     small = type(x) is np.ndarray and x.nbytes <= numpy_blocks.BLOCK_BYTES and x.ndim and x.dtype in _ZEROS
-    if usual and small:
+    if usual and small and (x.size <= 1 << 9 or chosen_engine.get() == "numpy"):
         # As in numpy_blocks, the product of a positive x must not underflow; for few elements -0 in its place costs
         # less than to ask whether that is ignored. Of two zeros, the maximum is then the second, x.
         few = x.size <= SMALL or not numpy_blocks.underflow_is_ignored()
@@ -103,6 +104,10 @@ def get(x: Array) -> Array:
 
 def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, compute, and only then write or wrap."""
+    if chosen_engine.get() != "numpy":
+        result = engine().quick(function, arrays, scalars, out)
+        if result is not None:
+            return result
     x = arrays[0]
     dtype = x.dtype
     if dtype not in _NATIVE_FLOATS:
