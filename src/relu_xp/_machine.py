@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import relu_xp
 
 # Backend module -> the package that has to be installed for it. A new backend adds its line.
-_PACKAGES = {"numpy": "numpy", "jax": "jax", "cupy": "cupy", "array_api": "array_api_compat"}
+_PACKAGES = {"numpy": "numpy", "numba": "numba", "jax": "jax", "cupy": "cupy", "array_api": "array_api_compat"}
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,13 @@ class Place:
 
     backend: ModuleType
     device: str
+    engine: str = "numpy"
 
     @property
     def name(self) -> str:
-        """Its short name: of the backend, or of the library where one backend serves several."""
+        """Its short name: of the backend, of the library where one serves several, or of NumPy's other engine."""
+        if self.engine != "numpy":
+            return self.engine
         backend = self.backend.__name__.rpartition(".")[2]
         return self.device if backend == "array_api" else backend
 
@@ -32,6 +36,10 @@ class Place:
     def where(self) -> str:
         """The device as a person would read it; the array API's libraries here all run on the host."""
         return "cpu" if self.device == self.name else self.device
+
+    def options(self) -> AbstractContextManager[None]:
+        """What calls here are to be made with."""
+        return relu_xp.cpu_options(engine=self.engine)
 
     def put(self, array: Any) -> Any:
         """Hand a NumPy array over."""
@@ -44,7 +52,8 @@ class Place:
     def trouble(self) -> str:
         """Run relu there once; return what went wrong, or nothing."""
         try:
-            result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
+            with self.options():
+                result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
         except Exception as error:  # whatever an installed library breaks of its own
             return _words(error)
         return "" if result.tolist() == [0.0, 2.0] else f"relu of [-1, 2] gives {result.tolist()}"
@@ -65,9 +74,12 @@ def survey() -> Iterator[Place | Absence]:
             yield Absence(module, "not installed")
             continue
         try:
-            backend = importlib.import_module(f"relu_xp._backends.{module}")
+            engine = "numba" if module == "numba" else "numpy"
+            backend = importlib.import_module(f"relu_xp._backends.{'numpy' if engine == 'numba' else module}")
+            with relu_xp.cpu_options(engine=engine):  # which may be installed, and yet not be importable
+                pass
             for device in backend.devices():
-                yield Place(backend, device)
+                yield Place(backend, device, engine)
         except Exception as error:  # one broken framework must not hide the others
             yield Absence(module, _words(error))
 

@@ -14,7 +14,8 @@ _workers: contextvars.ContextVar[int | None] = contextvars.ContextVar("relu_xp_w
 
 _ENGINE_VARIABLE = "RELU_XP_ENGINE"
 # The name in force here, in this thread and task; that of the environment is not looked at before `engine` is.
-chosen_engine = contextvars.ContextVar("relu_xp_engine", default=os.environ.get(_ENGINE_VARIABLE, "numpy"))
+_default_engine: str = os.environ.get(_ENGINE_VARIABLE, "numpy")
+chosen_engine = contextvars.ContextVar("relu_xp_engine", default=_default_engine)
 
 
 @contextlib.contextmanager

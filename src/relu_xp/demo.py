@@ -63,7 +63,8 @@ def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
         held.add_column(heading)
     fine = True
     for place in places:
-        results = {name: place.get(getattr(relu_xp, name)(place.put(x))) for name in FOUR}
+        with place.options():
+            results = {name: place.get(getattr(relu_xp, name)(place.put(x))) for name in FOUR}
         equal = [results[name].tobytes() == wanted[name].tobytes() for name in FOUR]
         verdicts = (_verdict(e, "equal", str(results[n].tolist())) for n, e in zip(FOUR, equal, strict=True))
         held.add_row(place.name, place.where, *verdicts)
@@ -116,7 +117,9 @@ def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
                 f"{_dead_share(name, params, digits.train):.0%}",
             )
             for row, place in zip(rows, places, strict=True):
-                there = place.get(_logits(name, tuple(map(place.put, params)), place.put(digits.test))).argmax(1)
+                with place.options():
+                    logits = _logits(name, tuple(map(place.put, params)), place.put(digits.test))
+                there = place.get(logits).argmax(1)
                 same = int((there == predicted).sum())
                 row.append(_verdict(same == len(predicted), f"all {same} the same", f"{same} of {len(predicted)}"))
                 fine &= same == len(predicted)

@@ -40,13 +40,17 @@ def owns(x: object) -> bool:
 
 def relu(x: Array, z: Any, out: Array) -> Array:
     """Rectify."""
-    if z is DEFAULT_GRAD_AT_ZERO and out is None and type(x) is np.ndarray and x.dtype in _ZEROS:
+    if z is DEFAULT_GRAD_AT_ZERO and type(x) is np.ndarray and x.dtype in _ZEROS and (out is None or _fits(out, x)):
         zero, zeros = _ZEROS[x.dtype]
         if x.size <= SMALL and x.ndim:
-            return np.maximum(x, zero)
-        if x.size <= zeros.size and x.flags.c_contiguous and x.ndim and chosen_engine.get() == "numpy":
+            return np.maximum(x, zero, out=out)
+        if out is None and x.size <= zeros.size and x.flags.c_contiguous and x.ndim and chosen_engine.get() == "numpy":
             return np.maximum(x, zeros[: x.size].reshape(x.shape))
     return _run("relu", (x,), (z,), out)
+
+
+def _fits(out: Array, x: Array) -> bool:
+    return type(out) is np.ndarray and out.dtype is x.dtype and out.shape == x.shape and out.flags.writeable
 
 
 def relu_grad(x: Array, z: Any, out: Array) -> Array:

@@ -13,6 +13,7 @@ import inspect
 import types
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -27,100 +28,156 @@ Array = Any
 DType = np.dtype[Any]
 Loop = Callable[..., object]
 
-FEW = 1 << 18  # elements, up to which a call waits for the checks rather than for the memory, and has one thread
-_HALVES = ("float16", "bfloat16")
+FEW = 1 << 18  # elements, up to which a call on NumPy's floats has one thread, and may wait longest for its checks
+_WIDE = (np.dtype(np.float32), np.dtype(np.float64))
 _UINT16 = np.dtype(np.uint16)
-_NAMES = {"__name__": __name__}  # a function made here is this module's
+_NAMES = {"__name__": __name__}  # what a function made here needs to be this module's
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How to run one function on one dtype with its scalars."""
+
+    loop: Callable[[int | None], Loop]  # of which array `out` is, if of any
+    scalars: tuple[Any, ...]
+    owed: tuple[str, ...]  # the warnings that products of the definition's could cause
+    halves: bool
+
+    def silent(self) -> bool:
+        """Whether nobody would hear a warning."""
+        return not self.owed or all(state == "ignore" for kind, state in np.geterr().items() if kind in self.owed)
+
+    def run(self, *blocks: Array) -> None:
+        """Compute one block, of any length."""
+        starts = [block.__array_interface__["data"][0] for block in blocks]
+        if self.halves:
+            blocks = tuple([block.view(_UINT16) for block in blocks])
+        arrays, out = list(blocks[:-1]), blocks[-1]
+        if starts[-1] in starts[:-1]:
+            onto = starts.index(starts[-1])
+            arrays[onto] = out  # the same memory, but this view can be written
+            self.loop(onto)(*arrays, *self.scalars)
+        else:
+            self.loop(None)(*arrays, out, *self.scalars)
 
 
 def kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> Loop | None:
-    """A loop over contiguous blocks of any length (x, or x and g, then out); None where there is none."""
-    found = _plan(function, dtype, scalars, signs)
-    if found is None:
-        return None
-    loop, values, kinds = found
-    if kinds and any(np.geterr()[kind] != "ignore" for kind in kinds):
-        return None
-    if dtype.name in _HALVES:
-        return lambda *blocks: loop(*[block.view(_UINT16) for block in blocks], *values)
-    return lambda *blocks: loop(*blocks, *values)
+    """A loop over contiguous blocks (x, or x and g, then out); None where NumPy's operations are to serve."""
+    plan = _plan(function, dtype, scalars, signs)
+    return plan.run if plan and plan.silent() else None
 
 
 def quick(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array | None:
-    """Compute what nearly all calls on small arrays ask for with the fewest checks; None for all other calls."""
+    """Compute what most calls on small arrays ask for, with the fewest checks; None for all other calls."""
     x, s = arrays[0], scalars[0]
-    if scalars[-1] is not DEFAULT_GRAD_AT_ZERO or not (s is DEFAULT_GRAD_AT_ZERO or (type(s) is float and 0 < s <= 1)):
+    if scalars[-1] is not DEFAULT_GRAD_AT_ZERO or not (type(s) is float and 0 < s <= 1):
         return None
-    if type(x) is not np.ndarray or x.size > FEW or x.dtype.name in _HALVES:
-        return None
-    found = _plan(function, x.dtype, scalars, ())
-    if found is None or (found[2] and (found[2] != ("under",) or np.geterr()["under"] != "ignore")):
+    if type(x) is not np.ndarray or x.dtype not in _WIDE or x.size > FEW:
         return None
     for a in (*arrays[1:], out):
         if a is not None and (type(a) is not np.ndarray or a.dtype is not x.dtype or a.shape != x.shape):
             return None
-        if out is not None and a is not out and np.may_share_memory(a, out):
+        if a is not None and not a.flags.carray:
+            return None
+    plan = _plan(function, x.dtype, scalars, ())
+    if not x.flags.carray or plan is None or not plan.silent():
+        return None
+    onto = None
+    for i, a in enumerate(arrays):
+        if a is out:
+            onto = i
+        elif out is not None and np.may_share_memory(a, out):
             return None
     result = np.empty_like(x) if out is None else out
-    each = (*arrays, result)
-    if not all([a.flags.carray for a in each]) or (out is not None and out is not x and np.may_share_memory(x, out)):
-        return None
-    found[0](*(each if x.ndim == 1 else [a.ravel() for a in each]), *found[1])
+    each = arrays if onto is not None else (*arrays, result)
+    plan.loop(onto)(*(each if x.ndim == 1 else [a.ravel() for a in each]), *plan.scalars)
     return result
 
 
 @functools.lru_cache
-def _plan(
-    function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]
-) -> tuple[Loop, tuple[Any, ...], tuple[str, ...]] | None:
-    """The loop, the scalars to give it, and which warnings its products could owe."""
-    if dtype.kind in "iu" and dtype.isnative and dtype.type.__module__ == "numpy":
-        return _loop(function, dtype, False), (), ()
-    if dtype.name not in (*_HALVES, "float32", "float64") or not dtype.isnative:
+def _plan(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> _Plan | None:
+    """Find out what there is to do; None for the dtypes that are left to NumPy."""
+    halves = dtype.name in _CONVERSIONS
+    if not dtype.isnative or (dtype.type.__module__ != "numpy" and not halves):
         return None
-    wide = np.dtype(np.float32) if dtype.name in _HALVES else dtype
-    values = tuple(map(wide.type, scalars))
-    factors = () if function in ("relu", "relu_grad", "leaky_relu_grad") else values
-    if function == "leaky_relu":
-        factors = values[:1]
-    elif values[-1] in (0, 1):
+    if dtype.kind in "iu":
+        return _Plan(functools.partial(_loop, function, dtype, False), (), (), False)
+    if not (halves or dtype in _WIDE):
+        return None
+    values = tuple(map(np.float32 if halves else dtype.type, scalars))
+    factors = {"leaky_relu": values[:1], "leaky_relu_vjp": values, "relu_vjp": values}.get(function, ())
+    if function.endswith("vjp") and values[-1] in (0, 1):
         factors = factors[:-1]
     if values[-1] == 1 or function.endswith("relu"):
-        values = values[:-1]  # left to the definition's own default, which the compiler can fold
-    kinds = {
-        "under": any(f not in (-1, 0, 1) for f in factors),
+        values = values[:-1]  # left to the definition's own default, which makes for a simpler loop
+    owed = {
+        "under": any(abs(f) not in (0, 1) for f in factors),
         "over": any(abs(f) > 1 for f in factors),
         "invalid": 0 in factors,
     }
-    return _loop(function, dtype, bool(factors)), values, tuple(kind for kind, owed in kinds.items() if owed)
+    loop = functools.partial(_loop, function, dtype, bool(factors))
+    return _Plan(loop, values, tuple([kind for kind in owed if owed[kind]]), halves)
 
 
 @functools.cache
-def _loop(function: str, dtype: DType, rounds: bool) -> Loop:
-    """The loop over one function of the definition, compiled at its first call, or read from the disk."""
-    wide = np.float32 if dtype.name in _HALVES else dtype.type
+def _loop(function: str, dtype: DType, rounds: bool, onto: int | None) -> Loop:
+    """The loop for one function and dtype, compiled at its first call or read from the disk."""
     load, store = _CONVERSIONS.get(dtype.name, (_same, _same))
-    if dtype.name == "bfloat16" and not rounds:
+    if store is _to_bfloat16 and not rounds:
         store = _cut
-    names = _NAMES | {"define": _definition(function, wide), "load": numba.njit(load), "store": numba.njit(store)}
-    body = _binary if function.endswith("vjp") else _unary
-    loop = types.FunctionType(body.__code__, names, function)
-    # Numba looks for its file on the disk by this name; it watches this source by itself, but not the definition's.
-    loop.__qualname__ = f"{function}_{dtype.name}_{store.__name__}_{zlib.crc32(inspect.getsource(reference).encode()):x}"
+    wide = np.float32 if dtype.name in _CONVERSIONS else dtype.type
+    names = {"define": _definition(function, wide), "load": numba.njit(load), "store": numba.njit(store)}
+    body = _LOOPS[function.endswith("vjp"), onto]
+    loop = types.FunctionType(body.__code__, _NAMES | names, function)
+    # By this name Numba finds its file on the disk. It notices itself when this source changes, not the definition's.
+    source = zlib.crc32(inspect.getsource(reference).encode())
+    loop.__qualname__ = "_".join(["relu_xp", function, dtype.name, body.__name__, store.__name__, f"{source:08x}"])
     try:
         return numba.njit(nogil=True, cache=True)(loop)
-    except RuntimeError:  # no place on the disk can be written
+    except RuntimeError:  # there is no place on the disk to write to
         return numba.njit(nogil=True)(loop)
+
+
+# Each loop is made with functions of its own in their place.
+define: Any = None
+load: Any = None
+store: Any = None
+
+# One loop for each array that `out` may be: given memory twice, the compiler has to expect the worst.
 
 
 def _unary(x: Array, out: Array, *scalars: Any) -> None:
     for i in range(x.size):
-        out[i] = store(define(load(x[i]), *scalars))  # noqa: F821
+        out[i] = store(define(load(x[i]), *scalars))
+
+
+def _unary_onto_x(x: Array, *scalars: Any) -> None:
+    for i in range(x.size):
+        x[i] = store(define(load(x[i]), *scalars))
 
 
 def _binary(x: Array, g: Array, out: Array, *scalars: Any) -> None:
     for i in range(x.size):
-        out[i] = store(define(load(x[i]), load(g[i]), *scalars))  # noqa: F821
+        out[i] = store(define(load(x[i]), load(g[i]), *scalars))
+
+
+def _binary_onto_x(x: Array, g: Array, *scalars: Any) -> None:
+    for i in range(x.size):
+        x[i] = store(define(load(x[i]), load(g[i]), *scalars))
+
+
+def _binary_onto_g(x: Array, g: Array, *scalars: Any) -> None:
+    for i in range(x.size):
+        g[i] = store(define(load(x[i]), load(g[i]), *scalars))
+
+
+_LOOPS = {
+    (False, None): _unary,
+    (False, 0): _unary_onto_x,
+    (True, None): _binary,
+    (True, 0): _binary_onto_x,
+    (True, 1): _binary_onto_g,
+}
 
 
 def _definition(name: str, kind: Any) -> Any:
