@@ -45,7 +45,17 @@ class _Plan:
 
     def silent(self) -> bool:
         """Whether nobody would hear a warning."""
-        return not self.owed or all(state == "ignore" for kind, state in np.geterr().items() if kind in self.owed)
+        if self.owed:
+            states: dict[str, Any] = {**np.geterr()}
+            for kind in self.owed:
+                if states[kind] != "ignore":
+                    return False
+        return True
+
+    @functools.cached_property
+    def apart(self) -> Loop:
+        """The loop for most calls."""
+        return self.loop(None)
 
     def run(self, *blocks: Array) -> None:
         """Compute one block, of any length."""
@@ -70,28 +80,29 @@ def kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[A
 def quick(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array | None:
     """Compute what most calls on small arrays ask for, with the fewest checks; None for all other calls."""
     x, s = arrays[0], scalars[0]
-    if scalars[-1] is not DEFAULT_GRAD_AT_ZERO or not (type(s) is float and 0 < s <= 1):
+    if scalars[-1] is not DEFAULT_GRAD_AT_ZERO or type(s) is not float or not 0 < s <= 1:
         return None
-    if type(x) is not np.ndarray or x.dtype not in _WIDE or x.size > FEW:
+    if type(x) is not np.ndarray or x.size > FEW or not x.flags.carray:
         return None
-    for a in (*arrays[1:], out):
-        if a is not None and (type(a) is not np.ndarray or a.dtype is not x.dtype or a.shape != x.shape):
-            return None
-        if a is not None and not a.flags.carray:
-            return None
     plan = _plan(function, x.dtype, scalars, ())
-    if not x.flags.carray or plan is None or not plan.silent():
+    if plan is None or plan.halves or (plan.owed and not plan.silent()):
         return None
-    onto = None
-    for i, a in enumerate(arrays):
-        if a is out:
-            onto = i
-        elif out is not None and np.may_share_memory(a, out):
+    each = arrays if out is None else (*arrays, out)
+    for a in each[1:]:
+        if type(a) is not np.ndarray or a.dtype is not x.dtype or a.shape != x.shape or not a.flags.carray:
             return None
-    result = np.empty_like(x) if out is None else out
-    each = arrays if onto is not None else (*arrays, result)
-    plan.loop(onto)(*(each if x.ndim == 1 else [a.ravel() for a in each]), *plan.scalars)
-    return result
+    loop = plan.apart
+    if out is None:
+        out = np.empty(x.shape, x.dtype)
+        each = (*arrays, out)
+    else:
+        for i, a in enumerate(arrays):
+            if a is out:
+                each, loop = arrays, plan.loop(i)
+            elif np.may_share_memory(a, out):
+                return None
+    loop(*(each if x.ndim == 1 else [a.ravel() for a in each]), *plan.scalars)
+    return out
 
 
 @functools.lru_cache
