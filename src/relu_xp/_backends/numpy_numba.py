@@ -85,7 +85,7 @@ def quick(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], ou
     if type(x) is not np.ndarray or x.size > FEW or not x.flags.carray:
         return None
     plan = _plan(function, x.dtype, scalars, ())
-    if plan is None or plan.halves or (plan.owed and not plan.silent()):
+    if plan is None or not plan.silent():
         return None
     each = arrays if out is None else (*arrays, out)
     for a in each[1:]:
@@ -101,7 +101,11 @@ def quick(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], ou
                 each, loop = arrays, plan.loop(i)
             elif np.may_share_memory(a, out):
                 return None
-    loop(*(each if x.ndim == 1 else [a.ravel() for a in each]), *plan.scalars)
+    if x.ndim != 1:
+        each = [a.ravel() for a in each]
+    if plan.halves:
+        each = [a.view(_UINT16) for a in each]
+    loop(*each, *plan.scalars)
     return out
 
 
@@ -112,7 +116,7 @@ def _plan(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[An
     if not dtype.isnative or (dtype.type.__module__ != "numpy" and not halves):
         return None
     if dtype.kind in "iu":
-        return _Plan(functools.partial(_loop, function, dtype, False), (), (), False)
+        return _Plan(functools.partial(_loop, function, dtype, False), (), (), False) if function == "relu" else None
     if not (halves or dtype in _WIDE):
         return None
     values = tuple(map(np.float32 if halves else dtype.type, scalars))
