@@ -16,6 +16,7 @@ TEST = nox.project.dependency_groups(PYPROJECT, "test")
 # Session id -> what it installs, and the names that `pytest --backend` must then find here.
 BACKENDS = {
     "numpy": ([".[cli]", "scikit-learn"], ["numpy"]),  # the demo has to do without JAX
+    "numba": ([".[cli,numba]"], ["numba"]),
     "jax": ([".[demo]", "flatbuffers"], ["jax"]),
     "array_api": (
         [".", "array-api-strict", "sparse", "ndonnx", "onnxruntime"],
@@ -42,7 +43,9 @@ def tests(session: nox.Session, backend: str) -> None:
     """Test one backend, whose absence is then a failure."""
     requirements, names = BACKENDS[backend]
     session.install(*requirements, *TEST)
-    session.run("pytest", *(f"--backend={name}" for name in names), *session.posargs)
+    # What tests NumPy alone then tests this engine of it too.
+    environment = {"RELU_XP_ENGINE": "numba"} if backend == "numba" else {}
+    session.run("pytest", *(f"--backend={name}" for name in names), *session.posargs, env=environment)
 
 
 @nox.session(python=CURRENT)

@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--exponent", nargs="+", type=int, default=[0, 4, 6, 10, 14, 16, 18, 20, 22, 24])
     parser.add_argument("--out", action="store_true", help="into an array that is there, not a fresh one")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--engine", choices=["numpy", "numba"], default="numpy", help="what computes relu_xp's results")
     parser.add_argument("--torch-threads", nargs="+", type=int, default=[1], metavar="N")
     parser.add_argument("--seconds", type=float, default=0.3, help="for each function, dtype and size")
     parser.add_argument("--json", metavar="FILE")
@@ -154,7 +155,7 @@ def main() -> None:
     for function, dtype, exponent in track(plan, description="measuring", console=console):
         rng = np.random.default_rng(0)
         x, g = (rng.normal(size=2**exponent).astype(DTYPES[dtype]) for _ in range(2))
-        with relu_xp.cpu_options(workers=options.workers):
+        with relu_xp.cpu_options(workers=options.workers, engine=options.engine):
             samples = measure(contestants(function, x, g, out=options.out), options.seconds)
         records.append({"function": function, "dtype": dtype, "size": 2**exponent, "seconds": samples})
     for function in options.function:
@@ -168,6 +169,7 @@ def main() -> None:
             "python": platform.python_version(),
             "numpy": np.__version__,
             "workers": options.workers,
+            "engine": options.engine,
             "out": options.out,
         }
         Path(options.json).write_text(json.dumps({"about": about, "records": records}) + "\n", encoding="utf-8")

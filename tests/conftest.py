@@ -4,7 +4,10 @@ import pytest
 
 from relu_xp import _machine
 
-NAMES = ("numpy", "jax", "cupy", "xarray", "pandas", "array_api_strict", "sparse", "ndonnx", "dask", "torch")
+NAMES = (
+    *("numpy", "numba", "jax", "cupy", "torch", "dask", "xarray", "pandas"),
+    *("array_api_strict", "sparse", "ndonnx"),
+)
 
 
 def pytest_addoption(parser):
@@ -21,7 +24,7 @@ OF_NUMPY_ALONE = ("test_numpy.py", "test_numpy_blocks.py")
 
 def _left_out(config):
     chosen = config.getoption("--backend")
-    return OF_NUMPY_ALONE if chosen and "numpy" not in chosen else ()
+    return OF_NUMPY_ALONE if chosen and not {"numpy", "numba"} & {*chosen} else ()
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -64,7 +67,8 @@ def place(request, machine):
         import dask
 
         dask.config.set(scheduler="synchronous")  # numpy.errstate reaches no other thread
-    return found
+    with found.options():
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -179,7 +179,7 @@ def test_cotangent_of_another_device(name):
 @pytest.mark.parametrize("name", VJPS)
 def test_cotangent_of_another_library(place, name):
     x = place.put(np.ones(3, np.float32))
-    for other in (1.0,) if place.name == "numpy" else (1.0, np.ones(3, np.float32)):
+    for other in (1.0,) if place.name in ("numpy", "numba") else (1.0, np.ones(3, np.float32)):
         with pytest.raises(TypeError, match=says(name, "x and cotangent must come from one library, got .* and .*; ")):
             call(name, x, other)
 
@@ -216,7 +216,7 @@ def test_cotangent_of_another_shape(place, name, shape):
 @pytest.mark.parametrize("name", ALL)
 def test_out_where_nothing_can_be_written(place, name):
     x = place.put(np.ones(3, np.float32))
-    if place.name in ("numpy", "cupy", "array_api_strict", "torch"):
+    if place.name in ("numpy", "numba", "cupy", "array_api_strict", "torch"):
         assert call(name, x, out=x) is x
         return
     with pytest.raises(
@@ -238,7 +238,7 @@ def outs(place):
     """Each wrong `out` with its error."""
     ones = np.ones(3, np.float32)
     yield [9.0] * 3, TypeError, "out must be .*, got list"
-    if place.name == "numpy":
+    if place.name in ("numpy", "numba"):
         yield np.ma.ones(3, "f4"), TypeError, "out must be no masked array"
         yield np.ones(3, ">f4"), TypeError, "out must have the result's dtype float32, got >f4"
         readonly = ones.copy()
@@ -253,7 +253,7 @@ def outs(place):
 
 @pytest.mark.parametrize("name", ALL)
 def test_bad_out_is_untouched(place, name):
-    if place.name not in ("numpy", "cupy", "array_api_strict", "torch"):
+    if place.name not in ("numpy", "numba", "cupy", "array_api_strict", "torch"):
         pytest.skip(f"{place.name}: arrays can't be written")
     x = place.put(np.full(3, -1, np.float32))
     for out, error, text in outs(place):

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,7 @@ from relu_xp import _dispatch
 
 # Backend module -> the package that has to be installed for it. A new backend adds its line.
 _PACKAGES = {
-    **{name: name for name in ("numpy", "jax", "cupy", "torch", "dask", "xarray", "pandas")},
+    **{name: name for name in ("numpy", "numba", "jax", "cupy", "torch", "dask", "xarray", "pandas")},
     "array_api": "array_api_compat",
 }
 
@@ -25,10 +26,13 @@ class Place:
 
     backend: ModuleType
     device: str
+    engine: str = "numpy"
 
     @property
     def name(self) -> str:
-        """Its short name: of the backend, or of the library where one backend serves several."""
+        """Its short name: of the backend, of the library where one serves several, or of NumPy's other engine."""
+        if self.engine != "numpy":
+            return self.engine
         backend = self.backend.__name__.rpartition(".")[2]
         return self.device if backend == "array_api" else backend
 
@@ -36,6 +40,10 @@ class Place:
     def where(self) -> str:
         """The device as a person would read it; the array API's libraries here all run on the host."""
         return "cpu" if self.device == self.name else self.device
+
+    def options(self) -> AbstractContextManager[None]:
+        """What calls here are to be made with."""
+        return relu_xp.cpu_options(engine=self.engine)
 
     def put(self, array: Any) -> Any:
         """Hand a NumPy array over."""
@@ -48,7 +56,8 @@ class Place:
     def trouble(self) -> str:
         """Run relu there once; return what went wrong, or nothing."""
         try:
-            result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
+            with self.options():
+                result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
         except Exception as error:  # whatever an installed library breaks of its own
             return _words(error)
         return "" if result.tolist() == [0.0, 2.0] else f"relu of [-1, 2] gives {result.tolist()}"
@@ -67,20 +76,24 @@ def survey() -> Iterator[Place | Absence]:
     for module, package in _PACKAGES.items():
         if importlib.util.find_spec(package) is None:
             yield Absence(module, "not installed")
+        elif module == "numba":  # an engine of the NumPy backend
+            yield from _devices(package, "relu_xp._backends.numpy", engine="numba")
         else:
             yield from _devices(package, f"relu_xp._backends.{module}")
     for package, backend in _dispatch.plugins().items():
         yield from _devices(package, backend)
 
 
-def _devices(package: str, backend: str | ModuleType) -> Iterator[Place | Absence]:
+def _devices(package: str, backend: str | ModuleType, *, engine: str = "numpy") -> Iterator[Place | Absence]:
     try:
         module = _dispatch.load(package, backend)
-        for device in module.devices():
-            yield Place(module, device)
+        with relu_xp.cpu_options(engine=engine):  # which may be installed, and yet not be importable
+            found = [Place(module, device, engine) for device in module.devices()]
     except Exception as error:  # one broken framework must not hide the others
         name = backend if isinstance(backend, str) else backend.__name__
-        yield Absence(name.rpartition(".")[2], _words(error))
+        yield Absence(engine if engine != "numpy" else name.rpartition(".")[2], _words(error))
+    else:
+        yield from found
 
 
 def _words(error: Exception) -> str:

@@ -1,32 +1,45 @@
-"""How many threads a call on NumPy arrays may use: the caller's choice, one unless said otherwise."""
+"""How calls on NumPy arrays run: by NumPy's own operations on one thread, unless the caller chooses otherwise."""
 
 import contextlib
 import contextvars
+import functools
+import importlib
 import operator
 import os
 from collections.abc import Iterator
+from typing import Any
 
 _VARIABLE = "RELU_XP_WORKERS"
 _workers: contextvars.ContextVar[int | None] = contextvars.ContextVar("relu_xp_workers", default=None)
 
+_ENGINE_VARIABLE = "RELU_XP_ENGINE"
+# The name in force here, in this thread and task; that of the environment is not looked at before `engine` is.
+_default_engine: str = os.environ.get(_ENGINE_VARIABLE, "numpy")
+chosen_engine = contextvars.ContextVar("relu_xp_engine", default=_default_engine)
+
 
 @contextlib.contextmanager
-def cpu_options(*, workers: int) -> Iterator[None]:
-    """Let calls on large NumPy arrays use several threads, within a `with` block.
+def cpu_options(*, workers: int | None = None, engine: str | None = None) -> Iterator[None]:
+    """Let calls on NumPy arrays use several threads or compiled loops, within a `with` block.
 
-    The results are the same to the bit. For a whole process, set the environment variable RELU_XP_WORKERS instead.
+    The results are the same to the bit. For a whole process, set the environment variables RELU_XP_WORKERS and
+    RELU_XP_ENGINE instead.
 
     Parameters
     ----------
-    workers : int
-        How many threads at most; -1 for as many as the process may use processors.
+    workers : int, optional
+        How many threads at most, for large arrays; -1 for as many as the process may use processors.
+    engine : {"numpy", "numba"}, optional
+        What computes: NumPy's own operations, or loops that Numba compiles when a function first meets a dtype.
 
     Raises
     ------
     TypeError
         If workers is no int.
     ValueError
-        If workers is 0, or less than -1.
+        If workers is 0, or less than -1, or there is no such engine.
+    ImportError
+        If the engine is not installed.
 
     Examples
     --------
@@ -34,11 +47,36 @@ def cpu_options(*, workers: int) -> Iterator[None]:
     >>> with relu_xp.cpu_options(workers=2):
     ...     y = relu_xp.relu(np.ones(1 << 20))
     """
-    token = _workers.set(_count("relu_xp.cpu_options: workers", workers))
+    count = _workers.get() if workers is None else _count("relu_xp.cpu_options: workers", workers)
+    if engine is not None:
+        _load("relu_xp.cpu_options: engine", engine)
+    workers_before = _workers.set(count)
+    engine_before = chosen_engine.set(chosen_engine.get() if engine is None else engine)
     try:
         yield
     finally:
-        _workers.reset(token)
+        _workers.reset(workers_before)
+        chosen_engine.reset(engine_before)
+
+
+def engine() -> Any:
+    """The module of compiled loops, if they are in force here, else None."""
+    name = chosen_engine.get()
+    return None if name == "numpy" else _load(_ENGINE_VARIABLE, name)
+
+
+@functools.lru_cache
+def _load(asked_by: str, name: str) -> Any:
+    if name == "numpy":
+        return None
+    if name != "numba":
+        msg = f"{asked_by} must be 'numpy' or 'numba', got {name!r}"
+        raise ValueError(msg)
+    try:
+        return importlib.import_module("relu_xp._backends.numpy_numba")
+    except ImportError as error:
+        msg = f"{asked_by} 'numba' needs Numba: pip install 'relu-xp[numba]' ({error})"
+        raise ImportError(msg) from error
 
 
 def workers() -> int:

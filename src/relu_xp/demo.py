@@ -63,7 +63,8 @@ def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
         held.add_column(heading)
     fine = True
     for place in places:
-        results = {name: place.get(getattr(relu_xp, name)(place.put(x))) for name in FOUR}
+        with place.options():
+            results = {name: place.get(getattr(relu_xp, name)(place.put(x))) for name in FOUR}
         equal = [results[name].tobytes() == wanted[name].tobytes() for name in FOUR]
         verdicts = (_verdict(e, "equal", str(results[n].tolist())) for n, e in zip(FOUR, equal, strict=True))
         held.add_row(place.name, place.where, *verdicts)
@@ -117,7 +118,8 @@ def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
             )
             w1, b1, w2, b2 = params
             for row, place in zip(rows, places, strict=True):
-                hidden = place.get(getattr(relu_xp, name)(place.put(digits.test @ w1 + b1)))
+                with place.options():
+                    hidden = place.get(getattr(relu_xp, name)(place.put(digits.test @ w1 + b1)))
                 there = (hidden @ w2 + b2).argmax(1)  # labelled arrays multiply by their names
                 same = int((there == predicted).sum())
                 row.append(_verdict(same == len(predicted), f"all {same} the same", f"{same} of {len(predicted)}"))

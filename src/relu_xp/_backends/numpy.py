@@ -12,6 +12,7 @@ import numpy as np
 from relu_xp import _checks
 from relu_xp._backends import numpy_blocks
 from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
+from relu_xp._options import chosen_engine, engine
 
 # NumPy's own floats, as most arrays are, with the default slope rounded to them.
 _NATIVE_FLOATS = {
@@ -19,6 +20,7 @@ _NATIVE_FLOATS = {
 }
 
 SMALL = 1 << 11  # elements, below which blocks don't pay
+COMPILED = 1 << 13  # elements, from which compiled loops pay where a few operations of NumPy's are enough
 # For small arrays 0-d zeros, which are cheaper to call with than a Python 0; for those of one block, a block.
 _MINUS_ZEROS = {dtype: np.array(-0.0, dtype) for dtype in map(np.dtype, (np.float32, np.float64))}
 _ZEROS = {
@@ -39,13 +41,18 @@ def owns(x: object) -> bool:
 
 def relu(x: Array, z: Any, out: Array) -> Array:
     """Rectify."""
-    if z is DEFAULT_GRAD_AT_ZERO and out is None and type(x) is np.ndarray and x.dtype in _ZEROS:
+    if z is DEFAULT_GRAD_AT_ZERO and type(x) is np.ndarray and x.dtype in _ZEROS and (out is None or _fits(out, x)):
         zero, zeros = _ZEROS[x.dtype]
         if x.size <= SMALL and x.ndim:
-            return np.maximum(x, zero)
-        if x.size <= zeros.size and x.flags.c_contiguous and x.ndim:
-            return np.maximum(x, zeros[: x.size].reshape(x.shape))
+            return np.maximum(x, zero, out=out)
+        few = x.size <= COMPILED or (x.size <= zeros.size and chosen_engine.get() == "numpy")
+        if few and x.flags.c_contiguous and x.ndim:
+            return np.maximum(x, zeros[: x.size].reshape(x.shape), out=out)
     return _run("relu", (x,), (z,), out)
+
+
+def _fits(out: Array, x: Array) -> bool:
+    return type(out) is np.ndarray and out.dtype is x.dtype and out.shape == x.shape and out.flags.writeable
 
 
 def relu_grad(x: Array, z: Any, out: Array) -> Array:
@@ -62,7 +69,7 @@ def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Rectify with a leak."""
     usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and 0 < s <= 1
     small = type(x) is np.ndarray and x.nbytes <= numpy_blocks.BLOCK_BYTES and x.ndim and x.dtype in _ZEROS
-    if usual and small:
+    if usual and small and (x.size <= COMPILED or chosen_engine.get() == "numpy"):
         # As in numpy_blocks, the product of a positive x must not underflow; for few elements -0 in its place costs
         # less than to ask whether that is ignored. Of two zeros, the maximum is then the second, x.
         few = x.size <= SMALL or not numpy_blocks.underflow_is_ignored()
@@ -103,6 +110,10 @@ def get(x: Array) -> Array:
 
 def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, compute, and only then write or wrap."""
+    if chosen_engine.get() != "numpy":
+        result = engine().quick(function, arrays, scalars, out)
+        if result is not None:
+            return result
     x = arrays[0]
     dtype = x.dtype
     if dtype not in _NATIVE_FLOATS:

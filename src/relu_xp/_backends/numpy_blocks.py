@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from relu_xp import _formulas
-from relu_xp._options import workers
+from relu_xp._options import engine, workers
 
 Array = Any
 DType = np.dtype[Any]
@@ -35,9 +35,8 @@ SHARE = 1 << 18  # elements that are worth a thread
 def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array, *, fresh: bool) -> None:
     """Compute into out, fresh memory or not; all have one shape and, but for their byte order, one dtype."""
     signs = tuple(map(np.signbit, scalars)) if 0 in scalars else ()  # -0.0 and 0.0 are one key to a cache
-    multiplies_early = function == "leaky_relu" or (function == "leaky_relu_vjp" and out.itemsize == 2)
-    quiet = not multiplies_early or underflow_is_ignored()
-    kernel = _kernel(function, out.dtype, scalars, signs, quiet)
+    compiled = loops.kernel(function, out.dtype, scalars, signs) if (loops := engine()) else None
+    kernel = compiled or _numpy_kernel(function, out.dtype, scalars, signs)
     blocks = _flat((*arrays, out), fresh=fresh)
     if blocks is None:
         _run_strided(kernel, (*arrays, out))
@@ -48,17 +47,25 @@ def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out:
         return
     threads = min(workers(), out.size // SHARE)
     if threads < 2:
-        _run_flat(kernel, blocks, 0, out.size, length)
+        _run_flat(kernel, blocks, 0, out.size, out.size if compiled else length)
         return
     length = SHARED_BLOCK_BYTES // out.itemsize
-    edges = [out.size * i // threads // length * length for i in range(threads)] + [out.size]
-    with ThreadPoolExecutor(threads) as pool:  # of this call alone: nothing to inherit for a fork, or to share
+    first, *edges = [out.size * i // threads // length * length for i in range(1, threads)] + [out.size]
+    if compiled:  # no thread comes back to the interpreter before its end
+        length = out.size
+    with ThreadPoolExecutor(threads - 1) as pool:  # of this call alone: nothing to inherit for a fork, or to share
         futures = [
             pool.submit(contextvars.copy_context().run, _run_flat, kernel, blocks, start, stop, length)
-            for start, stop in itertools.pairwise(edges)
+            for start, stop in itertools.pairwise([first, *edges])
         ]
+        _run_flat(kernel, blocks, 0, first, length)
         for future in futures:
             future.result()
+
+
+def _numpy_kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> Kernel:
+    multiplies_early = function == "leaky_relu" or (function == "leaky_relu_vjp" and dtype.itemsize == 2)
+    return _kernel(function, dtype, scalars, signs, not multiplies_early or underflow_is_ignored())
 
 
 def _run_flat(kernel: Kernel, arrays: list[Array], start: int, stop: int, length: int) -> None:

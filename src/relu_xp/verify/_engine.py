@@ -127,7 +127,8 @@ def _plainly(case: Case, arrays: tuple[Array, ...], place: Place) -> Array:
 
 def call(place: Place, case: Case, *arrays: Any, **options: Any) -> Array:
     """Call the public function at a place, on its own arrays, and bring the result to the host."""
-    return np.asarray(place.get(getattr(relu_xp, case.function)(*arrays, **case.scalars, **options)))
+    with place.options():
+        return np.asarray(place.get(getattr(relu_xp, case.function)(*arrays, **case.scalars, **options)))
 
 
 def compare(place: Place, case: Case, inputs: tuple[Array, ...], got: Array, want: Array, tally: Tally) -> None:

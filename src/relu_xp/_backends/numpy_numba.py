@@ -1,0 +1,264 @@
+"""Loops for NumPy arrays that Numba compiles from the scalar definition itself: a schedule at the speed of a copy.
+
+It is worth its lines because NumPy's own operations need several passes where the definition needs one. The maths is
+that of `relu_xp.reference`, whose functions are compiled as they stand, their literals in the dtype of the array;
+16-bit floats are widened to binary32 in registers, as `numpy_blocks` does in memory.
+
+Compiled products tell nobody of an overflow, and may include some that the definition never makes. So where a product
+of the definition's could warn and `np.errstate` would have it heard, there is no loop, and NumPy's operations serve.
+"""
+
+import functools
+import inspect
+import sys
+import types
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
+
+from relu_xp import _checks, reference
+from relu_xp._checks import DEFAULT_GRAD_AT_ZERO
+
+Array = Any
+DType = np.dtype[Any]
+Loop = Callable[..., object]
+
+FEW = 1 << 18  # elements, up to which a call on NumPy's floats has one thread, and may wait longest for its checks
+_WIDE = (np.dtype(np.float32), np.dtype(np.float64))
+_UINT16 = np.dtype(np.uint16)
+_NAMES = {"__name__": __name__}  # what a function made here needs to be this module's
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How to run one function on one dtype with its scalars."""
+
+    loop: Callable[[int | None], Loop]  # of which array `out` is, if of any
+    scalars: tuple[Any, ...]
+    owed: tuple[str, ...]  # the warnings that products of the definition's could cause
+    halves: bool
+
+    def silent(self) -> bool:
+        """Whether nobody would hear a warning."""
+        if self.owed:
+            states: dict[str, Any] = {**np.geterr()}
+            for kind in self.owed:
+                if states[kind] != "ignore":
+                    return False
+        return True
+
+    @functools.cached_property
+    def apart(self) -> Loop:
+        """The loop for most calls."""
+        return self.loop(None)
+
+    def run(self, *blocks: Array) -> None:
+        """Compute one block, of any length."""
+        starts = [block.__array_interface__["data"][0] for block in blocks]
+        if self.halves:
+            blocks = tuple([block.view(_UINT16) for block in blocks])
+        arrays, out = list(blocks[:-1]), blocks[-1]
+        if starts[-1] in starts[:-1]:
+            onto = starts.index(starts[-1])
+            arrays[onto] = out  # the same memory, but this view can be written
+            self.loop(onto)(*arrays, *self.scalars)
+        else:
+            self.loop(None)(*arrays, out, *self.scalars)
+
+
+def kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> Loop | None:
+    """A loop over contiguous blocks (x, or x and g, then out); None where NumPy's operations are to serve."""
+    plan = _plan(function, dtype, scalars, signs)
+    return plan.run if plan and plan.silent() else None
+
+
+def quick(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array | None:
+    """Compute what most calls on small arrays ask for, with the fewest checks; None for all other calls."""
+    x, s = arrays[0], scalars[0]
+    if scalars[-1] is not DEFAULT_GRAD_AT_ZERO or type(s) is not float or not 0 < s <= 1:
+        return None
+    if type(x) is not np.ndarray or x.size > FEW or not x.flags.carray:
+        return None
+    plan = _plan(function, x.dtype, scalars, ())
+    if plan is None or not plan.silent():
+        return None
+    each = arrays if out is None else (*arrays, out)
+    for a in each[1:]:
+        if type(a) is not np.ndarray or a.dtype is not x.dtype or a.shape != x.shape or not a.flags.carray:
+            return None
+    loop = plan.apart
+    if out is None:
+        out = np.empty(x.shape, x.dtype)
+        each = (*arrays, out)
+    else:
+        for i, a in enumerate(arrays):
+            if a is out:
+                each, loop = arrays, plan.loop(i)
+            elif np.may_share_memory(a, out):
+                return None
+    if x.ndim != 1:
+        each = tuple([a.ravel() for a in each])
+    if plan.halves:
+        each = tuple([a.view(_UINT16) for a in each])
+    loop(*each, *plan.scalars)
+    return out
+
+
+@functools.lru_cache
+def _plan(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> _Plan | None:
+    """Find out what there is to do; None for the dtypes that are left to NumPy."""
+    halves = dtype.name in _CONVERSIONS
+    if not dtype.isnative or (dtype.type.__module__ != "numpy" and not halves):
+        return None
+    if dtype.kind in "iu":
+        return _Plan(functools.partial(_loop, function, dtype, False), (), (), False) if function == "relu" else None
+    if not (halves or dtype in _WIDE):
+        return None
+    if halves:
+        info = np.finfo(dtype) if dtype.kind == "f" else sys.modules["ml_dtypes"].finfo(dtype)
+        scalars = tuple([_checks.rounded(function, "a scalar", value, dtype, info) for value in scalars])
+    values = tuple(map(np.float32 if halves else dtype.type, scalars))
+    factors = {"leaky_relu": values[:1], "leaky_relu_vjp": values, "relu_vjp": values}.get(function, ())
+    if function.endswith("vjp") and values[-1] in (0, 1):
+        factors = factors[:-1]
+    if values[-1] == 1 or function.endswith("relu"):
+        values = values[:-1]  # left to the definition's own default, which makes for a simpler loop
+    owed = {
+        "under": any(abs(f) not in (0, 1) for f in factors),
+        "over": any(abs(f) > 1 for f in factors),
+        "invalid": 0 in factors,
+    }
+    loop = functools.partial(_loop, function, dtype, bool(factors))
+    return _Plan(loop, values, tuple([kind for kind in owed if owed[kind]]), halves)
+
+
+@functools.cache
+def _loop(function: str, dtype: DType, rounds: bool, onto: int | None) -> Loop:
+    """The loop for one function and dtype, compiled at its first call or read from the disk."""
+    load, store = _CONVERSIONS.get(dtype.name, (_same, _same))
+    if store is _to_bfloat16 and not rounds:
+        store = _cut
+    wide = np.float32 if dtype.name in _CONVERSIONS else dtype.type
+    names = {"define": _definition(function, wide), "load": numba.njit(load), "store": numba.njit(store)}
+    body = _LOOPS[function.endswith("vjp"), onto]
+    loop = types.FunctionType(body.__code__, _NAMES | names, function)
+    # By this name Numba finds its file on the disk. It notices itself when this source changes, not the definition's.
+    source = zlib.crc32(inspect.getsource(reference).encode())
+    loop.__qualname__ = "_".join(["relu_xp", function, dtype.name, body.__name__, store.__name__, f"{source:08x}"])
+    try:
+        return numba.njit(nogil=True, cache=True)(loop)
+    except RuntimeError:  # there is no place on the disk to write to
+        return numba.njit(nogil=True)(loop)
+
+
+# Each loop is made with functions of its own in their place.
+define: Any = None
+load: Any = None
+store: Any = None
+
+# One loop for each array that `out` may be: given memory twice, the compiler has to expect the worst.
+
+
+def _unary(x: Array, out: Array, *scalars: Any) -> None:
+    for i in range(x.size):
+        out[i] = store(define(load(x[i]), *scalars))
+
+
+def _unary_onto_x(x: Array, *scalars: Any) -> None:
+    for i in range(x.size):
+        x[i] = store(define(load(x[i]), *scalars))
+
+
+def _binary(x: Array, g: Array, out: Array, *scalars: Any) -> None:
+    for i in range(x.size):
+        out[i] = store(define(load(x[i]), load(g[i]), *scalars))
+
+
+def _binary_onto_x(x: Array, g: Array, *scalars: Any) -> None:
+    for i in range(x.size):
+        x[i] = store(define(load(x[i]), load(g[i]), *scalars))
+
+
+def _binary_onto_g(x: Array, g: Array, *scalars: Any) -> None:
+    for i in range(x.size):
+        g[i] = store(define(load(x[i]), load(g[i]), *scalars))
+
+
+_LOOPS = {
+    (False, None): _unary,
+    (False, 0): _unary_onto_x,
+    (True, None): _binary,
+    (True, 0): _binary_onto_x,
+    (True, 1): _binary_onto_g,
+}
+
+
+def _definition(name: str, kind: Any) -> Any:
+    """Compile a function of `relu_xp.reference`, without what Numba has not: arguments that go by name or place only.
+
+    Its float literals become those of the dtype, or all would be widened to binary64 and back.
+    """
+    function = getattr(reference, name)
+    code = function.__code__
+    in_kind = [kind(value) if type(value) is float else value for value in code.co_consts]
+    code = code.replace(
+        co_argcount=code.co_argcount + code.co_kwonlyargcount,
+        co_posonlyargcount=0,
+        co_kwonlyargcount=0,
+        co_consts=tuple(in_kind),
+    )
+    names = _NAMES | ({"_share": _definition("_share", kind)} if name.endswith("vjp") else {})
+    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    return numba.njit(types.FunctionType(code, names, name, tuple(map(kind, defaults))))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _half_to_float(context: Any, bits: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.fpext(builder.bitcast(values[0], ir.HalfType()), ir.FloatType())
+
+    return numba.float32(numba.uint16), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _float_to_half(context: Any, value: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.bitcast(builder.fptrunc(values[0], ir.HalfType()), ir.IntType(16))
+
+    return numba.uint16(numba.float32), code
+
+
+def _from_half(bits: Any) -> Any:
+    return _half_to_float(bits)
+
+
+def _to_half(value: Any) -> Any:
+    return _float_to_half(value)
+
+
+def _from_bfloat16(bits: Any) -> Any:
+    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+
+
+def _to_bfloat16(value: Any) -> Any:
+    """Round half to even. A NaN is one that was loaded or the processor's own, whose lower bits are 0, and survives."""
+    bits = np.float32(value).view(np.uint32)
+    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+def _cut(value: Any) -> Any:
+    """Where nothing is multiplied, nothing is rounded."""
+    return np.uint16(np.float32(value).view(np.uint32) >> np.uint32(16))
+
+
+_CONVERSIONS = {"float16": (_from_half, _to_half), "bfloat16": (_from_bfloat16, _to_bfloat16)}
