@@ -138,7 +138,7 @@ def python(code, **environment):
     )
 
 
-CALL = "import numpy, relu_xp; print(relu_xp.leaky_relu(numpy.full(3000, -2.0), 0.5)[0])"
+CALL = "import numpy, relu_xp; print(relu_xp.leaky_relu(numpy.full(30_000, -2.0), 0.5)[0])"
 
 
 def test_environment_variable():

@@ -20,7 +20,7 @@ _NATIVE_FLOATS = {
 }
 
 SMALL = 1 << 11  # elements, below which blocks don't pay
-FEW = 1 << 9  # elements, below which compiled loops don't
+COMPILED = 1 << 13  # elements, from which compiled loops pay where a few operations of NumPy's are enough
 # For small arrays 0-d zeros, which are cheaper to call with than a Python 0; for those of one block, a block.
 _MINUS_ZEROS = {dtype: np.array(-0.0, dtype) for dtype in map(np.dtype, (np.float32, np.float64))}
 _ZEROS = {
@@ -45,8 +45,9 @@ def relu(x: Array, z: Any, out: Array) -> Array:
         zero, zeros = _ZEROS[x.dtype]
         if x.size <= SMALL and x.ndim:
             return np.maximum(x, zero, out=out)
-        if out is None and x.size <= zeros.size and x.flags.c_contiguous and x.ndim and chosen_engine.get() == "numpy":
-            return np.maximum(x, zeros[: x.size].reshape(x.shape))
+        few = x.size <= COMPILED or (x.size <= zeros.size and chosen_engine.get() == "numpy")
+        if few and x.flags.c_contiguous and x.ndim:
+            return np.maximum(x, zeros[: x.size].reshape(x.shape), out=out)
     return _run("relu", (x,), (z,), out)
 
 
@@ -68,7 +69,7 @@ def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Rectify with a leak."""
     usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and 0 < s <= 1
     small = type(x) is np.ndarray and x.nbytes <= numpy_blocks.BLOCK_BYTES and x.ndim and x.dtype in _ZEROS
-    if usual and small and (x.size <= FEW or chosen_engine.get() == "numpy"):
+    if usual and small and (x.size <= COMPILED or chosen_engine.get() == "numpy"):
         # As in numpy_blocks, the product of a positive x must not underflow; for few elements -0 in its place costs
         # less than to ask whether that is ignored. Of two zeros, the maximum is then the second, x.
         few = x.size <= SMALL or not numpy_blocks.underflow_is_ignored()

@@ -10,6 +10,7 @@ of the definition's could warn and `np.errstate` would have it heard, there is n
 
 import functools
 import inspect
+import sys
 import types
 import zlib
 from collections.abc import Callable
@@ -21,7 +22,7 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from relu_xp import reference
+from relu_xp import _checks, reference
 from relu_xp._checks import DEFAULT_GRAD_AT_ZERO
 
 Array = Any
@@ -102,9 +103,9 @@ def quick(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], ou
             elif np.may_share_memory(a, out):
                 return None
     if x.ndim != 1:
-        each = [a.ravel() for a in each]
+        each = tuple([a.ravel() for a in each])
     if plan.halves:
-        each = [a.view(_UINT16) for a in each]
+        each = tuple([a.view(_UINT16) for a in each])
     loop(*each, *plan.scalars)
     return out
 
@@ -119,6 +120,9 @@ def _plan(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[An
         return _Plan(functools.partial(_loop, function, dtype, False), (), (), False) if function == "relu" else None
     if not (halves or dtype in _WIDE):
         return None
+    if halves:
+        info = np.finfo(dtype) if dtype.kind == "f" else sys.modules["ml_dtypes"].finfo(dtype)
+        scalars = tuple([_checks.rounded(function, "a scalar", value, dtype, info) for value in scalars])
     values = tuple(map(np.float32 if halves else dtype.type, scalars))
     factors = {"leaky_relu": values[:1], "leaky_relu_vjp": values, "relu_vjp": values}.get(function, ())
     if function.endswith("vjp") and values[-1] in (0, 1):
