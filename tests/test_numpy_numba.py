@@ -182,6 +182,17 @@ def test_no_place_on_the_disk():
     assert (run.stdout, run.stderr) == ("-1.0\n", "")
 
 
+def test_a_processor_that_cannot_convert_float16(tmp_path):
+    run = python(
+        CALL.replace("-2.0)", "-2.0, 'float16')"),
+        RELU_XP_ENGINE="numba",
+        NUMBA_CPU_NAME="generic",
+        NUMBA_CPU_FEATURES="",
+        NUMBA_CACHE_DIR=str(tmp_path),
+    )
+    assert (run.stdout, run.stderr) == ("-1.0\n", "")
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 def test_fork():
     code = """

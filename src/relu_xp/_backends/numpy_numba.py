@@ -10,6 +10,7 @@ of the definition's could warn and `np.errstate` would have it heard, there is n
 
 import functools
 import inspect
+import platform
 import sys
 import types
 import zlib
@@ -20,6 +21,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba.extending import intrinsic
 
 from relu_xp import _checks, reference
@@ -114,6 +116,8 @@ def quick(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], ou
 def _plan(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> _Plan | None:
     """Find out what there is to do; None for the dtypes that are left to NumPy."""
     halves = dtype.name in _CONVERSIONS
+    if dtype.name == "float16" and not _processor_converts_halves():
+        return None
     if not dtype.isnative or (dtype.type.__module__ != "numpy" and not halves):
         return None
     if dtype.kind in "iu":
@@ -136,6 +140,14 @@ def _plan(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[An
     }
     loop = functools.partial(_loop, function, dtype, bool(factors))
     return _Plan(loop, values, tuple([kind for kind in owed if owed[kind]]), halves)
+
+
+@functools.cache
+def _processor_converts_halves() -> bool:
+    """Whether it converts float16 by itself; LLVM would call a function that Numba lacks, which ends the process."""
+    if numba.config.CPU_NAME or numba.config.CPU_FEATURES:  # not what is here, but what Numba is told to compile for
+        return False
+    return platform.machine() in ("arm64", "aarch64") or bool(get_host_cpu_features().get("f16c"))
 
 
 @functools.cache
