@@ -23,7 +23,10 @@ BACKENDS = {
         ["array_api_strict", "sparse", "ndonnx"],
     ),
     "dask": ([".[cli,dask]", "distributed", "zarr", "sparse"], ["dask"]),
-    "labelled": ([".[dask]", "xarray", "pandas", "array-api-strict", "awkward"], ["xarray", "pandas"]),
+    "labelled": (
+        [".[dask]", "xarray", "pandas", "pint", "astropy", "array-api-strict", "awkward"],
+        ["xarray", "pandas", "pint"],
+    ),
     "torch": ([".[cli,torch]", "torch==2.13.0", "keras", "scipy", "thinc"], ["torch"]),  # with all of `verify --peers`
     "cupy": ([".[cuda13]"], ["cupy"]),
 }

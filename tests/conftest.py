@@ -5,7 +5,7 @@ import pytest
 from relu_xp import _machine
 
 NAMES = (
-    *("numpy", "numba", "jax", "cupy", "torch", "dask", "xarray", "pandas"),
+    *("numpy", "numba", "jax", "cupy", "torch", "dask", "xarray", "pandas", "pint"),
     *("array_api_strict", "sparse", "ndonnx"),
 )
 

@@ -1,4 +1,4 @@
-"""Labelled arrays: xarray's keep their coordinates and stay lazy, pandas' their index and names."""
+"""Arrays with a meaning: xarray's keep coordinates and stay lazy, pandas' index and names, quantities their unit."""
 
 import numpy as np
 import oracle
@@ -157,3 +157,43 @@ def test_pandas_columns_that_are_no_numpy_array(pandas, dtype):
 def test_results_share_no_memory(pandas):
     x = pandas.Series([1, 2], dtype="uint8")
     assert not np.shares_memory(relu_xp.relu(x).to_numpy(), x.to_numpy())
+
+
+@pytest.mark.parametrize("name", oracle.FUNCTIONS)
+def test_pint_keeps_the_unit(request, name):
+    pint = library(request, "pint")
+    units = pint.UnitRegistry()
+    result = call(name, units.Quantity(X, "metre"), units.Quantity(G, "second"))
+    if name.endswith("grad"):
+        assert type(result) is np.ndarray
+        oracle.assert_same(result, want(name))
+        return
+    assert result.units == (units.second if name.endswith("vjp") else units.meter)
+    assert type(result) is units.Quantity
+    oracle.assert_same(result.magnitude, want(name))
+    single = relu_xp.leaky_relu(units.Quantity(-2.0, "kelvin"), 0.5)
+    assert (single.magnitude, single.units) == (-1.0, units.kelvin)
+
+
+def test_pint_refuses_as_the_others_do(request):
+    pint = library(request, "pint")
+    x = pint.UnitRegistry().Quantity(X, "metre")
+    with pytest.raises(TypeError, match=r"relu_xp\.relu: a pint quantity cannot be written to"):
+        relu_xp.relu(x, out=x)
+    with pytest.raises(TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from one library"):
+        relu_xp.relu_vjp(x, X)
+    with pytest.raises(TypeError, match=r"relu_xp\.leaky_relu: takes real floating dtypes, got int64"):
+        relu_xp.leaky_relu(pint.UnitRegistry().Quantity(np.array([1, 2]), "metre"))
+
+
+@pytest.mark.parametrize("name", oracle.FUNCTIONS)
+def test_astropy_keeps_the_unit(name):
+    units = pytest.importorskip("astropy.units", reason="astropy: not installed")
+    x, g = X * units.meter, G * units.second
+    result = call(name, x, g)
+    if name.endswith("grad"):
+        assert type(result) is np.ndarray
+    else:
+        assert result.unit == (units.second if name.endswith("vjp") else units.meter)
+    oracle.assert_same(np.asarray(result), want(name))
+    assert relu_xp.relu(-2.0 * units.meter) == 0 * units.meter

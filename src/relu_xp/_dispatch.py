@@ -21,6 +21,7 @@ _REGISTRY = {
     "jaxlib": "jax",
     "xarray": "xarray",
     "pandas": "pandas",
+    "pint": "pint",
     "dask": "dask",
     "torch": "torch",
     "builtins": "python",

@@ -15,7 +15,7 @@ from relu_xp import _dispatch
 
 # Backend module -> the package that has to be installed for it. A new backend adds its line.
 _PACKAGES = {
-    **{name: name for name in ("numpy", "numba", "jax", "cupy", "torch", "dask", "xarray", "pandas")},
+    **{name: name for name in ("numpy", "numba", "jax", "cupy", "torch", "dask", "xarray", "pandas", "pint")},
     "array_api": "array_api_compat",
 }
 

@@ -1,17 +1,16 @@
-"""pandas Series and DataFrames: each column's NumPy array goes to the public functions again; labels stay.
+"""pandas Series and DataFrames keep their index, names and dtypes, column by column.
 
 A nullable or Arrow column is no NumPy array, and what its missing values should become is the caller's to say: it is
 refused with the cast to make.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from relu_xp import _api, _checks
+from relu_xp import _checks
+from relu_xp._backends.wrapping import Call, six
 
 Labelled = Any  # a pandas.Series or DataFrame
 
@@ -19,36 +18,6 @@ Labelled = Any  # a pandas.Series or DataFrame
 def owns(x: object) -> bool:
     """Columns, single or in a table."""
     return isinstance(x, pd.Series | pd.DataFrame)
-
-
-def relu(x: Labelled, z: Any, out: None) -> Labelled:
-    """Rectify."""
-    return _run("relu", (x,), out, grad_at_zero=z)
-
-
-def relu_grad(x: Labelled, z: Any, out: None) -> Labelled:
-    """Differentiate relu."""
-    return _run("relu_grad", (x,), out, grad_at_zero=z)
-
-
-def relu_vjp(x: Labelled, g: Labelled, z: Any, out: None) -> Labelled:
-    """Pull g back through relu."""
-    return _run("relu_vjp", (x, g), out, grad_at_zero=z)
-
-
-def leaky_relu(x: Labelled, s: Any, z: Any, out: None) -> Labelled:
-    """Rectify with a leak."""
-    return _run("leaky_relu", (x,), out, negative_slope=s, grad_at_zero=z)
-
-
-def leaky_relu_grad(x: Labelled, s: Any, z: Any, out: None) -> Labelled:
-    """Differentiate leaky_relu."""
-    return _run("leaky_relu_grad", (x,), out, negative_slope=s, grad_at_zero=z)
-
-
-def leaky_relu_vjp(x: Labelled, g: Labelled, s: Any, z: Any, out: None) -> Labelled:
-    """Pull g back through leaky_relu."""
-    return _run("leaky_relu_vjp", (x, g), out, negative_slope=s, grad_at_zero=z)
 
 
 def devices() -> list[str]:
@@ -66,13 +35,12 @@ def get(x: Labelled) -> Any:
     return x.to_numpy()
 
 
-def _run(function: str, arrays: tuple[Labelled, ...], out: None, **scalars: Any) -> Labelled:
+def _run(function: str, call: Call, arrays: tuple[Labelled, ...], out: None) -> Labelled:
     _checks.no_out(function, out, "a pandas object")
     x, g = arrays[0], arrays[-1]
     _checks.cotangent(function, None, x.shape, None, g.shape)
     for axis, name in enumerate(("index", "columns")[: x.ndim]):
         _checks.cotangent_labels(function, name, x.axes[axis], g.axes[axis])
-    call = functools.partial(getattr(_api, function), **scalars)
     if x.ndim == 1:
         return _column(function, call, arrays)
     columns = [_column(function, call, [a.iloc[:, i] for a in arrays]) for i in range(x.shape[1])]
@@ -80,10 +48,13 @@ def _run(function: str, arrays: tuple[Labelled, ...], out: None, **scalars: Any)
     return result.__finalize__(x)
 
 
-def _column(function: str, call: Callable[..., Any], arrays: Any) -> Labelled:
+def _column(function: str, call: Call, arrays: Any) -> Labelled:
     for a in arrays:
         if not isinstance(a.dtype, np.dtype):
             _checks.dtype(function, a.dtype, "", cast="cast it first, for example x.astype('float64')")
     x = arrays[0]
     result = call(*(a.to_numpy() for a in arrays))
     return pd.Series(result, index=x.index, name=x.name, copy=False).__finalize__(x)
+
+
+relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = six(_run)

@@ -1,14 +1,14 @@
-"""xarray's labelled arrays: what they hold goes to the public functions again; names, coordinates and attributes stay.
+"""xarray's labelled arrays keep their names, coordinates and attributes.
 
 By xarray's own `apply_ufunc`, so Dask stays lazy, and whatever array is inside finds its own backend.
 """
 
-import functools
 from typing import Any
 
 import xarray
 
-from relu_xp import _api, _checks
+from relu_xp import _checks
+from relu_xp._backends.wrapping import Call, six
 
 Labelled = Any  # an xarray.DataArray, Dataset or Variable
 
@@ -16,36 +16,6 @@ Labelled = Any  # an xarray.DataArray, Dataset or Variable
 def owns(x: object) -> bool:
     """Arrays, single or in a set, with coordinates or without."""
     return isinstance(x, xarray.DataArray | xarray.Dataset | xarray.Variable)
-
-
-def relu(x: Labelled, z: Any, out: None) -> Labelled:
-    """Rectify."""
-    return _run("relu", (x,), out, grad_at_zero=z)
-
-
-def relu_grad(x: Labelled, z: Any, out: None) -> Labelled:
-    """Differentiate relu."""
-    return _run("relu_grad", (x,), out, grad_at_zero=z)
-
-
-def relu_vjp(x: Labelled, g: Labelled, z: Any, out: None) -> Labelled:
-    """Pull g back through relu."""
-    return _run("relu_vjp", (x, g), out, grad_at_zero=z)
-
-
-def leaky_relu(x: Labelled, s: Any, z: Any, out: None) -> Labelled:
-    """Rectify with a leak."""
-    return _run("leaky_relu", (x,), out, negative_slope=s, grad_at_zero=z)
-
-
-def leaky_relu_grad(x: Labelled, s: Any, z: Any, out: None) -> Labelled:
-    """Differentiate leaky_relu."""
-    return _run("leaky_relu_grad", (x,), out, negative_slope=s, grad_at_zero=z)
-
-
-def leaky_relu_vjp(x: Labelled, g: Labelled, s: Any, z: Any, out: None) -> Labelled:
-    """Pull g back through leaky_relu."""
-    return _run("leaky_relu_vjp", (x, g), out, negative_slope=s, grad_at_zero=z)
 
 
 def devices() -> list[str]:
@@ -63,7 +33,7 @@ def get(x: Labelled) -> Any:
     return x.to_numpy()
 
 
-def _run(function: str, arrays: tuple[Labelled, ...], out: None, **scalars: Any) -> Labelled:
+def _run(function: str, call: Call, arrays: tuple[Labelled, ...], out: None) -> Labelled:
     _checks.no_out(function, out, "an xarray object")
     if len(arrays) == 2:
         x, g = arrays
@@ -73,9 +43,11 @@ def _run(function: str, arrays: tuple[Labelled, ...], out: None, **scalars: Any)
         _checks.cotangent(function, None, dict(x.sizes), None, dict(g.sizes))
         if isinstance(x, xarray.Dataset):
             _checks.cotangent_labels(function, "variables", set(x.data_vars), set(g.data_vars))
-    call = functools.partial(getattr(_api, function), **scalars)
     try:
         return xarray.apply_ufunc(call, *arrays, dask="allowed", keep_attrs=True, join="exact")
     except xarray.AlignmentError as error:
         msg = f"relu_xp.{function}: x and cotangent must have the same coordinates; {error}"
         raise ValueError(msg) from None
+
+
+relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = six(_run)
