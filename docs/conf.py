@@ -11,11 +11,11 @@ measured.make_all()
 
 project = "relu_xp"
 author = "The relu_xp developers"
-copyright = author  # noqa: A001 (Sphinx names it)
+copyright = author
 release = importlib.metadata.version("relu-xp")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
-myst_enable_extensions = ["attrs_block", "colon_fence", "dollarmath"]
+myst_enable_extensions = ["attrs_block"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_generated", "recorded"]
 

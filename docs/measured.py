@@ -2,9 +2,9 @@
 
     python docs/measured.py [--fresh]
 
-It runs `relu-xp verify --quick` and `relu-xp verify --peers` and makes tables of their records, draws the six functions,
-and trains the network of `relu-xp demo` to count its dead units. All of it goes to `docs/_generated`, where it is kept
-for the next build unless `--fresh` is given, as `nox -s docs` does.
+It runs `relu-xp verify --quick` and `relu-xp verify --peers` and makes tables of their records, draws the functions and
+their derivatives, and trains the network of `relu-xp demo` to count its dead units. All of it goes to
+`docs/_generated`. What took long is kept there for the next build unless `--fresh` is given, as `nox -s docs` does.
 """
 
 import json
@@ -37,7 +37,7 @@ Style = dict[str, Any]
 
 
 def make_all(*, fresh: bool = False) -> None:
-    """Make what is not there yet."""
+    """Make what is not there yet, and draw it."""
     if fresh:
         shutil.rmtree(GENERATED, ignore_errors=True)
     GENERATED.mkdir(exist_ok=True)
@@ -81,9 +81,8 @@ def capabilities(record: dict[str, Any]) -> str:
         writes = "no" if any("out=" in tally["left_out"] for tally in dtypes.values()) else "yes"
         integers = cell([dtypes[name] for name in INTEGERS])
         lines.append("| " + " | ".join([place["backend"], place["device"], *floats, integers, writes]) + " |")
-    for absent in _machine.survey():
-        if isinstance(absent, _machine.Absence):
-            lines.append(f"| {absent.name} | not usable here: {_plain(absent.reason)} |" + " |" * 6)
+    absent = [each for each in _machine.survey() if isinstance(each, _machine.Absence)]
+    lines += [f"| {each.name} | not usable here: {_plain(each.reason)} |" + " |" * 6 for each in absent]
     values = sum(tally["values"] for place in record["places"] for tally in place["dtypes"].values())
     where = f"Python {record['python']}, NumPy {record['numpy']}, {record['platform']}"
     footnotes = "\n".join(f"[^{number}]: {_plain(reason)}." for reason, number in notes.items())
@@ -145,11 +144,8 @@ def _axes(style: Style, *grid: int, size: tuple[float, float], **shared: Any) ->
         axis.grid(color=style["grid"], linewidth=0.6)
         axis.set_axisbelow(True)
         axis.tick_params(colors=style["ink"], length=0)
-        for name in ("title", "xaxis.label", "yaxis.label"):
-            part = axis
-            for attribute in name.split("."):
-                part = getattr(part, attribute)
-            part.set_color(style["ink"])
+        for text in (axis.title, axis.xaxis.label):
+            text.set_color(style["ink"])
         for spine in axis.spines.values():
             spine.set_color(style["grid"])
     return figure, axes
