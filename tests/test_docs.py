@@ -1,4 +1,4 @@
-"""Every example that a user can read runs: the docstrings' and the README's."""
+"""Every example that a user can read runs: the docstrings', the README's and the pages' of docs/."""
 
 import doctest
 import importlib.util
@@ -12,7 +12,13 @@ import relu_xp._dispatch
 import relu_xp.reference
 import relu_xp.verify._engine
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
+ROOT = pathlib.Path(__file__).parents[1]
+# The wheel is tested without its source: then there are none.
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if page.exists() and not {"_build", "_generated"} & {*page.parts}
+]
 
 
 @pytest.mark.parametrize(
@@ -25,25 +31,80 @@ def test_docstrings(module, monkeypatch):
     assert outcome.failed == 0
 
 
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL) if README.exists() else []
+def _blocks(language):
+    """Every fenced block of a language, with its page; the id is the page and a number."""
+    for page in PAGES:
+        found = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        for number, block in enumerate(found, 1):
+            yield pytest.param(page, block, id=f"{page.relative_to(ROOT).as_posix()}-{number}")
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda b: re.search(r"import (\w+)", b)[1])
-def test_readme(block):
-    for package in ("jax", "cupy", "pandas", "torch"):
+# Each block runs on its own, as a reader would copy it.
+@pytest.mark.parametrize(("page", "block"), list(_blocks("python")))
+def test_examples_run(page, block, request, monkeypatch):
+    for package in ("jax", "cupy", "dask", "numba", "pandas", "pint", "torch", "xarray"):
         if re.search(rf"import {package}\b", block) and importlib.util.find_spec(package) is None:
             pytest.skip(f"{package}: not installed")
+    if "assert_conforms" in block and importlib.util.find_spec("ml_dtypes") is None:
+        pytest.skip("ml_dtypes: not installed")
     if re.search(r"import cupy\b", block):
         import cupy
 
         if not cupy.cuda.is_available():
             pytest.skip("cupy: no GPU")
-    test = doctest.DocTestParser().get_doctest(block, {}, "README.md", str(README), 0)
+    if re.search(r"import jax\b", block):
+        import jax
+
+        x64 = jax.config.jax_enable_x64  # on, where other tests ran before
+        request.addfinalizer(lambda: jax.config.update("jax_enable_x64", x64))
+        jax.config.update("jax_enable_x64", False)
+    monkeypatch.setattr(relu_xp._dispatch, "_registered", {})
+    test = doctest.DocTestParser().get_doctest(block, {}, page.name, str(page), 0)
     assert test.examples
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
-def test_readme_has_examples():
-    if not README.exists():
-        pytest.skip("README.md: the wheel is tested without its source")
-    assert len(BLOCKS) >= 4
+def _commands():
+    """Every command of ours that a page shows, in a block or in a line of text."""
+    ours = r"(?:relu-xp (?:info|verify|demo)|python3? (?:benchmarks|examples|docs)/\w+\.py)[^`#\n]*"
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        yield from ((page, command.strip()) for command in re.findall(ours, text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_exist(page):
+    for _, command in filter(lambda each: each[0] == page, _commands()):
+        program, first, *_ = command.split()
+        source = (ROOT / ("src/relu_xp/__main__.py" if program == "relu-xp" else first)).read_text(encoding="utf-8")
+        wanted = re.findall(r" (--[\w-]+)", command) + ([first] if program == "relu-xp" else [])
+        assert all(f'"{word}"' in source for word in wanted), command
+
+
+@pytest.mark.skipif(not PAGES, reason="README.md: the wheel is tested without its source")
+def test_pages_have_examples():
+    assert len(list(_blocks("python"))) >= 25
+    assert len(list(_commands())) >= 20
+
+
+@pytest.mark.skipif(not PAGES, reason="README.md: the wheel is tested without its source")
+def test_sessions_exist():
+    noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    sessions = re.findall(r"^def (\w+)\(session", noxfile, re.MULTILINE)
+    pages = [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / ".github/workflows").glob("*.yml")]
+    for page in pages:
+        for named in re.findall(r"nox (?:-s|--session) ([^`\n]*)", page.read_text(encoding="utf-8")):
+            for name in re.findall(r"(?<![\w$<{(])[a-z]\w*", re.sub(r"\(.*?\)", "", named)):
+                assert name in sessions, f"{page.name}: nox -s {named}"
+
+
+@pytest.mark.skipif(not PAGES, reason="README.md: the wheel is tested without its source")
+def test_versions_agree():
+    texts = {
+        name: (ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "CITATION.cff", "noxfile.py")
+    }
+    version = re.search(r'^version = "(.*)"', texts["pyproject.toml"], re.MULTILINE)[1]
+    assert f"\nversion: {version}\n" in texts["CITATION.cff"]
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    for tool in re.findall(r"additional_dependencies: \[(.*)\]", hooks):
+        assert f'"{tool}"' in texts["noxfile.py"]

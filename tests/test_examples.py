@@ -22,3 +22,17 @@ def test_digits_by_hand(request, activation):
     command = [sys.executable, EXAMPLES / "digits_by_hand.py", "--activation", activation, "--epochs", "5"]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert float(re.search(r"accuracy (\S+),", run.stdout)[1]) > 0.9
+
+
+def test_subgradient_study(request):
+    chosen = request.config.getoption("--backend")
+    if chosen and "numpy" not in chosen:
+        pytest.skip("numpy: not among the chosen backends")
+    pytest.importorskip("sklearn", reason="scikit-learn: not installed")
+    pytest.importorskip("rich", reason="rich: not installed")
+    if not EXAMPLES.exists():
+        pytest.skip("examples/: not beside these tests")
+    command = [sys.executable, EXAMPLES / "subgradient_study.py", "--epochs", "2", "--seeds", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "float32: 0 of 2 trainings part" in run.stdout  # no sum cancels to an exact zero
+    assert "float16: 2 of 2 trainings part" in run.stdout

@@ -1,0 +1,201 @@
+"""What the pages show that is measured or drawn: made before each build, or by hand.
+
+    python docs/measured.py [--fresh]
+
+It runs `relu-xp verify --quick` and `relu-xp verify --peers` and makes tables of their records, draws the functions and
+their derivatives, and trains the network of `relu-xp demo` to count its dead units. All of it goes to
+`docs/_generated`. What took long is kept there for the next build unless `--fresh` is given, as `nox -s docs` does.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+import relu_xp
+from relu_xp import _machine, demo
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+
+HERE = Path(__file__).parent
+GENERATED = HERE / "_generated"
+INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+# Drawn twice, for a light page and a dark one.
+STYLES = {
+    "light": {"ink": "#33363b", "grid": "#dcdfe4", "colours": ("#0b6bcb", "#d1600a")},
+    "dark": {"ink": "#ced0d6", "grid": "#3a3d42", "colours": ("#62a8ff", "#ffa45c")},
+}
+Style = dict[str, Any]
+
+
+def make_all(*, fresh: bool = False) -> None:
+    """Make what is not there yet, and draw it."""
+    if fresh:
+        shutil.rmtree(GENERATED, ignore_errors=True)
+    GENERATED.mkdir(exist_ok=True)
+    (GENERATED / "capabilities.md").write_text(capabilities(_verified("--quick")), encoding="utf-8")
+    (GENERATED / "peers.md").write_text(peers(_verified("--peers")), encoding="utf-8")
+    trainings = dead_units()
+    (GENERATED / "dead.md").write_text(dead_table(trainings), encoding="utf-8")
+    mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "relu_xp", "svg.fonttype": "none"})
+    for theme, style in STYLES.items():
+        draw_functions(style).savefig(GENERATED / f"functions-{theme}.svg", transparent=True)
+        draw_dead_units(style, trainings).savefig(GENERATED / f"dead-{theme}.svg", transparent=True)
+        plt.close("all")
+
+
+def _verified(option: str) -> dict[str, Any]:
+    """Give the record of a run of `relu-xp verify`, in a process of its own: JAX is told there to hold float64."""
+    file = GENERATED / f"verify{option}.json"
+    if not file.exists():
+        command = [sys.executable, "-m", "relu_xp", "verify", option, "--json", str(file)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "KERAS_BACKEND": "numpy"})
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def capabilities(record: dict[str, Any]) -> str:
+    """Tell what each backend was found to compute, and why one could not be asked."""
+    lines = ["| backend | device | float16 | bfloat16 | float32 | float64 | integers | `out=` |", "|" + "---|" * 8]
+    notes: dict[str, int] = {}
+
+    def cell(tallies: list[dict[str, Any]]) -> str:
+        wrong, values = (sum(tally[name] for tally in tallies) for name in ("mismatches", "values"))
+        if wrong:
+            return f"{wrong:,} differ"
+        reasons = [tally["left_out"]["all"] for tally in tallies if "all" in tally["left_out"]]
+        reasons += [name for tally in tallies for name in tally["excepted"]]
+        marks = "".join(f" [^{notes.setdefault(reason, len(notes) + 1)}]" for reason in dict.fromkeys(reasons))
+        return ("equal" if values else "not tried") + marks
+
+    for place in record["places"]:
+        dtypes = place["dtypes"]
+        floats = [cell([dtypes[name]]) for name in ("float16", "bfloat16", "float32", "float64")]
+        writes = "no" if any("out=" in tally["left_out"] for tally in dtypes.values()) else "yes"
+        integers = cell([dtypes[name] for name in INTEGERS])
+        lines.append("| " + " | ".join([place["backend"], place["device"], *floats, integers, writes]) + " |")
+    absent = [each for each in _machine.survey() if isinstance(each, _machine.Absence)]
+    lines += [f"| {each.name} | not usable here: {_plain(each.reason)} |" + " |" * 6 for each in absent]
+    values = sum(tally["values"] for place in record["places"] for tally in place["dtypes"].values())
+    where = f"Python {record['python']}, NumPy {record['numpy']}, {record['platform']}"
+    footnotes = "\n".join(f"[^{number}]: {_plain(reason)}." for reason, number in notes.items())
+    return "\n".join(lines) + f"\n\n{values:,} values compared: {where}.\n\n{footnotes}\n"
+
+
+def peers(record: dict[str, Any]) -> str:
+    """Tell how many results of other libraries differ from the definition, and why."""
+    lines = ["| what computes | function | dtype | differ | of | why |", "|---|---|---|--:|--:|---|"]
+    for each in record["peers"]:
+        why = "; ".join(f"{reason}: {count:,}" for reason, count in each["reasons"].items())
+        differ = sum(each["reasons"].values())
+        lines.append(
+            f"| {_plain(each['peer'])} | `{each['function']}` | {each['dtype']} | {differ:,} | {each['values']:,} "
+            f"| {_plain(why)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Keep Markdown from reading anything into a library's own words."""
+    return "".join(f"\\{c}" if c in "\\|*_<>[]`" else c for c in text).rstrip(".")
+
+
+def dead_units() -> dict[tuple[str, float], list[tuple[float, float]]]:
+    """Train the demo's network; by activation and first bias, per epoch, the share of dead units and the accuracy."""
+    file = GENERATED / "dead.json"
+    if not file.exists():
+        digits = demo._load_digits()
+        found = [[name, bias, list(_training(name, bias, digits))] for bias in (0.0, -1.0) for name in demo.FOUR[:2]]
+        file.write_text(json.dumps(found), encoding="utf-8")
+    return {(name, bias): epochs for name, bias, epochs in json.loads(file.read_text(encoding="utf-8"))}
+
+
+def _training(name: str, bias: float, digits: Any) -> Iterator[tuple[float, float]]:
+    w1, b1, w2, b2 = demo._first_params()
+    params = (w1, np.full_like(b1, bias), w2, b2)
+    epochs = demo._epochs_by_hand(name, params, digits)
+    for epoch in range(demo.EPOCHS + 1):
+        if epoch:
+            params = next(epochs)
+        accuracy = float((demo._predict(name, params, digits.test) == digits.test_labels).mean())
+        yield demo._dead_share(name, params, digits.train), accuracy
+
+
+def dead_table(trainings: dict[tuple[str, float], list[tuple[float, float]]]) -> str:
+    """Tell how each training began and ended."""
+    headings = ["activation", "first biases", "dead at first", "dead after 1 epoch", "dead in the end", "accuracy"]
+    lines = ["| " + " | ".join(headings) + " |", "|---|--:|--:|--:|--:|--:|"]
+    for (name, bias), epochs in trainings.items():
+        shares = " | ".join(f"{epochs[i][0]:.0%}" for i in (0, 1, -1))
+        lines.append(f"| `{name}` | {bias:g} | {shares} | {epochs[-1][1]:.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _axes(style: Style, *grid: int, size: tuple[float, float], **shared: Any) -> tuple[Any, Any]:
+    figure, axes = plt.subplots(*grid, figsize=size, layout="constrained", **shared)
+    for axis in axes.flat:
+        axis.grid(color=style["grid"], linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.tick_params(colors=style["ink"], length=0)
+        for text in (axis.title, axis.xaxis.label):
+            text.set_color(style["ink"])
+        for spine in axis.spines.values():
+            spine.set_color(style["grid"])
+    return figure, axes
+
+
+def draw_functions(style: Style) -> Any:
+    """Draw both functions over their derivatives, which jump at zero to a value that is a choice."""
+    figure, axes = _axes(style, 2, 2, size=(7.4, 4.6), sharex=True)
+    left, right = np.array([-3.0, -1e-9]), np.array([1e-9, 3.0])
+    for column, (name, scalars) in enumerate({"relu": {}, "leaky_relu": {"negative_slope": 0.2}}.items()):
+        value, grad = getattr(relu_xp, name), getattr(relu_xp, f"{name}_grad")
+        colour = style["colours"][column]
+        shown = f"{name}, slope 0.2" if scalars else name
+        x = np.linspace(-3, 3, 601)
+        above, below = axes[:, column]
+        above.plot(x, value(x, **scalars), color=colour, linewidth=2)
+        above.set_title(shown)
+        for side in (left, right):
+            below.plot(side, grad(side, **scalars), color=colour, linewidth=2)
+        off = float(grad(np.array(-1.0), **scalars))
+        below.plot([0, 0], [off, 1], color=colour, linewidth=1, linestyle=":")
+        below.plot(0, float(grad(np.array(0.0), **scalars)), "o", color=colour)
+        below.annotate(
+            "at 0: grad_at_zero", (0, 1), (-0.15, 1.0), ha="right", va="center", color=style["ink"], fontsize=8
+        )
+        below.set_title(f"its derivative, {name}_grad")
+        above.set_ylim(-0.8, 3.1)
+        below.set_ylim(-0.15, 1.25)
+        below.set_xlabel("x")
+    return figure
+
+
+def draw_dead_units(style: Style, trainings: dict[tuple[str, float], list[tuple[float, float]]]) -> Any:
+    """Draw the share of dead units, and the accuracy, over the epochs."""
+    figure, axes = _axes(style, 1, 2, size=(7.4, 3.0), sharex=True)
+    for (name, bias), epochs in trainings.items():
+        colour = style["colours"][demo.FOUR.index(name)]
+        line = {"color": colour, "linewidth": 2, "linestyle": "-" if bias else ":"}
+        for axis, column in zip(axes, (0, 1), strict=True):
+            axis.plot([100 * epoch[column] for epoch in epochs], label=f"{name}, biases {bias:g}", **line)
+    axes[0].set_title("dead units, %")
+    axes[1].set_title("accuracy on unseen images, %")
+    axes[1].set_ylim(80, 100)
+    for axis in axes:
+        axis.set_xlabel("epoch")
+    axes[1].legend(frameon=False, labelcolor=style["ink"], loc="lower right")
+    return figure
+
+
+if __name__ == "__main__":
+    make_all(fresh="--fresh" in sys.argv)
+    for name in ("capabilities", "peers", "dead"):
+        print((GENERATED / f"{name}.md").read_text(encoding="utf-8"))
