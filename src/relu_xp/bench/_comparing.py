@@ -18,6 +18,7 @@ from relu_xp.bench import _summary
 
 LEAST = math.log(1.10)  # no smaller change is worth a mark
 SIGMAS = 4.0
+BENT = math.log(2.5)  # where the limit itself has changed so much more than elsewhere, it measures nothing
 LONELY = 2.0  # times the allowance, for what has no neighbour
 
 Record = dict[str, Any]
@@ -50,12 +51,14 @@ class Change:
 
 def compare(old: Record, new: Record) -> list[Change]:
     """Every contestant that both runs know, in the order of the new one; the limits themselves are the yardstick."""
-    before = {_key(contest): contest for contest in old["contests"]}
+    before = {_key(contest): contest for contest in old["contests"] if _summary.limit(contest)}
+    both = [(before[_key(now)], now) for now in new["contests"] if _summary.limit(now) and _key(now) in before]
+    drifts = [math.log(_yardstick(now) / _yardstick(then)) for then, now in both]
+    usual = statistics.median(drifts) if drifts else 0.0
     found: list[tuple[Change, float]] = []
     others: list[float] = []  # what changed between the runs without our doing
-    for contest in new["contests"]:
-        then = before.get(_key(contest))
-        if then is None or not (_summary.limit(contest) and _summary.limit(then)):
+    for (then, contest), drift in zip(both, drifts, strict=True):
+        if abs(drift - usual) > BENT:
             continue
         for each in contest["entries"]:
             earlier = _summary.entry(then, each["name"])
@@ -92,6 +95,10 @@ def _relative(contest: dict[str, Any], each: dict[str, Any]) -> tuple[float, flo
     middle = statistics.median(logs)
     deviation = 1.4826 * statistics.median(abs(value - middle) for value in logs)
     return math.exp(middle), 1.25 * deviation / math.sqrt(len(logs)) * (1 + 4 / len(logs))  # few samples say little
+
+
+def _yardstick(contest: dict[str, Any]) -> float:
+    return _summary.median(_summary.limit(contest) or {})
 
 
 def _fastest(contest: dict[str, Any], each: dict[str, Any]) -> float:

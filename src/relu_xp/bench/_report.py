@@ -231,15 +231,14 @@ def _show_contests(console: Console, title: str, contests: list[Record]) -> None
         how = contest["cache"] if contest["part"] == "cold" else contest["mode"]
         what = f"{contest['task']}, {contest['function']}" if contest["task"] else _summary.size_name(contest["size"])
         what = f"{contest['function']}, {what}" if contest["part"] in ("workers", "cold") else what
-        rivals = [each for each in contest["entries"] if each["kind"] in ("idiom", "peer")]
-        for each in _summary.ours(contest) or rivals:
+        for each in _summary.ours(contest) or [e for e in contest["entries"] if e["kind"] in ("idiom", "peer")]:
             ratios = ""
             if each["kind"] == "ours":
-                # The idioms are NumPy's: what they say of another library's arrays is left to the files.
-                of_numpy = each["name"].endswith("numpy") or contest["task"]
-                compared = {rival["name"] for rival in rivals if rival["kind"] == "peer" or of_numpy}
-                found = (pair for pair in _summary.ratios(contest, each) if pair[0] in compared)
-                ratios = ", ".join(f"[bold]{ratio:.2f}[/] {name}" for name, ratio in found)
+                # On the CPU another library's arrays are held against that library; the files have the rest.
+                own = each["name"].removeprefix("relu_xp, ")
+                all_ = own == "numpy" or contest["task"] or contest["device"] != "cpu"
+                found = (pair for pair in _summary.ratios(contest, each) if all_ or pair[0].startswith(own))
+                ratios = "; ".join(f"[bold]{ratio:.2f}[/] {name}" for name, ratio in found)
             middle, (low, high), share = _summary.median(each), _summary.spread(each), _summary.share(contest, each)
             rate = [f"{_summary.rate(contest, each):.2f}"] if moves else []
             numbers = (
