@@ -95,7 +95,7 @@ def time_name(seconds: float) -> str:
 def regimes(record: Record) -> list[tuple[int, str]]:
     """The sizes from which on a NumPy call costs otherwise, each with a few words; as the curves of growth show them.
 
-    The work outweighs the call where a result costs twice what one element does; the caches are left where the rate,
+    The work outweighs the call where a fresh result costs twice what one element does; the caches are left where the rate,
     into an array that is there, falls below 0.7 of its best; the page faults of a fresh result show where it costs 1.25
     times what one costs that is there.
     """
@@ -108,7 +108,7 @@ def regimes(record: Record) -> list[tuple[int, str]]:
     rates = [each["bytes"] / seconds for each, seconds in zip(contests, there, strict=True)]
     best = rates.index(max(rates))
     found = {
-        "the work outweighs the call": _onward(there, lambda i: there[i] > 2 * there[0]),
+        "the work outweighs the call": _onward(there, lambda i: fresh[i] > 2 * fresh[0]),
         "larger than the caches": _onward(there, lambda i: i > best and rates[i] < 0.7 * rates[best]),
         "page faults of a fresh result": _onward(
             there, lambda i: contests[i]["size"] > 4096 and fresh[i] > 1.25 * there[i]
