@@ -289,11 +289,11 @@ def test_interrupted_it_keeps_what_is_done(monkeypatch, tmp_path, capsys):
 def test_control_c_in_a_process_of_its_own(tmp_path):
     file = tmp_path / "part.json"
     command = [sys.executable, "-u", "-m", "relu_xp", *QUICK[:3], "--seconds", "600", "--json", str(file)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert any("at first" in line for line in process.stdout)  # it measures
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[0]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert any("at first" in line for line in process.stdout)  # it measures
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert json.loads(file.read_text())["interrupted"]

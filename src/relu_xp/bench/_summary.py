@@ -95,9 +95,9 @@ def time_name(seconds: float) -> str:
 def regimes(record: Record) -> list[tuple[int, str]]:
     """The sizes from which on a NumPy call costs otherwise, each with a few words; as the curves of growth show them.
 
-    The work outweighs the call where a fresh result costs twice what one element does; the caches are left where the rate,
-    into an array that is there, falls below 0.7 of its best; the page faults of a fresh result show where it costs 1.25
-    times what one costs that is there.
+    The work outweighs the call where a fresh result costs twice what one element does; the caches are left where the
+    rate, into an array that is there, falls below 0.7 of its best; the page faults of a fresh result show where it
+    costs 1.25 times what one costs that is there.
     """
     contests = [each for each in select(record, "growth") if entry(each, "relu_xp, out=")]
     if not contests:
