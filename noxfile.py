@@ -16,7 +16,7 @@ DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 
 # Session id -> what it installs, and the names that `pytest --backend` must then find here.
 BACKENDS = {
-    "numpy": ([".[cli]", "scikit-learn"], ["numpy"]),  # the demo has to do without JAX
+    "numpy": ([".[bench]", "scikit-learn"], ["numpy"]),  # the demo has to do without JAX
     "numba": ([".[cli,numba]"], ["numba"]),
     "jax": ([".[demo]", "flatbuffers"], ["jax"]),
     "array_api": (
@@ -28,7 +28,8 @@ BACKENDS = {
         [".[dask]", "xarray", "pandas", "pint", "astropy", "array-api-strict", "awkward"],
         ["xarray", "pandas", "pint"],
     ),
-    "torch": ([".[cli,torch]", "torch==2.13.0", "keras", "scipy", "thinc"], ["torch"]),  # with all of `verify --peers`
+    # With all the peers of `verify` and `bench`.
+    "torch": ([".[cli,torch]", "torch==2.13.0", "keras", "onnx", "onnxruntime", "scipy", "thinc"], ["torch"]),
     "cupy": ([".[cuda13]"], ["cupy"]),
 }
 
@@ -106,12 +107,23 @@ def cuda(session: nox.Session) -> None:
     session.run("pytest", "--backend=cupy", "tests/test_cupy_on_host.py", "tests/test_cupy_ptx.py", *session.posargs)
 
 
+@nox.session(python=CURRENT)
+def plots(session: nox.Session) -> None:
+    """Draw the documentation's plots from recorded results: `nox -s plots -- benchmarks/results/NAME.json FOLDER`."""
+    session.install(".[bench]")
+    recorded = sorted(map(str, Path("benchmarks/results").glob("*.json")))
+    chosen = session.posargs or [*recorded[-1:], "docs/plots"]
+    session.run("python", "-m", "relu_xp.bench._plots", *chosen)
+
+
 @nox.session(python="3.11")
 def minimums(session: nox.Session) -> None:
     """Test the lowest versions that pyproject.toml allows."""
     extras = PYPROJECT["project"]["optional-dependencies"]
     ranges = [*PYPROJECT["project"]["dependencies"], *TEST]
-    ranges += [r for extra in ("cli", "jax", "dask", "demo") for r in extras[extra] if not r.startswith("relu-xp")]
+    ranges += [
+        r for extra in ("cli", "jax", "dask", "bench", "demo") for r in extras[extra] if not r.startswith("relu-xp")
+    ]
     lowest = [requirement.replace(">=", "==") for requirement in ranges]
     session.install(".", *lowest)
     session.run("pytest", "--backend=numpy", "--backend=jax", "--backend=dask", *session.posargs)

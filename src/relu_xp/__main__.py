@@ -1,4 +1,4 @@
-"""The command line: `relu-xp demo`, `info` and `verify`."""
+"""The command line: `relu-xp demo`, `info`, `verify` and `bench`."""
 
 import argparse
 import importlib.metadata
@@ -53,6 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     effort.add_argument("--exhaustive", action="store_true", help="then all 2**32 float32 values through each function")
     effort.add_argument("--peers", action="store_true", help="instead, how other libraries differ on the same cases")
     verify.add_argument("--json", metavar="FILE", help="write what was found")
+    bench = commands.add_parser("bench", help="measure every backend here against the hardware's limit and the idioms")
+    bench.add_argument("--backend", nargs="+", metavar="NAME", help="these only; exit status 2 if one is missing")
+    bench.add_argument(
+        "--peers", action="store_true", help="and jax.nn, PyTorch, keras, thinc and onnxruntime, if here"
+    )
+    bench.add_argument("--function", nargs="+", choices=_FUNCTIONS, metavar="NAME", help="these of the six only")
+    bench.add_argument("--dtype", nargs="+", choices=_FLOATS, metavar="NAME", help=f"of {', '.join(_FLOATS)}; float32")
+    bench.add_argument("--sizes", metavar="FROM:TO", help="in elements, such as 2**10:2**24, or a list, 1000,2**20")
+    bench.add_argument("--seconds", type=float, default=60.0, help="to sample for, about; to set up comes on top")
+    bench.add_argument("--report", metavar="FILE", help="write a page with plots, for any browser")
+    bench.add_argument("--json", metavar="FILE", help="write every sample")
+    bench.add_argument("--compare", nargs="+", metavar="OLD", help="say what changed since; of two files, between them")
     options = parser.parse_args(arguments)
     command = options.command
     if command == "verify":
@@ -63,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             verify.error("--exhaustive is about float32: name it in --dtype, or leave --dtype out")
         if options.dtype and options.function and "relu" not in options.function and not {*options.dtype} & {*_FLOATS}:
             verify.error("no such cases: only relu takes integers")
+    if command == "bench" and not 0 <= options.seconds < float("inf"):
+        bench.error(f"--seconds must be a number, zero or more, got {options.seconds}")
     extra = "demo" if command == "demo" else "cli"
     for package, name in (("rich", "rich"), ("sklearn", "scikit-learn")):
         if importlib.util.find_spec(package) is None and (extra == "demo" or package == "rich"):
@@ -70,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"relu-xp {command} needs {name}; in the project's folder run {how}", file=sys.stderr)
             return 2
     try:
-        return {"demo": _demo, "info": _info, "verify": _verify}[command](options)
+        return {"demo": _demo, "info": _info, "verify": _verify, "bench": _bench}[command](options)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
@@ -121,6 +135,25 @@ def _verify(options: argparse.Namespace) -> int:
 
     from relu_xp.verify import _report
 
+    return _report.run(Console(), options)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    # Read by what is imported only now: float64 in JAX, room for others on a GPU, and threads that sleep while they
+    # wait, since otherwise they would spin through the next contestant's turn.
+    if "float64" in (options.dtype or ()):
+        os.environ.setdefault("JAX_ENABLE_X64", "1")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from rich.console import Console
+
+    from relu_xp.bench import _report
+
+    try:
+        options.sizes = _report.sizes(options.sizes) if options.sizes else None
+    except argparse.ArgumentTypeError as error:
+        print(f"relu-xp bench: error: argument --sizes: {error}", file=sys.stderr)
+        return 2
     return _report.run(Console(), options)
 
 

@@ -1,0 +1,1 @@
+"""Measures every backend of this machine, against the hardware's limit and against what people use instead."""

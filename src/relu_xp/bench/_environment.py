@@ -1,0 +1,99 @@
+"""What a reader has to know of the machine to make sense of its times."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from relu_xp import _options
+
+_DISTRIBUTIONS = (
+    "relu-xp", "numpy", "ml_dtypes", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "torch", "dask", "keras", "thinc",
+    "onnxruntime",
+)  # fmt: skip
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+def describe() -> dict[str, Any]:
+    """The machine, its settings and the versions, as plain values; nothing that names its owner."""
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M %z"),
+        "cpu": _cpu(),
+        "cores": cores(),
+        "caches": caches(),
+        "memory": _memory("MemTotal"),
+        "gpus": _gpus(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": _versions(),
+        "workers": _options.workers(),
+        "huge_pages": _huge_pages(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def caches() -> dict[str, int]:
+    """Bytes of each level of data cache that one core sees, as Linux tells; elsewhere nothing."""
+    found = {}
+    for index in sorted(_CACHES.glob("index*")):
+        kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
+        if kind != "Instruction" and size.endswith("K"):
+            found[f"L{level}"] = int(size[:-1]) << 10
+    return found
+
+
+def available_memory() -> int:
+    """Bytes that can be had without swapping; where the system does not tell, a cautious guess."""
+    return _memory("MemAvailable") or 4 << 30
+
+
+def _memory(name: str) -> int | None:
+    return int(found[1]) << 10 if (found := re.search(rf"{name}:\s*(\d+) kB", _text(Path("/proc/meminfo")))) else None
+
+
+def _cpu() -> str:
+    found = re.search(r"model name\s*:\s*(.*)", _text(Path("/proc/cpuinfo")))
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _gpus() -> list[str]:
+    """Name, driver and memory of each, as NVIDIA's tool tells."""
+    if not (tool := shutil.which("nvidia-smi")):
+        return []
+    ask = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    done = subprocess.run(ask, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines() if done.returncode == 0 else []
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _huge_pages() -> str:
+    chosen = re.search(r"\[(\w+)\]", _text(_HUGE_PAGES))
+    asked = os.environ.get("NUMPY_MADVISE_HUGEPAGE")
+    return (chosen[1] if chosen else "unknown") + (f", NUMPY_MADVISE_HUGEPAGE={asked}" if asked else "")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""

@@ -1,0 +1,213 @@
+"""Writes a run down as one HTML page that needs nothing else: no network, no script, wide or narrow, light or dark."""
+
+from collections.abc import Iterable, Iterator
+from html import escape
+from typing import Any
+
+from relu_xp.bench import _comparing, _plots, _summary
+from relu_xp.bench._comparing import Change
+from relu_xp.bench._measuring import SAMPLE
+
+Record = dict[str, Any]
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1d2129; --paper: #fff; --faint: #8883; --note: #5b6270; --ours: #b35f00; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8ec; --paper: #16181d; --note: #a2a9b5; --ours: #ffa94d; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 78rem; padding: 1rem; color: var(--ink); background: var(--paper);
+  font: 16px/1.5 system-ui, sans-serif; }
+h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 2px solid var(--faint); }
+h3 { margin: .2rem 0; font-size: 1rem; }
+p, li, dl { max-width: 46rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1.5rem; }
+figure { margin: 0; } figcaption, .note { color: var(--note); font-size: .875rem; }
+figure svg { display: block; width: 100%; max-width: 36rem; height: auto; color: var(--ink); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(--faint); white-space: nowrap; }
+th { vertical-align: bottom; } .left { text-align: left; }
+.ours td { color: var(--ours); font-weight: 600; } .slower { color: #d9363e; } .faster { color: #2a9d55; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
+dt { color: var(--note); } dd { margin: 0; }
+summary { cursor: pointer; margin: .5rem 0; }
+@media (max-width: 32rem) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
+"""
+
+# The sections of plots, by the first word of the plots' names.
+_SECTIONS = {
+    "How close to the hardware": ("throughput",),
+    "What a call costs": ("overhead",),
+    "Against the idioms": ("speedup",),
+    "How the cost grows": ("growth", "workers", "cold"),
+    "Training and inference": ("training",),
+}
+_METHOD = """
+Contestants take turns in one process, since machines drift, and medians of up to {rounds} samples are compared; a
+sample of short calls is as many as fill {sample} µs. Warm-up is outside the samples, and the first call, with whatever
+it compiles, is told apart. Results are waited for. The data are normally distributed, so that signs are random. NumPy,
+PyTorch and onnxruntime run on {workers} worker(s), but for the networks, where each library has its own way; JAX and
+Dask bring their own threads everywhere. "Of copy" is the rate over that of a copy of the same array in the same turns;
+a function that asks the memory for more at a time may pass it.
+"""
+
+
+def page(record: Record, old: Record | None = None, changes: Iterable[Change] = ()) -> str:
+    """Give the page's text."""
+    drawn = list(_plots.plots(record))
+    parts = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>relu_xp, measured on {escape(record['about']['cpu'])}</title>",
+        f"<style>{_STYLE}</style></head><body><h1>relu_xp on this machine</h1>",
+    ]
+    if record["interrupted"]:
+        parts.append("<p><strong>The run was interrupted: what follows is a part of it.</strong></p>")
+    if said := _summary.findings(record):
+        parts += ["<ul>", *(f"<li>{escape(each)}</li>" for each in said), "</ul>"]
+    parts += ["<h2>The machine</h2>", *_machine(record["about"])]
+    if old is not None:
+        parts += _compared(old, record, list(changes))
+    for title, kinds in _SECTIONS.items():
+        if some := [plot for plot in drawn if plot.name.partition("-")[0] in kinds]:
+            parts += [f"<h2>{title}</h2>", '<div class="plots">', *map(_figure, some), "</div>"]
+        if title == "Training and inference" and (contests := _summary.select(record, "training")):
+            parts += ["<details><summary>Times</summary>", *_table(contests), "</details>"]
+    parts += ["<h2>First calls</h2>", *_first_calls(record), "<h2>Every number</h2>", *_numbers(record)]
+    rounds = max((len(e["seconds"]) for c in record["contests"] for e in c["entries"]), default=0)
+    method = _METHOD.format(rounds=rounds, sample=round(SAMPLE * 1e6), workers=record["about"]["workers"])
+    parts += [f"<h2>How this was measured</h2><p>{escape(method)}</p>", *_left_out(record), "</body></html>\n"]
+    return "\n".join(parts)
+
+
+def _machine(about: Record) -> Iterator[str]:
+    caches = ", ".join(f"{level} {size >> 10:,} KiB" for level, size in about["caches"].items())
+    rows = {
+        "processor": f"{about['cpu']}, {about['cores']} cores",
+        "caches": caches or "unknown",
+        "memory": f"{about['memory'] / 2**30:.0f} GiB" if about["memory"] else "unknown",
+        "GPU": "; ".join(about["gpus"]) or "none",
+        "system": f"{about['system']}; transparent huge pages: {about['huge_pages']}",
+        "versions": ", ".join([f"Python {about['python']}", *(f"{k} {v}" for k, v in about["versions"].items())]),
+        "run": f"{about['date']}, {about['workers']} worker(s), load {about['load']} at first",
+    }
+    yield "<dl>"
+    for name, text in rows.items():
+        yield f"<dt>{name}</dt><dd>{escape(text)}</dd>"
+    yield "</dl>"
+
+
+def _figure(plot: _plots.Plot) -> str:
+    label = escape(plot.title, quote=True)
+    svg = plot.svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    caption = f"<figcaption>{escape(plot.caption)}</figcaption>"
+    return f'<figure id="{plot.name}"><h3>{escape(plot.title)}</h3>{svg}{caption}</figure>'
+
+
+def _rows(heads: tuple[str, ...], rows: Iterable[tuple[str, tuple[str, ...]]], left: int) -> Iterator[str]:
+    """A table, its first columns to the left; each row with its class, and with cells of HTML."""
+    align = [' class="left"' if index < left else "" for index in range(len(heads))]
+    cells = "".join(f"<th{how}>{head}</th>" for how, head in zip(align, heads, strict=True))
+    yield f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>'
+    for kind, row in rows:
+        yield (
+            f'<tr class="{kind}">' + "".join(f"<td{how}>{v}</td>" for how, v in zip(align, row, strict=True)) + "</tr>"
+        )
+    yield "</tbody></table></div>"
+
+
+def _table(contests: list[Record]) -> Iterator[str]:
+    def rows() -> Iterator[tuple[str, tuple[str, ...]]]:
+        for contest in contests:
+            best = _summary.ours(contest)
+            for each in contest["entries"]:
+                middle, (low, high) = _summary.median(each), _summary.spread(each)
+                share = _summary.share(contest, each)
+                cache = "" if contest["cache"] == "warm" else ", cold"
+                where = contest["task"] or _summary.size_name(contest["size"])
+                yield (
+                    each["kind"],
+                    (
+                        escape(where),
+                        escape(contest["mode"] + cache),
+                        escape(each["name"]),
+                        _summary.time_name(middle),
+                        f"{_summary.time_name(low)} to {_summary.time_name(high)}",
+                        f"{_summary.rate(contest, each):.2f}" if contest["bytes"] else "",
+                        f"{share:.0%}" if share else "",
+                        f"{middle / _summary.median(best[0]):.2f}" if best else "",
+                    ),
+                )
+
+    limit = "of copy" if contests[0]["bytes"] else "products' share"
+    heads = ("what", "how", "contestant", "a call", "quartiles", "GB/s", limit, "over ours")
+    return _rows(heads, rows(), 3)
+
+
+def _numbers(record: Record) -> Iterator[str]:
+    for part in ("overhead", "kernels", "growth", "workers", "cold"):
+        contests = _summary.select(record, part)
+        for key in dict.fromkeys((c["device"], c["function"], c["dtype"]) for c in contests):
+            chosen = [c for c in contests if (c["device"], c["function"], c["dtype"]) == key]
+            yield f"<details><summary>{part}: {key[1]}, {key[2]} on {escape(key[0])}</summary>"
+            yield from _table(chosen)
+            yield "</details>"
+
+
+def _first_calls(record: Record) -> Iterator[str]:
+    """What the first call costs, where that is more than a page fault: mostly compiling."""
+    slowest: dict[tuple[str, str, str], tuple[float, float]] = {}
+    for contest in [*_summary.select(record, "overhead"), *_summary.select(record, "training")]:
+        for each in contest["entries"]:
+            key = (contest["task"] or "a call", f"{contest['function']}, {contest['mode']}", each["name"])
+            if each["first"] > 5e-3 and each["first"] > 5 * _summary.median(each):
+                slowest[key] = (each["first"], _summary.median(each))
+    if not slowest:
+        yield "<p>No first call took much longer than the others.</p>"
+        return
+    yield "<p>What is compiled, loaded or set up by the first call, and by no other:</p>"
+    rows = (
+        ("", (*map(escape, key), _summary.time_name(first), _summary.time_name(later)))
+        for key, (first, later) in slowest.items()
+    )
+    yield from _rows(("what", "function", "contestant", "first call", "later"), rows, 3)
+
+
+def _left_out(record: Record) -> Iterator[str]:
+    if reasons := _summary.left_out(record):
+        yield '<details><summary>What could not take part everywhere, and why</summary><ul class="note">'
+        yield from (f"<li>{escape(name)}: {escape(why)}</li>" for name, why in reasons)
+        yield "</ul></details>"
+
+
+def _compared(old: Record, new: Record, changes: list[Change]) -> Iterator[str]:
+    marked = sum(change.marked for change in changes)
+    yield "<h2>Compared with an earlier run</h2>"
+    yield (
+        f"<p>{marked} of {len(changes)} contestants changed beyond noise since {escape(old['about']['date'])}. Times "
+        "are over those of the limit in the same run, so that a machine that is slower as a whole changes nothing.</p>"
+    )
+    yield f"<p>{escape(_comparing.busy(old, new))}</p>"
+    versions = {**old["about"]["versions"], **new["about"]["versions"]}
+    for name in versions:
+        before, after = (run["about"]["versions"].get(name, "none") for run in (old, new))
+        if before != after:
+            yield f"<p>{escape(name)}: {escape(before)} before, {escape(after)} now.</p>"
+
+    def rows(some: Iterable[Change]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        for change in some:
+            kind = ("slower" if change.ratio > 1 else "faster") if change.marked else ""
+            contest = change.contest
+            what = contest["task"] or f"{contest['function']}, {_summary.size_name(contest['size'])} {contest['dtype']}"
+            how = ", ".join(contest[key] for key in ("part", "mode", "cache", "device"))
+            numbers = f"{change.before:.3g}", f"{change.after:.3g}", f"{change.ratio:.2f}", f"± {change.allowance:.0%}"
+            yield kind, (*map(escape, (what, how, change.name)), *numbers, kind)
+
+    heads = ("what", "how", "contestant", "before", "now", "now / before", "chance allows", "verdict")
+    if marked:
+        yield from _rows(heads, rows(change for change in changes if change.marked), 3)
+    yield "<details><summary>All of them</summary>"
+    yield from _rows(heads, rows(changes), 3)
+    yield "</details>"

@@ -1,0 +1,168 @@
+"""Reads a record: medians, rates, ratios, and where one regime of cost gives way to the next."""
+
+import statistics
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+Record = dict[str, Any]
+Contest = dict[str, Any]
+Entry = dict[str, Any]
+
+
+def median(entry: Entry) -> float:
+    """Seconds a call."""
+    return statistics.median(entry["seconds"])
+
+
+def spread(entry: Entry) -> tuple[float, float]:
+    """The samples' quartiles."""
+    samples = sorted(entry["seconds"])
+    return samples[len(samples) // 4], samples[-1 - len(samples) // 4]
+
+
+def entry(contest: Contest, name: str) -> Entry | None:
+    """One contestant, if it took part."""
+    return next((each for each in contest["entries"] if each["name"] == name), None)
+
+
+def limit(contest: Contest) -> Entry | None:
+    """What nobody can beat there: a copy, or a network without rectifiers."""
+    return next((each for each in contest["entries"] if each["kind"] == "limit"), None)
+
+
+def rate(contest: Contest, each: Entry) -> float:
+    """GB/s, counting what the function has to read and write; a copy reads and writes x."""
+    moved = contest["bytes"]
+    if each["kind"] in ("limit", "copy") and contest["function"].endswith("vjp"):
+        moved = moved * 2 // 3
+    return moved / median(each) / 1e9
+
+
+def share(contest: Contest, each: Entry) -> float | None:
+    """The rate over the copy's, or, of a network, the products' time over the whole."""
+    best = limit(contest)
+    if best is None:
+        return None
+    return rate(contest, each) / rate(contest, best) if contest["bytes"] else median(best) / median(each)
+
+
+def select(record: Record, part: str, **wanted: Any) -> list[Contest]:
+    """A part's contests in which somebody took part, in the order of their sizes."""
+    found = [
+        each
+        for each in record["contests"]
+        if each["part"] == part and each["entries"] and all(each[key] == value for key, value in wanted.items())
+    ]
+    return sorted(found, key=lambda each: each["size"])
+
+
+def values(contests: Iterable[Contest], key: str) -> list[Any]:
+    """What occurs under a key, each once, in order."""
+    return list(dict.fromkeys(each[key] for each in contests))
+
+
+def ratios(contest: Contest, ours: Entry) -> Iterator[tuple[str, float]]:
+    """How many times slower each idiom and peer is than ours."""
+    for each in contest["entries"]:
+        if each["kind"] in ("idiom", "peer"):
+            yield each["name"], median(each) / median(ours)
+
+
+def ours(contest: Contest) -> list[Entry]:
+    """Our own contestants."""
+    return [each for each in contest["entries"] if each["kind"] == "ours"]
+
+
+def left_out(record: Record) -> list[tuple[str, str]]:
+    """Who could not take part somewhere, and why; that some arrays can't be written goes without saying."""
+    contests = (each for each in record["contests"] if each["mode"] != "out=")
+    return list(dict.fromkeys(pair for each in contests for pair in each["left_out"].items()))
+
+
+def size_name(size: int) -> str:
+    """Powers of two as such."""
+    return f"2**{size.bit_length() - 1}" if size & (size - 1) == 0 else f"{size:,}"
+
+
+def time_name(seconds: float) -> str:
+    """Three digits and a unit."""
+    for factor, unit in ((1e9, "ns"), (1e6, "µs"), (1e3, "ms")):
+        if seconds * factor < 999.5:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def regimes(record: Record) -> list[tuple[int, str]]:
+    """The sizes from which on a NumPy call costs otherwise, each with a few words; as the curves of growth show them.
+
+    The work outweighs the call where a fresh result costs twice what one element does; the caches are left where the
+    rate, into an array that is there, falls below 0.7 of its best; the page faults of a fresh result show where it
+    costs 1.25 times what one costs that is there.
+    """
+    contests = [each for each in select(record, "growth") if entry(each, "relu_xp, out=")]
+    if not contests:
+        return []
+    there, fresh = (
+        [median(entry(each, name) or {}) for each in contests] for name in ("relu_xp, out=", "relu_xp, fresh")
+    )
+    rates = [each["bytes"] / seconds for each, seconds in zip(contests, there, strict=True)]
+    best = rates.index(max(rates))
+    found = {
+        "the work outweighs the call": _onward(there, lambda i: fresh[i] > 2 * fresh[0]),
+        "larger than the caches": _onward(there, lambda i: i > best and rates[i] < 0.7 * rates[best]),
+        "page faults of a fresh result": _onward(
+            there, lambda i: contests[i]["size"] > 4096 and fresh[i] > 1.25 * there[i]
+        ),
+    }
+    return sorted((contests[i]["size"], name) for name, i in found.items() if i is not None)
+
+
+def _onward(all_: list[float], holds: Callable[[int], bool]) -> int | None:
+    """The first index from which on it holds to the end."""
+    start = None
+    for index in reversed(range(len(all_))):
+        if not holds(index):
+            break
+        start = index
+    return start
+
+
+def findings(record: Record) -> list[str]:
+    """The report in a few sentences."""
+    said = []
+    for function in values(select(record, "kernels"), "function")[:2]:
+        contests = select(record, "kernels", function=function, mode="fresh", device="cpu")
+        contests = [each for each in contests if entry(each, "relu_xp, numpy")]
+        if contests:
+            best = max(contests, key=lambda c: max((r for _, r in ratios(c, _numpy(c))), default=0))
+            against = max(ratios(best, _numpy(best)), key=lambda pair: pair[1], default=None)
+            largest = contests[-1]
+            part = share(largest, _numpy(largest))
+            said.append(
+                f"{function} of {size_name(largest['size'])} {largest['dtype']} in NumPy runs at "
+                f"{rate(largest, _numpy(largest)):.1f} GB/s"
+                + (f", {part:.0%} of what a copy reaches" if part else "")
+                + (
+                    f"; at best ({size_name(best['size'])}) {against[1]:.1f} times as fast as {against[0]}"
+                    if against
+                    else ""
+                )
+                + "."
+            )
+    for contest in select(record, "overhead")[:1]:
+        calls = ", ".join(f"{time_name(median(e))} in {e['name'].partition(', ')[2]}" for e in ours(contest))
+        said.append(f"A call of {contest['function']} on {contest['size']} elements takes {calls}.")
+    for task in values(contests := select(record, "training"), "task"):
+        each = [
+            f"{ratio:.2f} in {contest['mode']} with {name}"
+            for contest in contests
+            if contest["task"] == task and "step" in task and ours(contest)
+            for name, ratio in ratios(contest, ours(contest)[0])
+        ]
+        if each:
+            said.append(f"{task}, over the time with ours: {'; '.join(each)}.")
+    return said
+
+
+def _numpy(contest: Contest) -> Entry:
+    return entry(contest, "relu_xp, numpy") or contest["entries"][0]

@@ -1,0 +1,365 @@
+"""The benchmark command: what it writes, what a browser can do with it, and what it calls a change."""
+
+import copy
+import functools
+import html.parser
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentTypeError
+
+import numpy as np
+import pytest
+
+import relu_xp
+from relu_xp import __main__
+
+pytest.importorskip("rich", reason="rich: not installed")
+
+from relu_xp.bench import _comparing, _contests, _measuring, _report, _summary
+
+QUICK = ["bench", "--backend", "numpy", "--sizes", "1000,2**12", "--seconds", "0"]
+needs_matplotlib = pytest.mark.skipif(
+    importlib.util.find_spec("matplotlib") is None, reason="matplotlib: not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A small run's files."""
+    folder = tmp_path_factory.mktemp("bench")
+    with_page = importlib.util.find_spec("matplotlib") is not None
+    page = ["--report", str(folder / "report.html")] if with_page else []
+    functions = ["--function", "relu", "leaky_relu_vjp"]
+    assert __main__.main([*QUICK, *functions, "--json", str(folder / "new.json"), *page]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def record(results):
+    return json.loads((results / "new.json").read_text())
+
+
+def test_the_record_has_the_machine_and_every_sample(record):
+    about = record["about"]
+    assert about["cores"] >= 1
+    assert about["versions"]["numpy"] == np.__version__
+    assert {"cpu", "caches", "gpus", "workers", "huge_pages", "date"} <= set(about)
+    assert not record["interrupted"]
+    parts = {c["part"] for c in record["contests"]}
+    assert parts == {"overhead", "kernels", "growth", "training"}  # the others' arrays are larger than asked for
+    for contest in record["contests"]:
+        kinds = [each["kind"] for each in contest["entries"]]
+        assert kinds.count("limit") == 1, contest
+        assert "ours" in kinds
+        for each in contest["entries"]:
+            assert each["first"] > 0
+            assert len(each["seconds"]) >= 3
+            assert min(each["seconds"]) > 0
+
+
+def test_fresh_and_out_are_told_apart(record):
+    modes = {c["mode"] for c in _summary.select(record, "kernels", function="relu")}
+    assert modes == {"fresh", "out="}
+
+
+class Fetches(html.parser.HTMLParser):
+    """Collects what a browser would fetch, and the figures."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.figures, self.open = [], [], []
+
+    def handle_starttag(self, tag, attributes):  # noqa: D102
+        named = dict(attributes)
+        self.fetched += [v for k, v in named.items() if k in ("src", "href", "xlink:href") and not v.startswith("#")]
+        self.fetched += [tag] * (tag in ("script", "link", "iframe", "img", "object"))
+        if tag == "figure":
+            self.figures.append(named["id"])
+
+
+@needs_matplotlib
+def test_the_page_needs_nothing_else_and_has_every_plot(results):
+    text = (results / "report.html").read_text()
+    page = Fetches()
+    page.feed(text)
+    assert page.fetched == []
+    assert not re.search(r"url\((?!#)|@import", text)
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+    wanted = {
+        "throughput-cpu-relu-float32",
+        "throughput-cpu-leaky_relu_vjp-float32",
+        "overhead-cpu",
+        "speedup-float32",
+        "growth-time",
+        "growth-rate",
+        "training-digits-training-step",
+        "training-wide-MLP-inference",
+    }
+    assert wanted <= set(page.figures)
+    assert text.count("<svg") == len(page.figures)
+    assert "#010203" not in text  # its place is the page's own colour
+
+
+@needs_matplotlib
+def test_plots_are_drawn_from_a_record_alone(results, tmp_path):
+    from relu_xp.bench import _plots
+
+    assert _plots.main([str(results / "new.json"), str(tmp_path / "plots")]) == 0
+    svg = (tmp_path / "plots" / "growth-rate.svg").read_text()
+    assert svg.startswith("<svg xmlns")
+    assert "prefers-color-scheme" in svg
+    assert _plots.main([]) == 2
+
+
+def test_a_run_compared_with_itself_marks_nothing(record):
+    changes = _comparing.compare(record, record)
+    assert len(changes) > 20
+    assert not any(change.marked for change in changes)
+
+
+def synthetic(seed, slowed=(), factor=1.0, drift=1.0):
+    """A record of samples with one part in twenty of noise."""
+    rng = np.random.default_rng(seed)
+    contests = []
+    for function in ("relu", "leaky_relu", "relu_vjp"):
+        for size in (1 << k for k in range(10, 24, 2)):
+            entries = []
+            for name, kind, cost in (
+                ("copy", "limit", 1.0),
+                ("relu_xp, numpy", "ours", 1.3),
+                ("np.where", "idiom", 9.0),
+            ):
+                slower = factor if (function, name) in slowed else 1.0
+                seconds = cost * size * 1e-9 * slower * drift * np.exp(rng.normal(0, 0.05, 30))
+                entries.append({"name": name, "kind": kind, "first": 1.0, "every": 1, "seconds": seconds.tolist()})
+            contest = {"part": "kernels", "device": "cpu", "function": function, "dtype": "float32", "size": size}
+            contests.append(
+                {**contest, "mode": "fresh", "cache": "warm", "task": "", "bytes": 8 * size, "entries": entries}
+            )
+    return {"relu_xp_bench": 1, "interrupted": False, "contests": contests}
+
+
+def test_noise_and_drift_are_no_change():
+    for seed in range(20):
+        changes = _comparing.compare(synthetic(seed), synthetic(seed + 100, drift=1.7))
+        assert not any(change.marked for change in changes)
+
+
+@pytest.mark.parametrize("factor", [1.3, 0.7])
+def test_what_is_slowed_or_sped_up_is_marked_and_nothing_else(factor):
+    slowed = [("leaky_relu", "relu_xp, numpy")]
+    changes = _comparing.compare(synthetic(1), synthetic(2, slowed, factor))
+    marked = {(change.contest["function"], change.name) for change in changes if change.marked}
+    assert marked == set(slowed)
+    assert sum(change.marked for change in changes) == 7
+
+
+def test_one_size_alone_is_no_change():
+    new = synthetic(2)
+    each = new["contests"][3]["entries"][1]
+    each["seconds"] = [1.5 * value for value in each["seconds"]]
+    assert not any(change.marked for change in _comparing.compare(synthetic(1), new))
+
+
+def test_a_kernel_slowed_on_purpose_is_marked(monkeypatch):
+    """End to end, but for the clock: the slow kernel is one that works three times."""
+    quick = functools.partial(_contests.kernels, *_here(), ("relu",), ("float32",), (1 << 16, 1 << 18), peers=False)
+    old = {"contests": [_report.held(contest, 0.1) for contest in quick()]}
+    right = relu_xp.relu
+    monkeypatch.setattr(relu_xp, "relu", lambda x, **how: [right(x, **how) for _ in range(5)])
+    new = {"contests": [_report.held(contest, 0.1) for contest in quick()]}
+    marked = [change for change in _comparing.compare(old, new) if change.marked]
+    assert {change.name for change in marked} >= {"relu_xp, numpy"}
+    assert all(change.ratio > 1 for change in marked if change.name == "relu_xp, numpy")
+
+
+def _here():
+    from relu_xp import _machine
+    from relu_xp._backends import numpy as backend
+
+    return ([_machine.Place(backend, "cpu")],)
+
+
+def test_compare_shows_and_returns(results, tmp_path, capsys):
+    old = tmp_path / "old.json"
+    record = json.loads((results / "new.json").read_text())
+    for contest in record["contests"]:
+        for each in contest["entries"]:
+            if each["name"] == "relu_xp, numpy" and contest["part"] == "kernels":
+                each["seconds"] = [value / 4 for value in each["seconds"]]
+    old.write_text(json.dumps(record))
+    assert __main__.main(["bench", "--compare", str(old), str(results / "new.json")]) == 0
+    said = capsys.readouterr().out
+    assert "0 of" not in said
+    assert "changed beyond noise" in said
+    assert __main__.main(["bench", "--compare", str(old), str(old)]) == 0
+    assert "0 of" in capsys.readouterr().out
+    if importlib.util.find_spec("matplotlib"):
+        page = tmp_path / "page.html"
+        assert __main__.main(["bench", "--compare", str(old), str(results / "new.json"), "--report", str(page)]) == 0
+        assert "slower" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("2**10:2**14", [1 << 10, 1 << 12, 1 << 14]),
+        ("1:10", [1, 4, 10]),
+        ("2**3:2**3", [8]),
+        ("1000,2**4", [16, 1000]),
+        ("7", [7]),
+    ],
+)
+def test_sizes(text, wanted):
+    assert _report.sizes(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "x", "2**20:2**10", "0", "-3", "2**99", "1:2:3", "2**-1", "9**9**9", "1.5"])
+def test_bad_sizes(text):
+    with pytest.raises(ArgumentTypeError, match="not sizes"):
+        _report.sizes(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sizes", "many"], "not sizes: 'many'"),
+        (["--backend", "nonesuch"], "nonesuch: no such backend"),
+        (["--seconds", "-1"], "--seconds must be"),
+        (["--json", "/nowhere/at/all.json"], "--json"),
+        (["--compare", "/nowhere.json"], "--compare: /nowhere.json"),
+        (["--function", "gelu"], "invalid choice"),
+    ],
+)
+def test_bad_options_exit_2(options, message, capsys):
+    try:
+        status = __main__.main(["bench", *options])
+    except SystemExit as error:
+        status = error.code
+    said = capsys.readouterr()
+    assert status == 2
+    assert message in said.out + said.err
+
+
+def test_what_is_no_record_is_refused(tmp_path, capsys):
+    for text in ("{}", "[]", "not json"):
+        file = tmp_path / "old.json"
+        file.write_text(text)
+        assert __main__.main(["bench", "--compare", str(file)]) == 2
+        assert "--compare" in capsys.readouterr().out
+
+
+def test_the_missing_extra_is_named(monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name))
+    assert __main__.main(["bench", "--report", "report.html"]) == 2
+    assert '".[bench]"' in capsys.readouterr().out
+
+
+def test_interrupted_it_keeps_what_is_done(monkeypatch, tmp_path, capsys):
+    held, done = _report.held, []
+
+    def then_interrupted(contest, seconds):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(contest)
+        return held(contest, seconds)
+
+    monkeypatch.setattr(_report, "held", then_interrupted)
+    file = tmp_path / "part.json"
+    assert __main__.main([*QUICK, "--function", "relu", "--json", str(file)]) == 130
+    assert "Interrupted" in capsys.readouterr().out
+    record = json.loads(file.read_text())
+    assert record["interrupted"]
+    assert len(record["contests"]) == 3
+    if importlib.util.find_spec("matplotlib"):
+        page = tmp_path / "part.html"
+        assert __main__.main(["bench", "--compare", str(file), str(file), "--report", str(page)]) == 0
+        assert "interrupted" in page.read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_control_c_in_a_process_of_its_own(tmp_path):
+    file = tmp_path / "part.json"
+    command = [sys.executable, "-u", "-m", "relu_xp", *QUICK[:3], "--seconds", "600", "--json", str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert any("at first" in line for line in process.stdout)  # it measures
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert json.loads(file.read_text())["interrupted"]
+
+
+def test_contestants_take_turns_and_who_cannot_is_left_out():
+    turns = []
+
+    def fails():
+        raise TypeError("no such dtype here\nand more")
+
+    entrants = [_measuring.Entrant(name, "ours", functools.partial(turns.append, name)) for name in "ab"]
+    entrants.append(_measuring.Entrant("c", "peer", fails))
+    scores, refused = _measuring.measure(entrants, 0.0, flush=lambda: turns.append("flush"))
+    assert refused == {"c": "no such dtype here"}
+    assert {name: len(score.samples) for name, score in scores.items()} == {"a": 9, "b": 9}
+    rounds = [turns[at : at + 4] for at in range(6, len(turns), 4)]
+    assert all(sorted(each) == ["a", "b", "flush", "flush"] and each[0] == "flush" for each in rounds)
+    assert {each[1] for each in rounds} == {"a", "b"}  # nobody is always the first
+
+
+def test_regimes_are_found_where_the_curves_bend():
+    contests = []
+    for k in range(24):
+        size = 1 << k
+        there = 1e-6 + size * (1e-10 if k < 18 else 4e-10)
+        fresh = there * (2 if k >= 20 else 1)
+        entries = [
+            {"name": name, "kind": "ours", "seconds": [seconds]}
+            for name, seconds in (("relu_xp, out=", there), ("relu_xp, fresh", fresh))
+        ]
+        contests.append({"part": "growth", "size": size, "bytes": 8 * size, "entries": entries})
+    assert _summary.regimes(copy.deepcopy({"contests": contests})) == [
+        (1 << 14, "the work outweighs the call"),
+        (1 << 18, "larger than the caches"),
+        (1 << 20, "page faults of a fresh result"),
+    ]
+
+
+def test_a_peer_computes_what_it_is_compared_for():
+    from relu_xp.bench import _rivals
+
+    x, g = _contests.data("float32", 100)
+    for function in _report.FUNCTIONS:
+        arrays = (x, g)[: 2 if function.endswith("vjp") else 1]
+        want = getattr(relu_xp, function)(*arrays)
+        for target in (None, np.empty_like(x)):
+            for name, call in _rivals.idioms(function, x, g, target).items():
+                assert np.array_equal(call(), want), (function, name)
+        for name, make in _rivals.on_host(function, x, g).items():
+            try:
+                calls = make()
+            except ImportError:
+                continue
+            for each, (call, _) in calls.items():
+                got = call()
+                got = got[0] if isinstance(got, list) else got
+                assert np.array_equal(np.asarray(got), want), (function, name, each)
+
+
+def test_a_library_that_tracks_gradients_takes_part_or_says_why():
+    pytest.importorskip("torch", reason="torch: not installed")
+    from relu_xp.bench import _training
+
+    contest = next(c for c in _training.steps(("relu",), ("digits",)) if c.mode == "torch" and "step" in c.task)
+    result = _report.held(contest, 0.0)
+    took_part = {each["name"] for each in result["entries"]}
+    assert "torch relu" in took_part
+    assert ("relu_xp" in took_part) != ("relu_xp" in result["left_out"])
