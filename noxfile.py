@@ -83,7 +83,8 @@ def typing(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run the pages' examples, measure and draw what they show, and build them without a warning."""
     peers = ["torch==2.13.0", "keras", "scipy", "thinc"]
-    session.install(".[dask,demo]", "xarray", "pandas", "array-api-strict", "sparse", "awkward", *peers, *TEST, *DOCS)
+    arrays = ["xarray", "pandas", "pint", "array-api-strict", "sparse", "awkward"]
+    session.install(".[bench,dask,demo,numba]", *arrays, *peers, *TEST, *DOCS)
     session.run("pytest", "tests/test_docs.py", *session.posargs)
     session.run("python", "docs/measured.py", "--fresh", silent=True)
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-E", "docs", "docs/_build/html")
@@ -92,7 +93,8 @@ def docs(session: nox.Session) -> None:
 @nox.session(python=CURRENT)
 def coverage(session: nox.Session) -> None:
     """Measure what the tests reach without a GPU, branches included, and name the rest."""
-    session.install("-e", ".[dask,demo]", "xarray", "pandas", "array-api-strict", "sparse", "awkward", "coverage>=7.10")
+    arrays = ["xarray", "pandas", "pint", "astropy", "array-api-strict", "sparse", "awkward", "torch==2.13.0"]
+    session.install("-e", ".[bench,dask,demo,numba]", *arrays, "coverage>=7.10")
     session.install(*TEST)
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)

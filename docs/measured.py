@@ -3,8 +3,9 @@
     python docs/measured.py [--fresh]
 
 It runs `relu-xp verify --quick` and `relu-xp verify --peers` and makes tables of their records, draws the functions and
-their derivatives, and trains the network of `relu-xp demo` to count its dead units. All of it goes to
-`docs/_generated`. What took long is kept there for the next build unless `--fresh` is given, as `nox -s docs` does.
+their derivatives, trains the network of `relu-xp demo` to count its dead units, and draws the newest record in
+`benchmarks/results`. All of it goes to `docs/_generated`. What took long is kept there for the next build unless
+`--fresh` is given, as `nox -s docs` does.
 """
 
 import json
@@ -21,6 +22,7 @@ import numpy as np
 
 import relu_xp
 from relu_xp import _machine, demo
+from relu_xp.bench import _plots
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
@@ -43,6 +45,8 @@ def make_all(*, fresh: bool = False) -> None:
     GENERATED.mkdir(exist_ok=True)
     (GENERATED / "capabilities.md").write_text(capabilities(_verified("--quick")), encoding="utf-8")
     (GENERATED / "peers.md").write_text(peers(_verified("--peers")), encoding="utf-8")
+    recorded = sorted((HERE.parent / "benchmarks" / "results").glob("*.json"))
+    _plots.main([str(recorded[-1]), str(GENERATED / "plots")])
     trainings = dead_units()
     (GENERATED / "dead.md").write_text(dead_table(trainings), encoding="utf-8")
     mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "relu_xp", "svg.fonttype": "none"})

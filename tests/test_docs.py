@@ -66,7 +66,7 @@ def test_examples_run(page, block, request, monkeypatch):
 
 def _commands():
     """Every command of ours that a page shows, in a block or in a line of text."""
-    ours = r"(?:relu-xp (?:info|verify|demo)|python3? (?:benchmarks|examples|docs)/\w+\.py)[^`#\n]*"
+    ours = r"(?:relu-xp (?:info|verify|bench|demo)|python3? (?:benchmarks|examples|docs)/\w+\.py)[^`#\n]*"
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         yield from ((page, command.strip()) for command in re.findall(ours, text))

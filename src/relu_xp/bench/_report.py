@@ -23,7 +23,14 @@ OK, MISSING, INTERRUPTED = 0, 2, 130
 SCHEMA = 1
 FUNCTIONS = ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad", "relu_vjp", "leaky_relu_vjp")
 SIZES = "2**10:2**22"
-BY_NAME = ("array_api_strict", "sparse", "ndonnx", "xarray", "pandas", "pint")  # their times say nothing about rectifiers
+BY_NAME = (
+    "array_api_strict",
+    "sparse",
+    "ndonnx",
+    "xarray",
+    "pandas",
+    "pint",
+)  # their times say nothing about rectifiers
 SHOWN = 3  # sizes a function in the terminal; the files have them all
 MOST_GROWTH = 1 << 28  # bytes an array
 
