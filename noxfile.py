@@ -29,7 +29,10 @@ BACKENDS = {
         ["xarray", "pandas", "pint"],
     ),
     # With all the peers of `verify` and `bench`.
-    "torch": ([".[cli,torch]", "torch==2.13.0", "keras", "onnx", "onnxruntime", "scipy", "thinc"], ["torch"]),
+    "torch": (
+        [".[cli,torch]", "torch==2.13.0", "keras", "onnx", "onnxruntime", "scikit-learn", "scipy", "thinc"],
+        ["torch"],
+    ),
     "cupy": ([".[cuda13]"], ["cupy"]),
 }
 

@@ -36,3 +36,19 @@ def test_subgradient_study(request):
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert "float32: 0 of 2 trainings part" in run.stdout  # no sum cancels to an exact zero
     assert "float16: 2 of 2 trainings part" in run.stdout
+
+
+def test_digits_torch(request):
+    chosen = request.config.getoption("--backend")
+    if chosen and "torch" not in chosen:
+        pytest.skip("torch: not among the chosen backends")
+    for package, name in (("torch", "torch"), ("sklearn", "scikit-learn"), ("rich", "rich")):
+        pytest.importorskip(package, reason=f"{name}: not installed")
+    if not EXAMPLES.exists():
+        pytest.skip("examples/: not beside these tests")
+    command = [sys.executable, EXAMPLES / "digits_torch.py", "--epochs", "5"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "equal to the bit" in run.stdout
+    accuracies = [float(value) for value in re.findall(r"│\s+(0\.\d{3}) │\s+\S+ ms", run.stdout)]
+    assert len(accuracies) == 4
+    assert min(accuracies) > 0.8

@@ -148,15 +148,20 @@ def get(x: Array) -> np.ndarray[Any, Any]:
 
 
 def _relu_vjp(x: Array, g: Array, z: float) -> Array:
-    if z not in (0, 1) or _is_transformed(x):
+    if z not in (0, 1) or _wants_formulas(x):
         return _formulas.relu_vjp(_Namespace, x, g, z)
     return _aten.threshold_backward(g, _active(x, z), 0)
 
 
 def _leaky_relu_vjp(x: Array, g: Array, s: float, z: float) -> Array:
-    if z == 0 or z not in (1, s) or _is_transformed(x):
+    if z == 0 or z not in (1, s) or _wants_formulas(x):
         return _formulas.leaky_relu_vjp(_Namespace, x, g, s, z)
     return _aten.leaky_relu_backward(g, _active(x, z), s, False)
+
+
+def _wants_formulas(x: Array) -> bool:
+    """Whether the backward kernels will not do; a compiler fuses the formulas, and would wait for those."""
+    return torch.compiler.is_compiling() or _is_transformed(x)
 
 
 def _active(x: Array, z: float) -> Array:
