@@ -289,7 +289,10 @@ def test_interrupted_it_keeps_what_is_done(monkeypatch, tmp_path, capsys):
 def test_control_c_in_a_process_of_its_own(tmp_path):
     file = tmp_path / "part.json"
     command = [sys.executable, "-u", "-m", "relu_xp", *QUICK[:3], "--seconds", "600", "--json", str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a background job would not
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed
+    ) as process:
         assert any("at first" in line for line in process.stdout)  # it measures
         time.sleep(1)
         process.send_signal(signal.SIGINT)
