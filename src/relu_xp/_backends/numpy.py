@@ -41,13 +41,13 @@ def owns(x: object) -> bool:
 
 def relu(x: Array, z: Any, out: Array) -> Array:
     """Rectify."""
-    if z is DEFAULT_GRAD_AT_ZERO and type(x) is np.ndarray and x.dtype in _ZEROS and (out is None or _fits(out, x)):
+    if z is DEFAULT_GRAD_AT_ZERO and type(x) is np.ndarray and x.dtype in _ZEROS and x.ndim:
         zero, zeros = _ZEROS[x.dtype]
-        if x.size <= SMALL and x.ndim:
-            return np.maximum(x, zero, out=out)
+        if x.size <= SMALL and out is None:
+            return np.maximum(x, zero)
         few = x.size <= COMPILED or (x.size <= zeros.size and chosen_engine.get() == "numpy")
-        if few and x.flags.c_contiguous and x.ndim:
-            return np.maximum(x, zeros[: x.size].reshape(x.shape), out=out)
+        if few and x.flags.c_contiguous and (out is None or _fits(out, x)):
+            return np.maximum(x, zero if x.size <= SMALL else zeros[: x.size].reshape(x.shape), out=out)
     return _run("relu", (x,), (z,), out)
 
 
