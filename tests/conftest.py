@@ -19,12 +19,20 @@ def pytest_addoption(parser):
     )
 
 
-OF_NUMPY_ALONE = ("test_numpy.py", "test_numpy_blocks.py")
+# Files that are not about every backend, with those that they are run for: each costs a session half a minute.
+OF_SOME = {
+    "test_numpy.py": {"numpy", "numba"},
+    "test_numpy_blocks.py": {"numpy", "numba"},
+    "test_numpy_numba.py": {"numba"},
+    "test_bench.py": {"numpy", "torch"},
+    "test_docs.py": {"numpy"},
+    "test_plugins.py": {"numpy", "xarray"},
+}
 
 
 def _left_out(config):
     chosen = config.getoption("--backend")
-    return OF_NUMPY_ALONE if chosen and not {"numpy", "numba"} & {*chosen} else ()
+    return [name for name, backends in OF_SOME.items() if chosen and not backends & {*chosen}]
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -33,7 +41,7 @@ def pytest_ignore_collect(collection_path, config):
 
 def pytest_report_header(config):
     left_out = _left_out(config)
-    return f"left to --backend=numpy: {', '.join(left_out)}" if left_out else None
+    return f"left to other backends: {', '.join(left_out)}" if left_out else None
 
 
 @pytest.fixture(scope="session")

@@ -288,11 +288,13 @@ def test_interrupted_it_keeps_what_is_done(monkeypatch, tmp_path, capsys):
 @pytest.mark.skipif(os.name == "nt", reason="no such signal")
 def test_control_c_in_a_process_of_its_own(tmp_path):
     file = tmp_path / "part.json"
-    command = [sys.executable, "-u", "-m", "relu_xp", *QUICK[:3], "--seconds", "600", "--json", str(file)]
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a background job would not
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed
-    ) as process:
+    code = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job would not heed
+runpy.run_module("relu_xp", run_name="__main__", alter_sys=True)
+"""
+    command = [sys.executable, "-u", "-c", code, *QUICK[:3], "--seconds", "600", "--json", str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert any("at first" in line for line in process.stdout)  # it measures
         time.sleep(1)
         process.send_signal(signal.SIGINT)
