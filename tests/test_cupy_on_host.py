@@ -38,7 +38,7 @@ def cupy(request):
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory):
+def library(cupy, tmp_path_factory):
     """Compile the text for one function and type, once."""
     from relu_xp._backends import cupy as backend
 
