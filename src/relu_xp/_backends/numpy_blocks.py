@@ -29,7 +29,7 @@ Kernel = Callable[..., object]
 
 BLOCK_BYTES = 1 << 18  # a block each of x, g, out and a helper or two fit the second-level cache
 SHARED_BLOCK_BYTES = 1 << 20  # with several threads: to hand over the interpreter costs more than to leave that cache
-SHARE = 1 << 18  # elements that are worth a thread
+SHARE = 1 << 20  # elements that are worth a thread: to start one takes as long as some hundred thousand
 
 
 def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array, *, fresh: bool) -> None:
