@@ -1,5 +1,7 @@
 """Tests run over every backend of this machine; what is missing is skipped by name, or fails if asked for by name."""
 
+import importlib
+
 import pytest
 
 from relu_xp import _machine
@@ -80,14 +82,21 @@ def place(request, machine):
 
 
 @pytest.fixture(scope="session")
-def jax(request):
+def wanted(request):
+    """Import a library for the tests of what only it has: skips, by name, if others were chosen or it is missing."""
+
+    def imported(name):
+        chosen = request.config.getoption("--backend")
+        if chosen and name not in chosen:
+            pytest.skip(f"{name}: not among the chosen backends")
+        return importlib.import_module(name) if chosen else pytest.importorskip(name, reason=f"{name}: not installed")
+
+    return imported
+
+
+@pytest.fixture(scope="session")
+def jax(wanted):
     """JAX with x64, for the tests of what only JAX has."""
-    chosen = request.config.getoption("--backend")
-    if chosen and "jax" not in chosen:
-        pytest.skip("jax: not among the chosen backends")
-    if chosen:
-        import jax
-    else:
-        jax = pytest.importorskip("jax", reason="jax: not installed")
+    jax = wanted("jax")
     jax.config.update("jax_enable_x64", True)
     return jax

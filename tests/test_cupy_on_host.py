@@ -24,14 +24,8 @@ PROCESSORS = 2
 
 
 @pytest.fixture(scope="session")
-def cupy(request):
-    chosen = request.config.getoption("--backend")
-    if chosen and "cupy" not in chosen:
-        pytest.skip("cupy: not among the chosen backends")
-    if chosen:
-        import cupy
-    else:
-        cupy = pytest.importorskip("cupy", reason="cupy: not installed")
+def cupy(wanted):
+    cupy = wanted("cupy")
     if COMPILER is None:
         pytest.skip("g++: not installed")
     return cupy

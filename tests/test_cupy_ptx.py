@@ -13,18 +13,14 @@ INSTANCES += [("relu", name, size) for name, size in INTEGERS.items()]
 
 
 @pytest.fixture(scope="module")
-def nvrtc(request):
-    chosen = request.config.getoption("--backend")
-    if chosen and "cupy" not in chosen:
-        pytest.skip("cupy: not among the chosen backends")
-    if not chosen:
-        pytest.importorskip("cupy", reason="cupy: not installed")
+def nvrtc(request, wanted):
+    wanted("cupy")
     from cupy.cuda import nvrtc
 
     try:
         nvrtc.getVersion()
     except Exception as error:
-        if chosen:
+        if request.config.getoption("--backend"):
             raise
         pytest.skip(f"NVRTC: {error}")
     return nvrtc

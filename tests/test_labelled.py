@@ -10,21 +10,14 @@ X = np.array([[1.5, -2.0, 0.0], [-0.0, np.nan, -np.inf]], np.float32)
 G = np.array([[2.0, 3.0, -0.0], [5.0, np.inf, np.nan]], np.float32)
 
 
-def library(request, name):
-    chosen = request.config.getoption("--backend")
-    if chosen and name not in chosen:
-        pytest.skip(f"{name}: not among the chosen backends")
-    return __import__(name) if chosen else pytest.importorskip(name, reason=f"{name}: not installed")
+@pytest.fixture(scope="module")
+def xarray(wanted):
+    return wanted("xarray")
 
 
 @pytest.fixture(scope="module")
-def xarray(request):
-    return library(request, "xarray")
-
-
-@pytest.fixture(scope="module")
-def pandas(request):
-    return library(request, "pandas")
+def pandas(wanted):
+    return wanted("pandas")
 
 
 @pytest.fixture
@@ -160,8 +153,8 @@ def test_results_share_no_memory(pandas):
 
 
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
-def test_pint_keeps_the_unit(request, name):
-    pint = library(request, "pint")
+def test_pint_keeps_the_unit(wanted, name):
+    pint = wanted("pint")
     units = pint.UnitRegistry()
     result = call(name, units.Quantity(X, "metre"), units.Quantity(G, "second"))
     if name.endswith("grad"):
@@ -175,8 +168,8 @@ def test_pint_keeps_the_unit(request, name):
     assert (single.magnitude, single.units) == (-1.0, units.kelvin)
 
 
-def test_pint_refuses_as_the_others_do(request):
-    pint = library(request, "pint")
+def test_pint_refuses_as_the_others_do(wanted):
+    pint = wanted("pint")
     x = pint.UnitRegistry().Quantity(X, "metre")
     with pytest.raises(TypeError, match=r"relu_xp\.relu: a pint quantity cannot be written to"):
         relu_xp.relu(x, out=x)

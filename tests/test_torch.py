@@ -23,15 +23,8 @@ VALUES = ("relu", "leaky_relu")
 
 
 @pytest.fixture(scope="module")
-def torch(request):
-    chosen = request.config.getoption("--backend")
-    if chosen and "torch" not in chosen:
-        pytest.skip("torch: not among the chosen backends")
-    if chosen:
-        import torch
-    else:
-        torch = pytest.importorskip("torch", reason="torch: not installed")
-    return torch
+def torch(wanted):
+    return wanted("torch")
 
 
 @pytest.fixture(scope="module")
