@@ -92,13 +92,18 @@ def workers() -> int:
     return chosen
 
 
+def processors() -> int:
+    """How many the process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _count(name: str, number: int) -> int:
     if isinstance(number, bool) or not hasattr(number, "__index__"):
         msg = f"{name} must be an int, got {type(number).__qualname__}"
         raise TypeError(msg)
     number = operator.index(number)
     if number == -1:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return processors()
     if number < 1:
         msg = f"{name} must be a positive integer, or -1 for all processors, got {number}"
         raise ValueError(msg)

@@ -113,7 +113,7 @@ def _plan(x: Array, g: Array, out: Array, processors: int) -> tuple[str, int, tu
     layout["size"], layout["dimensions"] = size, len(dimensions)
     for i, name in enumerate(("shape", "x", "g", "out")):
         layout[name][: len(dimensions)] = [dimension[i] for dimension in dimensions]
-    return "strided", _blocks(x.size, processors), (layout,)
+    return "strided", _blocks(size, processors), (layout,)
 
 
 def _blocks(threads: int, processors: int) -> int:
@@ -170,8 +170,7 @@ def _extent(a: Array) -> tuple[int, int]:
 
 def _check(function: str, x: Array, g: Array, out: Array) -> None:
     dtype = x.dtype
-    if dtype not in _NATIVE_FLOATS:
-        _checks.dtype(function, dtype, _kind(dtype))
+    _checks.dtype(function, dtype, _kind(dtype))
     if g is not x:
         _checks.cotangent(function, dtype, x.shape, g.dtype, g.shape)
         _checks.cotangent_device(function, x.device, g.device)
@@ -180,9 +179,6 @@ def _check(function: str, x: Array, g: Array, out: Array) -> None:
             raise _checks.out_type(function, out, "a cupy.ndarray")
         _checks.out(function, dtype, x.shape, out.dtype, out.shape)
         _checks.out_device(function, x.device, out.device)
-
-
-_NATIVE_FLOATS = frozenset(map(np.dtype, (np.float16, np.float32, np.float64)))
 
 
 @functools.cache

@@ -25,7 +25,7 @@ def describe() -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d %H:%M %z"),
         "cpu": _cpu(),
-        "cores": cores(),
+        "cores": _options.processors(),
         "caches": caches(),
         "memory": _memory("MemTotal"),
         "gpus": _gpus(),
@@ -36,11 +36,6 @@ def describe() -> dict[str, Any]:
         "huge_pages": _huge_pages(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def caches() -> dict[str, int]:

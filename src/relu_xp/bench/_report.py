@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from relu_xp import _machine
+from relu_xp import _machine, _options
 from relu_xp._machine import Absence, Place
 from relu_xp.bench import _comparing, _contests, _environment, _summary, _training
 from relu_xp.bench._contests import Contest
@@ -23,14 +23,8 @@ OK, MISSING, INTERRUPTED = 0, 2, 130
 SCHEMA = 1
 FUNCTIONS = ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad", "relu_vjp", "leaky_relu_vjp")
 SIZES = "2**10:2**22"
-BY_NAME = (
-    "array_api_strict",
-    "sparse",
-    "ndonnx",
-    "xarray",
-    "pandas",
-    "pint",
-)  # their times say nothing about rectifiers
+# Measured only if they are named: their times say nothing about rectifiers.
+BY_NAME = ("array_api_strict", "sparse", "ndonnx", "xarray", "pandas", "pint")
 SHOWN = 3  # sizes a function in the terminal; the files have them all
 MOST_GROWTH = 1 << 28  # bytes an array
 
@@ -152,7 +146,7 @@ def plan(places: list[Place], options: Namespace) -> Iterator[Contest]:
             room = min(room, 4 * largest * _contests.as_dtype(dtypes[0]).itemsize)
         yield from _contests.growth(functions[0], dtypes[0], room=room)
         both_ends = functions[:1] + functions[-1:] if len(functions) > 1 else functions
-        yield from _contests.workers(both_ends, dtypes[0], _environment.cores(), largest)
+        yield from _contests.workers(both_ends, dtypes[0], _options.processors(), largest)
         yield from _contests.cold(functions[0], dtypes[0], largest)
     names = {place.name for place in places}
     yield from (each for each in _training.steps(functions) if each.mode in names)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import relu_xp
+from relu_xp import _options
 from relu_xp.bench._contests import Contest, Field
 from relu_xp.bench._measuring import Call, Entrant
 from relu_xp.bench._rivals import SLOPE
@@ -159,9 +160,7 @@ def _jax(activation: str, network: str, trains: bool) -> Field:
 def _torch(activation: str, network: str, trains: bool) -> Field:
     import torch
 
-    from relu_xp.bench import _environment
-
-    torch.set_num_threads(_environment.cores())
+    torch.set_num_threads(_options.processors())
     functional = torch.nn.functional
     arrays, *rest = _material(network)
     first = [tuple(map(torch.from_numpy, pair)) for pair in arrays]
