@@ -91,6 +91,28 @@ def test_where_maximum_leaves_the_sign_of_zero_open(monkeypatch):
     oracle.assert_same(out, np.array([0.0, 0.0, 0.0, 2.0, np.nan], np.float32))
 
 
+@pytest.mark.parametrize("remembered", [True, False])
+def test_errstate_is_followed(remembered, monkeypatch):
+    if not remembered:  # as where NumPy keeps its state elsewhere
+        monkeypatch.setattr(numpy_blocks, "_errstate", object)
+    for _ in range(3):
+        for under in ("ignore", "warn", "raise"):
+            with np.errstate(under=under):
+                assert numpy_blocks.is_ignored("under") == (under == "ignore")
+                assert numpy_blocks.is_ignored("under", "over") is False
+                before = np.seterr(all="ignore")
+                assert numpy_blocks.is_ignored("under", "over", "invalid")
+                np.seterr(**before)
+                assert numpy_blocks.is_ignored("under") == (under == "ignore")
+    seen = []
+    with np.errstate(under="raise"):
+        thread = threading.Thread(target=lambda: seen.append(numpy_blocks.is_ignored("under")))
+        thread.start()
+        thread.join()
+        assert not numpy_blocks.is_ignored("under")
+    assert seen == [True]
+
+
 def test_that_this_machine_was_asked():
     numpy_blocks.maximum_gives_plus_zero.cache_clear()
     minus = np.full(1000, -0.0, np.float32)

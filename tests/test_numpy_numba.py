@@ -1,6 +1,7 @@
 """The compiled engine: what only it has to prove; the other tests of NumPy run over it where it is the engine."""
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -52,6 +53,39 @@ def test_loops_are_used_and_compute_the_definition(name, dtype, monkeypatch):
     strided = [np.repeat(a, 2)[::2] for a in arrays]
     oracle.assert_same(compiled(name, *strided), want)
     assert numpy_numba._loop.cache_info().currsize > 0
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_writes_past_the_caches(name, dtype, monkeypatch):
+    from relu_xp._backends import numpy_numba
+
+    monkeypatch.setattr(numpy_numba, "FEW", 0)
+    monkeypatch.setattr(numpy_numba, "STREAMED", 1)
+    memory = given(name, dtype, 10_000)
+    want = oracle.expected(name, memory, 0.01, 1.0)
+    for size in (0, 1, 7, 64, 4096, 9_990):
+        for start in range(4):  # in and between lines
+            arrays = [a[start : start + size] for a in memory]
+            out = np.zeros(10_000, dtype)
+            compiled(name, *arrays, out=out[start + 1 : start + 1 + size])
+            oracle.assert_same(out[start + 1 : start + 1 + size], want[start : start + size])
+            assert not out[: start + 1].any()
+            assert not out[start + 1 + size :].any()
+
+
+def test_writes_past_the_caches_are_compiled_as_such():
+    from relu_xp._backends import numpy_numba
+
+    kept = numpy_numba._loop("leaky_relu", np.dtype(np.float32), True, "streamed")
+    loop = numba.njit(kept.py_func)  # what comes from the disk has no text
+    x = np.ones(4096, np.float32)
+    loop(x, x.copy(), np.empty(2048, np.float32), np.float32(0.01))
+    (text,) = loop.inspect_asm().values()
+    if platform.machine() in ("x86_64", "AMD64"):
+        assert "movnt" in text
+    if platform.machine() in ("arm64", "aarch64"):
+        assert "stnp" in text
 
 
 PRODUCTS = [

@@ -70,10 +70,10 @@ def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and 0 < s <= 1
     small = type(x) is np.ndarray and x.nbytes <= numpy_blocks.BLOCK_BYTES and x.ndim and x.dtype in _ZEROS
     if usual and small and (x.size <= COMPILED or chosen_engine.get() == "numpy"):
-        # As in numpy_blocks, the product of a positive x must not underflow; for few elements -0 in its place costs
-        # less than to ask whether that is ignored. Of two zeros, the maximum is then the second, x.
-        few = x.size <= SMALL or not numpy_blocks.underflow_is_ignored()
-        product = np.multiply(np.minimum(x, _MINUS_ZEROS[x.dtype]) if few else x, _scalar(s, x.dtype))
+        # As in numpy_blocks, the product of a positive x must not underflow where that is heard. Then -0 takes its
+        # place: of two zeros, the maximum is the second, x.
+        quiet = numpy_blocks.is_ignored("under")
+        product = np.multiply(x if quiet else np.minimum(x, _MINUS_ZEROS[x.dtype]), _scalar(s, x.dtype))
         return np.maximum(product, x, out=product)
     return _run("leaky_relu", (x,), (s, z), out)
 
@@ -110,8 +110,8 @@ def get(x: Array) -> Array:
 
 def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, compute, and only then write or wrap."""
-    if chosen_engine.get() != "numpy":
-        result = engine().quick(function, arrays, scalars, out)
+    if loops := engine():
+        result = loops.quick(function, arrays, scalars, out)
         if result is not None:
             return result
     x = arrays[0]

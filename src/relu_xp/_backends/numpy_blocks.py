@@ -13,6 +13,7 @@ warning that the definition would not, or keeps one back.
 import contextvars
 import functools
 import itertools
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,7 @@ def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out:
 
 def _numpy_kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> Kernel:
     multiplies_early = function == "leaky_relu" or (function == "leaky_relu_vjp" and dtype.itemsize == 2)
-    return _kernel(function, dtype, scalars, signs, not multiplies_early or underflow_is_ignored())
+    return _kernel(function, dtype, scalars, signs, not multiplies_early or is_ignored("under"))
 
 
 def _run_flat(kernel: Kernel, arrays: list[Array], start: int, stop: int, length: int) -> None:
@@ -154,8 +155,20 @@ def maximum_gives_plus_zero(dtype: DType) -> bool:
     return True
 
 
-def underflow_is_ignored() -> bool:
-    return bool(np.geterr()["under"] == "ignore")
+# What `np.errstate` sets, a new object each time. Where NumPy keeps it elsewhere, each look gives a new object too.
+_state: Any = getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None)
+_errstate: Callable[[], object] = _state.get if _state else object
+
+
+def is_ignored(*kinds: str) -> bool:
+    """Whether nobody would hear such warnings; to ask np.geterr takes as long as an operation on few elements."""
+    return _is_ignored(_errstate(), kinds)
+
+
+@functools.lru_cache(maxsize=16)
+def _is_ignored(errstate: object, kinds: tuple[str, ...]) -> bool:
+    states: dict[str, Any] = {**np.geterr()}
+    return all(states[kind] == "ignore" for kind in kinds)
 
 
 def _relu(dtype: DType, quiet: bool, z: float) -> Kernel:

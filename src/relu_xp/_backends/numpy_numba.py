@@ -22,9 +22,11 @@ import numba
 import numpy as np
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from relu_xp import _checks, reference
+from relu_xp._backends.numpy_blocks import is_ignored
 from relu_xp._checks import DEFAULT_GRAD_AT_ZERO
 
 Array = Any
@@ -32,6 +34,9 @@ DType = np.dtype[Any]
 Loop = Callable[..., object]
 
 FEW = 1 << 18  # elements, up to which a call on NumPy's floats has one thread, and may wait longest for its checks
+STREAMED = 1 << 22  # bytes of `out`, from which it is written past the caches, and not read into them first
+_BLOCK = 1 << 13  # bytes that are computed before they are written so
+_LINE = 64  # bytes, to which such writes are aligned
 _WIDE = (np.dtype(np.float32), np.dtype(np.float64))
 _UINT16 = np.dtype(np.uint16)
 _NAMES = {"__name__": __name__}  # what a function made here needs to be this module's
@@ -41,37 +46,39 @@ _NAMES = {"__name__": __name__}  # what a function made here needs to be this mo
 class _Plan:
     """How to run one function on one dtype with its scalars."""
 
-    loop: Callable[[int | None], Loop]  # of which array `out` is, if of any
+    loop: Callable[[str], Loop]  # by where `out` is, as in _LOOPS
     scalars: tuple[Any, ...]
     owed: tuple[str, ...]  # the warnings that products of the definition's could cause
     halves: bool
 
     def silent(self) -> bool:
         """Whether nobody would hear a warning."""
-        if self.owed:
-            states: dict[str, Any] = {**np.geterr()}
-            for kind in self.owed:
-                if states[kind] != "ignore":
-                    return False
-        return True
+        return not self.owed or is_ignored(*self.owed)
 
     @functools.cached_property
     def apart(self) -> Loop:
         """The loop for most calls."""
-        return self.loop(None)
+        return self.loop("apart")
 
     def run(self, *blocks: Array) -> None:
         """Compute one block, of any length."""
         starts = [block.__array_interface__["data"][0] for block in blocks]
         if self.halves:
             blocks = tuple([block.view(_UINT16) for block in blocks])
-        arrays, out = list(blocks[:-1]), blocks[-1]
+        *arrays, out = blocks
         if starts[-1] in starts[:-1]:
             onto = starts.index(starts[-1])
             arrays[onto] = out  # the same memory, but this view can be written
-            self.loop(onto)(*arrays, *self.scalars)
+            self.loop(_ONTO[onto])(*arrays, *self.scalars)
+        elif out.nbytes < STREAMED:
+            self.apart(*blocks, *self.scalars)
         else:
-            self.loop(None)(*arrays, out, *self.scalars)
+            head = -starts[-1] % _LINE // out.itemsize
+            tail = out.size - (out.size - head) % _LINE
+            self.apart(*[block[:head] for block in blocks], *self.scalars)
+            block = np.empty(_BLOCK // out.itemsize, out.dtype)
+            self.loop("streamed")(*[each[head:tail] for each in blocks], block, *self.scalars)
+            self.apart(*[block[tail:] for block in blocks], *self.scalars)
 
 
 def kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> Loop | None:
@@ -87,21 +94,23 @@ def quick(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], ou
         return None
     if type(x) is not np.ndarray or x.size > FEW or not x.flags.carray:
         return None
+    for a in arrays[1:]:
+        if type(a) is not np.ndarray or a.dtype is not x.dtype or a.shape != x.shape or not a.flags.carray:
+            return None
     plan = _plan(function, x.dtype, scalars, ())
     if plan is None or not plan.silent():
         return None
-    each = arrays if out is None else (*arrays, out)
-    for a in each[1:]:
-        if type(a) is not np.ndarray or a.dtype is not x.dtype or a.shape != x.shape or not a.flags.carray:
-            return None
     loop = plan.apart
     if out is None:
         out = np.empty(x.shape, x.dtype)
         each = (*arrays, out)
+    elif type(out) is not np.ndarray or out.dtype is not x.dtype or out.shape != x.shape or not out.flags.carray:
+        return None
     else:
+        each = (*arrays, out)
         for i, a in enumerate(arrays):
             if a is out:
-                each, loop = arrays, plan.loop(i)
+                each, loop = arrays, plan.loop(_ONTO[i])
             elif np.may_share_memory(a, out):
                 return None
     if x.ndim != 1:
@@ -151,15 +160,15 @@ def _processor_converts_halves() -> bool:
 
 
 @functools.cache
-def _loop(function: str, dtype: DType, rounds: bool, onto: int | None) -> Loop:
+def _loop(function: str, dtype: DType, rounds: bool, where: str) -> Loop:
     """The loop for one function and dtype, compiled at its first call or read from the disk."""
     load, store = _CONVERSIONS.get(dtype.name, (_same, _same))
     if store is _to_bfloat16 and not rounds:
         store = _cut
     wide = np.float32 if dtype.name in _CONVERSIONS else dtype.type
     names = {"define": _definition(function, wide), "load": numba.njit(load), "store": numba.njit(store)}
-    body = _LOOPS[function.endswith("vjp"), onto]
-    loop = types.FunctionType(body.__code__, _NAMES | names, function)
+    body = _LOOPS[function.endswith("vjp"), where]
+    loop = types.FunctionType(body.__code__, _NAMES | names | {"_stream": _stream}, function)
     # By this name Numba finds its file on the disk. It notices itself when this source changes, not the definition's.
     source = zlib.crc32(inspect.getsource(reference).encode())
     loop.__qualname__ = "_".join(["relu_xp", function, dtype.name, body.__name__, store.__name__, f"{source:08x}"])
@@ -202,12 +211,51 @@ def _binary_onto_g(x: Array, g: Array, *scalars: Any) -> None:
         g[i] = store(define(load(x[i]), load(g[i]), *scalars))
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _stream(context: Any, block: Any, size: Any, out: Any, at: Any) -> Any:
+    """Copy block[:size] to out[at:], 16 bytes at a time, with the hint that no cache needs to hold them."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(8), 16)
+        source, target = (context.make_array(signature.args[i])(context, builder, values[i]) for i in (0, 2))
+        read = builder.bitcast(source.data, vector.as_pointer())
+        write = builder.bitcast(builder.gep(target.data, [values[3]]), vector.as_pointer())
+        count = builder.udiv(builder.mul(values[1], source.itemsize), values[1].type(16))
+        hint = builder.module.add_metadata([ir.IntType(32)(1)])
+        with cgutils.for_range(builder, count) as each:
+            stored = builder.store(builder.load(builder.gep(read, [each.index])), builder.gep(write, [each.index]), 16)
+            stored.set_metadata("nontemporal", hint)
+        builder.fence("seq_cst")  # such writes wait for nobody, but whoever reads `out` is to find them
+        return context.get_dummy_value()
+
+    return numba.void(block, size, out, at), code
+
+
+def _unary_streamed(x: Array, out: Array, block: Array, *scalars: Any) -> None:
+    for at in range(0, x.size, block.size):
+        part = x[at : at + block.size]
+        for i in range(part.size):
+            block[i] = store(define(load(part[i]), *scalars))
+        _stream(block, part.size, out, at)
+
+
+def _binary_streamed(x: Array, g: Array, out: Array, block: Array, *scalars: Any) -> None:
+    for at in range(0, x.size, block.size):
+        part, factors = x[at : at + block.size], g[at : at + block.size]
+        for i in range(part.size):
+            block[i] = store(define(load(part[i]), load(factors[i]), *scalars))
+        _stream(block, part.size, out, at)
+
+
+_ONTO = ("onto x", "onto g")
 _LOOPS = {
-    (False, None): _unary,
-    (False, 0): _unary_onto_x,
-    (True, None): _binary,
-    (True, 0): _binary_onto_x,
-    (True, 1): _binary_onto_g,
+    (False, "apart"): _unary,
+    (False, "streamed"): _unary_streamed,
+    (False, "onto x"): _unary_onto_x,
+    (True, "apart"): _binary,
+    (True, "streamed"): _binary_streamed,
+    (True, "onto x"): _binary_onto_x,
+    (True, "onto g"): _binary_onto_g,
 }
 
 
