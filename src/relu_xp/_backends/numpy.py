@@ -152,13 +152,10 @@ def _kind(dtype: np.dtype[Any]) -> str:
         return dtype.kind
     if not numpy_blocks.is_extended(dtype):
         return "f" if dtype.kind == "f" else ""
-    ml_dtypes = sys.modules["ml_dtypes"]
-    if dtype.name.startswith("int"):
-        return "i"
-    if dtype.name.startswith("uint"):
-        return "u"
+    if "int" in dtype.name:
+        return "u" if dtype.name.startswith("u") else "i"
     # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's results.
-    return "f" if np.zeros((), dtype) == 0 and ml_dtypes.finfo(dtype) else ""
+    return "f" if "complex" not in dtype.name and np.zeros((), dtype) == 0 else ""
 
 
 def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
