@@ -12,7 +12,7 @@ from relu_xp import _checks, _formulas
 Array = Any
 
 # Libraries that the demo and the tests know how to hand an array to; any other is served all the same.
-_LIBRARIES = ("array_api_strict", "sparse", "ndonnx")
+LIBRARIES = ("array_api_strict", "sparse", "ndonnx")
 
 
 def owns(x: object) -> bool:
@@ -52,7 +52,7 @@ def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
 
 def devices() -> list[str]:
     """List the libraries, of those that `put` knows, that are installed: each counts as a device."""
-    return [name for name in _LIBRARIES if importlib.util.find_spec(name.partition(".")[0])]
+    return [name for name in LIBRARIES if importlib.util.find_spec(name)]
 
 
 def put(array: Array, device: str) -> Array:
