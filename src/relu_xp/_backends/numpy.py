@@ -12,7 +12,9 @@ import numpy as np
 from relu_xp import _checks
 from relu_xp._backends import numpy_blocks
 from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
-from relu_xp._options import chosen_engine, engine
+from relu_xp._options import chosen_engine, engine, workers
+
+workers()  # so that a bad RELU_XP_WORKERS is noticed at the first array, not at the first large one
 
 # NumPy's own floats, as most arrays are, with the default slope rounded to them.
 _NATIVE_FLOATS = {
