@@ -1,6 +1,5 @@
 """`relu-xp demo`: the main job on real input, seen on every backend and device of this machine."""
 
-import functools
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,11 +10,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 import relu_xp
-from relu_xp import _machine, reference
+from relu_xp import _machine
+from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
+from relu_xp.verify import expected
 
 INPUTS = (1.0, -10.0, 0.0, 15.0, -20.0)  # the tutorial's
 FOUR = ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad")
-SLOPE = 0.01
 UNITS = 64
 EPOCHS = 30
 BATCH = 32
@@ -52,7 +52,7 @@ def run(console: Console) -> bool:
 
 def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
     x = np.array(INPUTS, np.float32)
-    wanted = {name: _expected(name, x) for name in FOUR}
+    wanted = {name: expected(name, (x,), DEFAULT_SLOPE, DEFAULT_GRAD_AT_ZERO) for name in FOUR}
     definition = Table(title="The definition, on five inputs in float32")
     for heading in ("x", *(f"{v:g}" for v in INPUTS)):
         definition.add_column(heading, justify="right")
@@ -71,14 +71,6 @@ def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
         fine &= all(equal)
     console.print(definition, held, sep="\n")
     return fine
-
-
-def _expected(name: str, x: Array) -> Array:
-    """The definition, float by float, with the slope rounded to x's dtype first and the result once."""
-    define = getattr(reference, name)
-    if name.startswith("leaky"):
-        define = functools.partial(define, negative_slope=float(x.dtype.type(SLOPE)))
-    return np.array([define(float(v)) for v in x], x.dtype)
 
 
 def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
