@@ -1,7 +1,7 @@
 """`relu-xp demo`: the main job on real input, seen on every backend and device of this machine."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,8 +75,9 @@ def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
 
 def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
     digits = _load_digits()
-    with_jax = any(place.name == "jax" for place in places)
-    how = "JAX, jit(grad) of our functions" if with_jax else "NumPy, by hand with our VJPs"
+    how, epochs_of = "NumPy, by hand with our VJPs", _epochs_by_hand
+    if any(place.name == "jax" for place in places):
+        how, epochs_of = "JAX, jit(grad) of our functions", _epochs_by_jax
     console.print(
         f"Handwritten digits: a network of 64-{UNITS}-10 units, trained on {len(digits.train)} images by {how}. "
         f"Its first biases are {FIRST_BIAS:g}, so many units are below zero on every image. Where the derivative is "
@@ -91,7 +92,6 @@ def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
     rows: list[list[str]] = [[place.name, place.where] for place in places]
 
     fine = True
-    epochs_of = _epochs_by_jax if with_jax else _epochs_by_hand
     with Progress(console=console) as progress:
         for name in ("relu", "leaky_relu"):
             first = params = _first_params()
@@ -174,7 +174,7 @@ def _moved(params: Params, velocity: Params, slopes: Params) -> tuple[Params, Pa
     return tuple(p + v for p, v in zip(params, velocity, strict=True)), velocity
 
 
-def _train(step: Callable[..., tuple[Params, Params]], params: Params, digits: Digits) -> Any:
+def _train(step: Callable[..., tuple[Params, Params]], params: Params, digits: Digits) -> Iterator[Any]:
     """Yield the parameters after each epoch, as NumPy arrays, without end."""
     velocity = tuple(np.zeros_like(p) for p in params)
     for epoch in itertools.count():
@@ -183,7 +183,7 @@ def _train(step: Callable[..., tuple[Params, Params]], params: Params, digits: D
         yield tuple(map(np.asarray, params))
 
 
-def _epochs_by_jax(name: str, params: Params, digits: Digits) -> Any:
+def _epochs_by_jax(name: str, params: Params, digits: Digits) -> Iterator[Any]:
     """Train as a user of JAX would: jit, and grad through our function."""
     import jax
 
@@ -197,7 +197,7 @@ def _epochs_by_jax(name: str, params: Params, digits: Digits) -> Any:
     return _train(step, params, digits)
 
 
-def _epochs_by_hand(name: str, params: Params, digits: Digits) -> Any:
+def _epochs_by_hand(name: str, params: Params, digits: Digits) -> Iterator[Any]:
     """Train in NumPy, the backward pass written out with our VJP."""
     activate, vjp = getattr(relu_xp, name), getattr(relu_xp, f"{name}_vjp")
 
