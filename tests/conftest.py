@@ -5,11 +5,9 @@ import importlib
 import pytest
 
 from relu_xp import _machine
+from relu_xp._backends import array_api
 
-NAMES = (
-    *("numpy", "numba", "jax", "cupy", "torch", "dask", "xarray", "pandas", "pint"),
-    *("array_api_strict", "sparse", "ndonnx"),
-)
+NAMES = (*_machine.NAMES, *array_api.LIBRARIES)
 
 
 def pytest_addoption(parser):

@@ -1,7 +1,7 @@
 """CuPy's backend without a GPU: real CuPy arrays over the host's memory, its CUDA text compiled as C++.
 
 Everything of the backend runs but the launch and the device's own calls, so the definition, layouts, alignment, checks
-and geometry are held here; what the GPU's compiler makes of the text, `test_cupy_text.py` looks at.
+and geometry are held here; what the GPU's compiler makes of the text, `test_cupy_ptx.py` looks at.
 """
 
 import ctypes
@@ -96,14 +96,10 @@ def host(cupy, library, monkeypatch):
 
     monkeypatch.setattr(backend, "_kernel", kernel)
     monkeypatch.setattr(backend, "_processors", lambda device: PROCESSORS)
-    monkeypatch.setattr(backend, "_apart", lambda a, out: over(get(a)) if _spoils(backend, a, out) else a)
+    monkeypatch.setattr(backend, "_apart", lambda a, out: over(get(a)) if backend._spoils(out, a) else a)
     monkeypatch.setattr(cupy.cuda.runtime, "getDevice", lambda: 0)
     with cupy.cuda.using_allocator(allocate):
         yield OnHost(backend, "cuda:0")
-
-
-def _spoils(backend, a, out):
-    return not backend._same_view(a, out) and backend._overlap(a, out)
 
 
 NAMES = [*_cases.FLOATS, *_cases.INTEGERS]

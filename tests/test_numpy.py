@@ -122,6 +122,12 @@ def test_small_floats(name):
             oracle.assert_same(got, oracle.expected(function, arrays, slope, 1.0), f"{function} {slope}")
 
 
+@pytest.mark.parametrize("name", [n for n in dir(ml_dtypes) if "complex" in n])  # since 0.6
+def test_small_complex_numbers(name):
+    with pytest.raises(TypeError, match=rf"relu_xp\.relu: .* got {name}; take x\.real, or x\.imag"):
+        relu_xp.relu(np.ones(3, getattr(ml_dtypes, name)))
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.longlong, ml_dtypes.int4, ">i4"])
 def test_relu_of_signed_integers(dtype):
     x = np.array([-8, -1, 0, 1, 7]).astype(dtype)

@@ -187,7 +187,7 @@ with relu_xp.cpu_options(workers=2):
 
 
 def workers_of(variable):
-    code = "from relu_xp import _options; print(_options.workers())"
+    code = "import numpy, relu_xp; relu_xp.relu(numpy.ones(1)); print(relu_xp._options.workers())"
     environment = {**os.environ, "RELU_XP_WORKERS": variable}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 
@@ -196,7 +196,9 @@ def test_environment_variable():
     assert workers_of("3").stdout == "3\n"
     assert int(workers_of("-1").stdout) >= 1
     for wrong in ("0", "-2", "two"):
-        assert "RELU_XP_WORKERS must be a positive integer, or -1 for all processors, got" in workers_of(wrong).stderr
+        error = workers_of(wrong).stderr
+        assert "RELU_XP_WORKERS must be a positive integer, or -1 for all processors, got" in error
+        assert ", in relu\n" in error  # of one element, which no worker shares
 
 
 @pytest.mark.parametrize(

@@ -20,15 +20,16 @@ _DISTRIBUTIONS = (
     "jaxlib",
     "cupy-cuda12x",
     "cupy-cuda13x",
+    "numba",
     "torch",
     "dask",
     "xarray",
     "pandas",
+    "pint",
     "array-api-strict",
     "sparse",
     "ndonnx",
 )
-
 
 # Those that `verify` knows; the verifier itself is imported only by its command.
 _FUNCTIONS = tuple(name for name in relu_xp.__all__ if "relu" in name)
@@ -77,9 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             verify.error("no such cases: only relu takes integers")
     if command == "bench" and not 0 <= options.seconds < float("inf"):
         bench.error(f"--seconds must be a number, zero or more, got {options.seconds}")
-    extra = "demo" if command == "demo" else "cli"
-    for package, name in (("rich", "rich"), ("sklearn", "scikit-learn")):
-        if importlib.util.find_spec(package) is None and (extra == "demo" or package == "rich"):
+    extra, needed = "cli", {"rich": "rich"}
+    if command == "demo":
+        extra, needed = "demo", {"rich": "rich", "sklearn": "scikit-learn"}
+    for package, name in needed.items():
+        if importlib.util.find_spec(package) is None:
             how = f'python3 -m pip install ".[{extra}]"'
             print(f"relu-xp {command} needs {name}; in the project's folder run {how}", file=sys.stderr)
             return 2

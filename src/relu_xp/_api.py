@@ -131,7 +131,7 @@ def relu_vjp(
         If x is no array or number or its dtype is not real floating, the cotangent is of another library or dtype,
         grad_at_zero is not a real number, or `out` is of another library or dtype.
     ValueError
-        If the shapes differ, grad_at_zero is not finite in the dtype of x, or `out` is read-only.
+        If the shapes or devices differ, grad_at_zero is not finite in the dtype of x, or `out` is read-only.
 
     Examples
     --------
@@ -139,8 +139,7 @@ def relu_vjp(
     >>> relu_xp.relu_vjp(np.array([2.0, 0.0, -3.0]), np.array([0.5, 0.5, np.inf]))
     array([0.5, 0.5, 0. ])
     """
-    backend = _one_owner("relu_vjp", x, cotangent)
-    return backend.relu_vjp(x, cotangent, grad_at_zero, out)
+    return _one_owner("relu_vjp", x, cotangent).relu_vjp(x, cotangent, grad_at_zero, out)
 
 
 def leaky_relu(
@@ -234,8 +233,7 @@ def leaky_relu_grad(
     >>> relu_xp.leaky_relu_grad(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
     array([1.  , 0.01, 1.  , 1.  , 0.01])
     """
-    backend = owner("leaky_relu_grad", x)
-    return backend.leaky_relu_grad(x, negative_slope, grad_at_zero, out)
+    return owner("leaky_relu_grad", x).leaky_relu_grad(x, negative_slope, grad_at_zero, out)
 
 
 def leaky_relu_vjp(
@@ -272,7 +270,7 @@ def leaky_relu_vjp(
     TypeError
         As `leaky_relu`, and if the cotangent is of another library or dtype.
     ValueError
-        As `leaky_relu`, and if the shapes differ.
+        As `leaky_relu`, and if the shapes or devices differ.
 
     Examples
     --------
@@ -280,8 +278,7 @@ def leaky_relu_vjp(
     >>> relu_xp.leaky_relu_vjp(np.array([2.0, 0.0, -3.0]), np.array([0.5, 0.5, 0.5]))
     array([0.5  , 0.5  , 0.005])
     """
-    backend = _one_owner("leaky_relu_vjp", x, cotangent)
-    return backend.leaky_relu_vjp(x, cotangent, negative_slope, grad_at_zero, out)
+    return _one_owner("leaky_relu_vjp", x, cotangent).leaky_relu_vjp(x, cotangent, negative_slope, grad_at_zero, out)
 
 
 def _one_owner(function: str, x: object, cotangent: object) -> Any:

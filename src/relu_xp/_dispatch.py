@@ -13,19 +13,10 @@ from typing import Any
 
 from relu_xp import _checks
 
-# The registry: top-level package of a class -> the module in `_backends` that may own its instances.
-_REGISTRY = {
-    "numpy": "numpy",
-    "cupy": "cupy",
-    "jax": "jax",
-    "jaxlib": "jax",
-    "xarray": "xarray",
-    "pandas": "pandas",
-    "pint": "pint",
-    "dask": "dask",
-    "torch": "torch",
-    "builtins": "python",
-}
+# The registry: packages whose arrays the module of the same name in `_backends` may own, in the order of every list.
+BACKENDS = ("numpy", "jax", "cupy", "torch", "dask", "xarray", "pandas", "pint")
+# From the top-level package of a class to that module.
+_MODULES = {**{name: name for name in BACKENDS}, "jaxlib": "jax", "builtins": "python"}
 ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in names its package and its module
 _INTERFACE = (
     *("relu", "relu_grad", "relu_vjp", "leaky_relu", "leaky_relu_grad", "leaky_relu_vjp"),
@@ -107,7 +98,7 @@ def _installed() -> dict[str, str]:
 def _find(function: str, x: object, name: str) -> Any:
     for package, found in _candidates(type(x)):
         load(package, found)
-        backend = sys.modules[found] if isinstance(found, str) else found
+        backend = sys.modules[found] if isinstance(found, str) else found  # torch.compile takes no module from `load`
         if backend.owns(x):
             return backend
     raise _checks.not_an_array(function, name, x)
@@ -120,8 +111,8 @@ def _candidates(cls: type) -> list[tuple[str, str | ModuleType]]:
         if package in sys.modules:
             if package in _registered:
                 found.append((package, _registered[package]))
-            if package in _REGISTRY:
-                found.append((package, f"relu_xp._backends.{_REGISTRY[package]}"))
+            if package in _MODULES:
+                found.append((package, f"relu_xp._backends.{_MODULES[package]}"))
             elif package in _installed():
                 found.append((package, _installed()[package]))
     if not issubclass(cls, type):  # a class of arrays is not an array

@@ -1,6 +1,5 @@
 """What this machine can run: each backend's devices, or why it has none; for the command line and the tests."""
 
-import importlib
 import importlib.util
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -13,11 +12,8 @@ import numpy as np
 import relu_xp
 from relu_xp import _dispatch
 
-# Backend module -> the package that has to be installed for it. A new backend adds its line.
-_PACKAGES = {
-    **{name: name for name in ("numpy", "numba", "jax", "cupy", "torch", "dask", "xarray", "pandas", "pint")},
-    "array_api": "array_api_compat",
-}
+# What is surveyed under the name of its package: the registry, and next to NumPy its other engine.
+NAMES = ("numpy", "numba", *_dispatch.BACKENDS[1:])
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class Place:
             with self.options():
                 result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
         except Exception as error:  # whatever an installed library breaks of its own
-            return _words(error)
+            return one_line(error)
         return "" if result.tolist() == [0.0, 2.0] else f"relu of [-1, 2] gives {result.tolist()}"
 
 
@@ -73,13 +69,14 @@ class Absence:
 
 def survey() -> Iterator[Place | Absence]:
     """Find the devices of every backend, one after the other: this imports what is installed."""
-    for module, package in _PACKAGES.items():
-        if importlib.util.find_spec(package) is None:
-            yield Absence(module, "not installed")
-        elif module == "numba":  # an engine of the NumPy backend
-            yield from _devices(package, "relu_xp._backends.numpy", engine="numba")
+    for name in NAMES:
+        if importlib.util.find_spec(name) is None:
+            yield Absence(name, "not installed")
+        elif name == "numba":
+            yield from _devices(name, "relu_xp._backends.numpy", engine=name)
         else:
-            yield from _devices(package, f"relu_xp._backends.{module}")
+            yield from _devices(name, f"relu_xp._backends.{name}")
+    yield from _devices("array_api_compat", "relu_xp._backends.array_api")
     for package, backend in _dispatch.plugins().items():
         yield from _devices(package, backend)
 
@@ -91,11 +88,12 @@ def _devices(package: str, backend: str | ModuleType, *, engine: str = "numpy") 
             found = [Place(module, device, engine) for device in module.devices()]
     except Exception as error:  # one broken framework must not hide the others
         name = backend if isinstance(backend, str) else backend.__name__
-        yield Absence(engine if engine != "numpy" else name.rpartition(".")[2], _words(error))
+        yield Absence(engine if engine != "numpy" else name.rpartition(".")[2], one_line(error))
     else:
         yield from found
 
 
-def _words(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Say what went wrong, where there is room for no more."""
     name, message = type(error).__name__, str(error).strip()
     return f"{name}: {message.splitlines()[0]}" if message else name

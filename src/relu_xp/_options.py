@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-_VARIABLE = "RELU_XP_WORKERS"
-_workers: contextvars.ContextVar[int | None] = contextvars.ContextVar("relu_xp_workers", default=None)
-
+_WORKERS_VARIABLE = "RELU_XP_WORKERS"
 _ENGINE_VARIABLE = "RELU_XP_ENGINE"
-# The name in force here, in this thread and task; that of the environment is not looked at before `engine` is.
 _default_engine: str = os.environ.get(_ENGINE_VARIABLE, "numpy")
+
+# In force here, in this thread and task. What the environment names is not looked at before `workers` or `engine` is.
+_workers: contextvars.ContextVar[int | None] = contextvars.ContextVar("relu_xp_workers", default=None)
 chosen_engine = contextvars.ContextVar("relu_xp_engine", default=_default_engine)
 
 
@@ -83,11 +83,11 @@ def workers() -> int:
     """The number in force here, in this thread and task."""
     chosen = _workers.get()
     if chosen is None:
-        text = os.environ.get(_VARIABLE, "1")
+        text = os.environ.get(_WORKERS_VARIABLE, "1")
         try:
-            chosen = _count(_VARIABLE, int(text))
+            chosen = _count(_WORKERS_VARIABLE, int(text))
         except ValueError:
-            msg = f"{_VARIABLE} must be a positive integer, or -1 for all processors, got {text!r}"
+            msg = f"{_WORKERS_VARIABLE} must be a positive integer, or -1 for all processors, got {text!r}"
             raise ValueError(msg) from None
     return chosen
 

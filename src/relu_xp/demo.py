@@ -1,8 +1,7 @@
 """`relu-xp demo`: the main job on real input, seen on every backend and device of this machine."""
 
-import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +10,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 import relu_xp
-from relu_xp import _machine, reference
+from relu_xp import _machine
+from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
+from relu_xp.verify import expected
 
 INPUTS = (1.0, -10.0, 0.0, 15.0, -20.0)  # the tutorial's
 FOUR = ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad")
-SLOPE = 0.01
 UNITS = 64
 EPOCHS = 30
 BATCH = 32
@@ -52,7 +52,7 @@ def run(console: Console) -> bool:
 
 def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
     x = np.array(INPUTS, np.float32)
-    wanted = {name: _expected(name, x) for name in FOUR}
+    wanted = {name: expected(name, (x,), DEFAULT_SLOPE, DEFAULT_GRAD_AT_ZERO) for name in FOUR}
     definition = Table(title="The definition, on five inputs in float32")
     for heading in ("x", *(f"{v:g}" for v in INPUTS)):
         definition.add_column(heading, justify="right")
@@ -73,18 +73,11 @@ def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
     return fine
 
 
-def _expected(name: str, x: Array) -> Array:
-    """The definition, float by float, with the slope rounded to x's dtype first and the result once."""
-    define = getattr(reference, name)
-    if name.startswith("leaky"):
-        define = functools.partial(define, negative_slope=float(x.dtype.type(SLOPE)))
-    return np.array([define(float(v)) for v in x], x.dtype)
-
-
 def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
     digits = _load_digits()
-    with_jax = any(place.name == "jax" for place in places)
-    how = "JAX, jit(grad) of our functions" if with_jax else "NumPy, by hand with our VJPs"
+    how, epochs_of = "NumPy, by hand with our VJPs", _epochs_by_hand
+    if any(place.name == "jax" for place in places):
+        how, epochs_of = "JAX, jit(grad) of our functions", _epochs_by_jax
     console.print(
         f"Handwritten digits: a network of 64-{UNITS}-10 units, trained on {len(digits.train)} images by {how}. "
         f"Its first biases are {FIRST_BIAS:g}, so many units are below zero on every image. Where the derivative is "
@@ -99,7 +92,6 @@ def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
     rows: list[list[str]] = [[place.name, place.where] for place in places]
 
     fine = True
-    epochs_of = _epochs_by_jax if with_jax else _epochs_by_hand
     with Progress(console=console) as progress:
         for name in ("relu", "leaky_relu"):
             first = params = _first_params()
@@ -182,7 +174,7 @@ def _moved(params: Params, velocity: Params, slopes: Params) -> tuple[Params, Pa
     return tuple(p + v for p, v in zip(params, velocity, strict=True)), velocity
 
 
-def _train(step: Callable[..., tuple[Params, Params]], params: Params, digits: Digits) -> Any:
+def _train(step: Callable[..., tuple[Params, Params]], params: Params, digits: Digits) -> Iterator[Any]:
     """Yield the parameters after each epoch, as NumPy arrays, without end."""
     velocity = tuple(np.zeros_like(p) for p in params)
     for epoch in itertools.count():
@@ -191,7 +183,7 @@ def _train(step: Callable[..., tuple[Params, Params]], params: Params, digits: D
         yield tuple(map(np.asarray, params))
 
 
-def _epochs_by_jax(name: str, params: Params, digits: Digits) -> Any:
+def _epochs_by_jax(name: str, params: Params, digits: Digits) -> Iterator[Any]:
     """Train as a user of JAX would: jit, and grad through our function."""
     import jax
 
@@ -205,7 +197,7 @@ def _epochs_by_jax(name: str, params: Params, digits: Digits) -> Any:
     return _train(step, params, digits)
 
 
-def _epochs_by_hand(name: str, params: Params, digits: Digits) -> Any:
+def _epochs_by_hand(name: str, params: Params, digits: Digits) -> Iterator[Any]:
     """Train in NumPy, the backward pass written out with our VJP."""
     activate, vjp = getattr(relu_xp, name), getattr(relu_xp, f"{name}_vjp")
 

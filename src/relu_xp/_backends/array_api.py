@@ -8,11 +8,12 @@ import array_api_compat
 import numpy as np
 
 from relu_xp import _checks, _formulas
+from relu_xp._backends.uniform import six
 
 Array = Any
 
 # Libraries that the demo and the tests know how to hand an array to; any other is served all the same.
-_LIBRARIES = ("array_api_strict", "sparse", "ndonnx")
+LIBRARIES = ("array_api_strict", "sparse", "ndonnx")
 
 
 def owns(x: object) -> bool:
@@ -20,39 +21,9 @@ def owns(x: object) -> bool:
     return hasattr(type(x), "__array_namespace__") or array_api_compat.is_array_api_obj(x)
 
 
-def relu(x: Array, z: Any, out: Array) -> Array:
-    """Rectify."""
-    return _run("relu", (x,), (z,), out)
-
-
-def relu_grad(x: Array, z: Any, out: Array) -> Array:
-    """Differentiate relu."""
-    return _run("relu_grad", (x,), (z,), out)
-
-
-def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
-    """Pull g back through relu."""
-    return _run("relu_vjp", (x, g), (z,), out)
-
-
-def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
-    """Rectify with a leak."""
-    return _run("leaky_relu", (x,), (s, z), out)
-
-
-def leaky_relu_grad(x: Array, s: Any, z: Any, out: Array) -> Array:
-    """Differentiate leaky_relu."""
-    return _run("leaky_relu_grad", (x,), (s, z), out)
-
-
-def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
-    """Pull g back through leaky_relu."""
-    return _run("leaky_relu_vjp", (x, g), (s, z), out)
-
-
 def devices() -> list[str]:
     """List the libraries, of those that `put` knows, that are installed: each counts as a device."""
-    return [name for name in _LIBRARIES if importlib.util.find_spec(name.partition(".")[0])]
+    return [name for name in LIBRARIES if importlib.util.find_spec(name)]
 
 
 def put(array: Array, device: str) -> Array:
@@ -68,7 +39,7 @@ def get(x: Array) -> Array:
     return np.asarray(x)
 
 
-def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+def _run(function: str, arrays: tuple[Array, ...], scalars: dict[str, Any], out: Array) -> Array:
     """Check every argument, compute in the arrays' namespace, and only then write."""
     x = arrays[0]
     try:
@@ -81,12 +52,11 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out
     if len(arrays) == 2:
         _checks.cotangent(function, x.dtype, x.shape, arrays[1].dtype, arrays[1].shape)
         _checks.cotangent_device(function, *map(array_api_compat.device, arrays))
-    names = ("negative_slope", "grad_at_zero")[-len(scalars) :]
-    scalars = tuple(_rounded(function, *pair, xp, x.dtype) for pair in zip(names, scalars, strict=True))
+    rounded = [_rounded(function, name, value, xp, x.dtype) for name, value in scalars.items()]
     if out is not None:
         _check_out(function, xp, x, out)
     # For what is never negative some libraries have no comparison.
-    result = xp.asarray(x, copy=True) if kind == "u" else getattr(_formulas, function)(xp, *arrays, *scalars)
+    result = xp.asarray(x, copy=True) if kind == "u" else getattr(_formulas, function)(xp, *arrays, *rounded)
     if out is None:
         return result
     out[...] = result
@@ -119,3 +89,6 @@ def _check_out(function: str, xp: Any, x: Array, out: Array) -> None:
     _checks.out_device(function, array_api_compat.device(x), array_api_compat.device(out))
     if not array_api_compat.is_writeable_array(out):
         raise _checks.out_readonly(function)
+
+
+relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = six(_run)

@@ -146,19 +146,16 @@ def _processors(device: int) -> int:
     return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])
 
 
-def _same_view(a: Array, out: Array) -> bool:
-    """Whether every element of a has its result written over itself, which is safe."""
-    return bool(a.data.ptr == out.data.ptr and a.strides == out.strides)
-
-
-def _overlap(a: Array, out: Array) -> bool:
-    (start, stop), (out_start, out_stop) = (_extent(each) for each in (a, out))
-    return start < out_stop and out_start < stop
-
-
 def _apart(a: Array, out: Array) -> Array:
-    """Give a, or a copy of it if what is written might be read after."""
-    return a.copy() if not _same_view(a, out) and _overlap(a, out) else a
+    return a.copy() if _spoils(out, a) else a
+
+
+def _spoils(out: Array, a: Array) -> bool:
+    """Whether an element of a might be read after it is overwritten: not where each has its own result put over it."""
+    if a.data.ptr == out.data.ptr and a.strides == out.strides:
+        return False
+    (start, stop), (out_start, out_stop) = _extent(a), _extent(out)
+    return start < out_stop and out_start < stop
 
 
 def _extent(a: Array) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 import dask.array as da
 
 from relu_xp import _checks
-from relu_xp._backends.wrapping import Call, six
+from relu_xp._backends.uniform import Call, wrapping
 
 Array = Any  # a dask.array.Array
 
@@ -48,4 +48,4 @@ def _sizes(x: Array) -> tuple[int | None, ...]:
     return tuple(None if size != size else size for size in x.shape)
 
 
-relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = six(_run)
+relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = wrapping(_run)

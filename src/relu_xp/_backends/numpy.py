@@ -12,7 +12,9 @@ import numpy as np
 from relu_xp import _checks
 from relu_xp._backends import numpy_blocks
 from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
-from relu_xp._options import chosen_engine, engine
+from relu_xp._options import chosen_engine, engine, workers
+
+workers()  # so that a bad RELU_XP_WORKERS is noticed at the first array, not at the first large one
 
 # NumPy's own floats, as most arrays are, with the default slope rounded to them.
 _NATIVE_FLOATS = {
@@ -152,13 +154,10 @@ def _kind(dtype: np.dtype[Any]) -> str:
         return dtype.kind
     if not numpy_blocks.is_extended(dtype):
         return "f" if dtype.kind == "f" else ""
-    ml_dtypes = sys.modules["ml_dtypes"]
-    if dtype.name.startswith("int"):
-        return "i"
-    if dtype.name.startswith("uint"):
-        return "u"
+    if "int" in dtype.name:
+        return "u" if dtype.name.startswith("u") else "i"
     # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's results.
-    return "f" if np.zeros((), dtype) == 0 and ml_dtypes.finfo(dtype) else ""
+    return "f" if "complex" not in dtype.name and np.zeros((), dtype) == 0 else ""
 
 
 def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:

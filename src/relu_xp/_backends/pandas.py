@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from relu_xp import _checks
-from relu_xp._backends.wrapping import Call, six
+from relu_xp._backends.uniform import Call, wrapping
 
 Labelled = Any  # a pandas.Series or DataFrame
 
@@ -57,4 +57,4 @@ def _column(function: str, call: Call, arrays: Any) -> Labelled:
     return pd.Series(result, index=x.index, name=x.name, copy=False).__finalize__(x)
 
 
-relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = six(_run)
+relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = wrapping(_run)

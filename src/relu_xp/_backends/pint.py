@@ -5,7 +5,7 @@ from typing import Any
 import pint
 
 from relu_xp import _checks
-from relu_xp._backends.wrapping import Call, six
+from relu_xp._backends.uniform import Call, wrapping
 
 Quantity = Any  # a pint.Quantity
 
@@ -37,4 +37,4 @@ def _run(function: str, call: Call, arrays: tuple[Quantity, ...], out: None) -> 
     return result if function.endswith("grad") else like.__class__(result, like.units)
 
 
-relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = six(_run)
+relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = wrapping(_run)

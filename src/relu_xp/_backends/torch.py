@@ -243,8 +243,6 @@ def _rounded(function: str, name: str, value: Any, dtype: Any) -> float:
 
 
 def _rounded_constant(function: str, name: str, value: Any, dtype: Any) -> float:
-    if dtype not in _FINFO:
-        return _checks.real(function, name, value)
     return _checks.rounded(function, name, value, dtype, _FINFO[dtype])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import xarray
 
 from relu_xp import _checks
-from relu_xp._backends.wrapping import Call, six
+from relu_xp._backends.uniform import Call, wrapping
 
 Labelled = Any  # an xarray.DataArray, Dataset or Variable
 
@@ -50,4 +50,4 @@ def _run(function: str, call: Call, arrays: tuple[Labelled, ...], out: None) -> 
         raise ValueError(msg) from None
 
 
-relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = six(_run)
+relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = wrapping(_run)
