@@ -105,14 +105,15 @@ def _figure(plot: _plots.Plot) -> str:
 
 
 def _rows(heads: tuple[str, ...], rows: Iterable[tuple[str, tuple[str, ...]]], left: int) -> Iterator[str]:
-    """A table, its first columns to the left; each row with its class, and with cells of HTML."""
+    """A table, its first columns to the left; each row with its class."""
     align = [' class="left"' if index < left else "" for index in range(len(heads))]
-    cells = "".join(f"<th{how}>{head}</th>" for how, head in zip(align, heads, strict=True))
-    yield f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>'
+
+    def cells(tag: str, texts: tuple[str, ...]) -> str:
+        return "".join(f"<{tag}{how}>{escape(text)}</{tag}>" for how, text in zip(align, texts, strict=True))
+
+    yield f'<div class="scroll"><table><thead><tr>{cells("th", heads)}</tr></thead><tbody>'
     for kind, row in rows:
-        yield (
-            f'<tr class="{kind}">' + "".join(f"<td{how}>{v}</td>" for how, v in zip(align, row, strict=True)) + "</tr>"
-        )
+        yield f'<tr class="{kind}">{cells("td", row)}</tr>'
     yield "</tbody></table></div>"
 
 
@@ -124,8 +125,7 @@ def _table(contests: list[Record]) -> Iterator[str]:
         ours = _summary.ours(contest)
         for each in contest["entries"]:
             over = f"{_summary.median(each) / _summary.median(ours[0]):.2f}" if ours else ""
-            words = (*map(escape, (what, how, each["name"])), *_summary.numbers(contest, each), over)
-            rows.append((each["kind"], words))
+            rows.append((each["kind"], (what, how, each["name"], *_summary.numbers(contest, each), over)))
     limit = "of copy" if contests[0]["bytes"] else "products' share"
     return _rows(("what", "how", "contestant", "a call", "±", "GB/s", limit, "over ours"), rows, 3)
 
@@ -141,21 +141,18 @@ def _numbers(record: Record) -> Iterator[str]:
 
 def _first_calls(record: Record) -> Iterator[str]:
     """What the first call costs, where that is more than a page fault: mostly compiling."""
-    slowest: dict[tuple[str, str, str], tuple[float, float]] = {}
+    rows = []
     for contest in [*_summary.select(record, "overhead"), *_summary.select(record, "training")]:
         for each in contest["entries"]:
-            key = (contest["task"] or "a call", f"{contest['function']}, {contest['mode']}", each["name"])
-            if each["first"] > 5e-3 and each["first"] > 5 * _summary.median(each):
-                slowest[key] = (each["first"], _summary.median(each))
-    if not slowest:
+            first, later = each["first"], _summary.median(each)
+            if first > max(5e-3, 5 * later):
+                what, how = contest["task"] or "a call", f"{contest['function']}, {contest['mode']}"
+                rows.append(("", (what, how, each["name"], *map(_summary.time_name, (first, later)))))
+    if rows:
+        yield "<p>What is compiled, loaded or set up by the first call, and by no other:</p>"
+        yield from _rows(("what", "function", "contestant", "first call", "later"), rows, 3)
+    else:
         yield "<p>No first call took much longer than the others.</p>"
-        return
-    yield "<p>What is compiled, loaded or set up by the first call, and by no other:</p>"
-    rows = (
-        ("", (*map(escape, key), _summary.time_name(first), _summary.time_name(later)))
-        for key, (first, later) in slowest.items()
-    )
-    yield from _rows(("what", "function", "contestant", "first call", "later"), rows, 3)
 
 
 def _left_out(record: Record) -> Iterator[str]:
@@ -173,9 +170,8 @@ def _compared(old: Record, new: Record, changes: list[Change]) -> Iterator[str]:
         "are over those of the limit in the same run, so that a machine that is slower as a whole changes nothing.</p>"
     )
     yield f"<p>{escape(_comparing.busy(old, new))}</p>"
-    versions = {**old["about"]["versions"], **new["about"]["versions"]}
-    for name in versions:
-        before, after = (run["about"]["versions"].get(name, "none") for run in (old, new))
+    for name, before in old["about"]["versions"].items():
+        after = new["about"]["versions"].get(name, "none")
         if before != after:
             yield f"<p>{escape(name)}: {escape(before)} before, {escape(after)} now.</p>"
 
@@ -183,8 +179,7 @@ def _compared(old: Record, new: Record, changes: list[Change]) -> Iterator[str]:
     rows = []
     for change in changes:
         verdict = ("slower" if change.ratio > 1 else "faster") if change.marked else ""
-        words = map(escape, (_summary.case_name(change.contest), change.name))
-        rows.append((verdict, (*words, *change.numbers, verdict)))
+        rows.append((verdict, (_summary.case_name(change.contest), change.name, *change.numbers, verdict)))
     if marked:
         yield from _rows(heads, (row for row in rows if row[0]), 2)
     yield "<details><summary>All of them</summary>"

@@ -123,7 +123,7 @@ def _growth(record: Record) -> Iterator[Plot]:
         "there. " + (f"The regimes, as these curves show them: {words}." if words else "No change of regime shows.")
     )
     looks = {"copy": PLAIN, "copy, fresh": {**PLAIN, "linestyle": ":"}}
-    for what, label, value in (("time", TIME, _time), ("rate", "GB/s", _summary.rate)):
+    for what, label, value in (("time", TIME, lambda _, e: _summary.median(e)), ("rate", "GB/s", _summary.rate)):
         lines = {
             "copy, out=" if name == "copy" else name: (_points(contests, name, value), looks.get(name, {}))
             for name in order
@@ -131,10 +131,6 @@ def _growth(record: Record) -> Iterator[Plot]:
         marks = [size for size, _ in regimes]
         drawing = _lines("elements", label, lines, log=label == TIME, marks=marks)
         yield Plot(f"growth-{what}", f"How the cost grows: {label}", caption, drawing)
-
-
-def _time(_: Record, each: Record) -> float:
-    return _summary.median(each)
 
 
 def _workers(record: Record) -> Iterator[Plot]:
