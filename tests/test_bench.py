@@ -4,6 +4,7 @@ import copy
 import functools
 import html.parser
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -17,11 +18,13 @@ import numpy as np
 import pytest
 
 import relu_xp
-from relu_xp import __main__
+from relu_xp import __main__, _machine, _peers, verify
 
 pytest.importorskip("rich", reason="rich: not installed")
 
-from relu_xp.bench import _comparing, _contests, _measuring, _report, _summary
+from rich.console import Console
+
+from relu_xp.bench import _comparing, _contests, _measuring, _summary
 
 QUICK = ["bench", "--backend", "numpy", "--sizes", "1000,2**12", "--seconds", "0"]
 needs_matplotlib = pytest.mark.skipif(
@@ -170,11 +173,11 @@ def test_one_size_alone_is_no_change():
 
 def test_a_kernel_slowed_on_purpose_is_marked(monkeypatch):
     """End to end, but for the clock: the slow kernel is one that works three times."""
-    quick = functools.partial(_contests.kernels, *_here(), ("relu",), ("float32",), (1 << 16, 1 << 18), peers=False)
-    old = {"contests": [_report.held(contest, 0.1) for contest in quick()]}
+    quick = functools.partial(_contests.kernels, *_here(), ("relu",), ("float32",), (1 << 16, 1 << 18), ())
+    old = {"contests": [contest.hold(0.1) for contest in quick()]}
     right = relu_xp.relu
     monkeypatch.setattr(relu_xp, "relu", lambda x, **how: [right(x, **how) for _ in range(5)])
-    new = {"contests": [_report.held(contest, 0.1) for contest in quick()]}
+    new = {"contests": [contest.hold(0.1) for contest in quick()]}
     marked = [change for change in _comparing.compare(old, new) if change.marked]
     assert {change.name for change in marked} >= {"relu_xp, numpy"}
     assert all(change.ratio > 1 for change in marked if change.name == "relu_xp, numpy")
@@ -218,13 +221,13 @@ def test_compare_shows_and_returns(results, tmp_path, capsys):
     ],
 )
 def test_sizes(text, wanted):
-    assert _report.sizes(text) == wanted
+    assert __main__.sizes(text) == wanted
 
 
 @pytest.mark.parametrize("text", ["", "x", "2**20:2**10", "0", "-3", "2**99", "1:2:3", "2**-1", "9**9**9", "1.5"])
 def test_bad_sizes(text):
     with pytest.raises(ArgumentTypeError, match="not sizes"):
-        _report.sizes(text)
+        __main__.sizes(text)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_bad_sizes(text):
         (["--backend", "nonesuch"], "nonesuch: no such backend"),
         (["--seconds", "-1"], "--seconds must be"),
         (["--json", "/nowhere/at/all.json"], "--json"),
-        (["--compare", "/nowhere.json"], "--compare: /nowhere.json"),
+        (["--compare", "/nowhere.json"], "/nowhere.json"),
         (["--function", "gelu"], "invalid choice"),
     ],
 )
@@ -253,26 +256,26 @@ def test_what_is_no_record_is_refused(tmp_path, capsys):
         file = tmp_path / "old.json"
         file.write_text(text)
         assert __main__.main(["bench", "--compare", str(file)]) == 2
-        assert "--compare" in capsys.readouterr().out
+        assert "--compare: " in capsys.readouterr().out
 
 
-def test_the_missing_extra_is_named(monkeypatch, capsys):
+def test_the_missing_extra_is_named(monkeypatch, tmp_path, capsys):
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name))
-    assert __main__.main(["bench", "--report", "report.html"]) == 2
-    assert '".[bench]"' in capsys.readouterr().out
+    assert __main__.main(["bench", "--report", str(tmp_path / "report.html")]) == 2
+    assert '".[bench]"' in capsys.readouterr().err
 
 
 def test_interrupted_it_keeps_what_is_done(monkeypatch, tmp_path, capsys):
-    held, done = _report.held, []
+    hold, done = _contests.Contest.hold, []
 
     def then_interrupted(contest, seconds):
         if len(done) == 3:
             raise KeyboardInterrupt
         done.append(contest)
-        return held(contest, seconds)
+        return hold(contest, seconds)
 
-    monkeypatch.setattr(_report, "held", then_interrupted)
+    monkeypatch.setattr(_contests.Contest, "hold", then_interrupted)
     file = tmp_path / "part.json"
     assert __main__.main([*QUICK, "--function", "relu", "--json", str(file)]) == 130
     assert "Interrupted" in capsys.readouterr().out
@@ -312,9 +315,9 @@ def test_contestants_take_turns_and_who_cannot_is_left_out():
 
     entrants = [_measuring.Entrant(name, "ours", functools.partial(turns.append, name)) for name in "ab"]
     entrants.append(_measuring.Entrant("c", "peer", fails))
-    scores, refused = _measuring.measure(entrants, 0.0, flush=lambda: turns.append("flush"))
-    assert refused == {"c": "no such dtype here"}
-    assert {name: len(score.samples) for name, score in scores.items()} == {"a": 9, "b": 9}
+    entries, refused = _measuring.measure(entrants, 0.0, flush=lambda: turns.append("flush"))
+    assert refused == {"c": "TypeError: no such dtype here"}
+    assert {each["name"]: len(each["seconds"]) for each in entries} == {"a": 9, "b": 9}
     rounds = [turns[at : at + 4] for at in range(6, len(turns), 4)]
     assert all(sorted(each) == ["a", "b", "flush", "flush"] and each[0] == "flush" for each in rounds)
     assert {each[1] for each in rounds} == {"a", "b"}  # nobody is always the first
@@ -339,32 +342,41 @@ def test_regimes_are_found_where_the_curves_bend():
 
 
 def test_a_peer_computes_what_it_is_compared_for():
-    from relu_xp.bench import _rivals
-
     x, g = _contests.data("float32", 100)
-    for function in _report.FUNCTIONS:
-        arrays = (x, g)[: 2 if function.endswith("vjp") else 1]
-        want = getattr(relu_xp, function)(*arrays)
-        for target in (None, np.empty_like(x)):
-            for name, call in _rivals.idioms(function, x, g, target).items():
-                assert np.array_equal(call(), want), (function, name)
-        for name, make in _rivals.on_host(function, x, g).items():
-            try:
-                calls = make()
-            except ImportError:
-                continue
-            for each, (call, _) in calls.items():
-                got = call()
-                got = got[0] if isinstance(got, list) else got
-                assert np.array_equal(np.asarray(got), want), (function, name, each)
+    places = [each for each in _machine.survey() if isinstance(each, _machine.Place)]
+    for function in verify.FUNCTIONS:
+        vjp = function.endswith("vjp")
+        want = getattr(relu_xp, function)(*(x, g)[: 1 + vjp])
+        target = np.empty_like(x)
+        idioms = _peers.idioms(function, x, g, 0.01).items(), _peers.idioms_into(target, function, x, g, 0.01).items()
+        for name, call in itertools.chain(*idioms):
+            assert np.array_equal(call(), want), (function, name)
+        for place in places:
+            for library, peer in _peers.PEERS.get(place.name, {}).items():
+                try:
+                    calls = peer(function, place.put(x), place.put(g if vjp else np.ones_like(x)), 0.01)
+                except ImportError:
+                    continue
+                for name, call in calls.items():
+                    assert np.array_equal(np.asarray(place.get(call())), want), (function, library, name)
+
+
+def test_peers_take_part_where_their_backend_was_not_asked_for(capsys):
+    pytest.importorskip("torch", reason="torch: not installed")
+    place = _machine.choose(Console(), ["numpy"])
+    torch = _machine.choose(Console(), ["torch"])
+    contest = next(_contests.kernels(place, ("relu",), ("float32",), (16,), torch))
+    kinds = {each["name"]: each["kind"] for each in contest.hold(0.0)["entries"]}
+    assert kinds["torch.nn.functional"] == "peer"
+    assert "relu_xp, torch" not in kinds
 
 
 def test_a_library_that_tracks_gradients_takes_part_or_says_why():
     pytest.importorskip("torch", reason="torch: not installed")
     from relu_xp.bench import _training
 
-    contest = next(c for c in _training.steps(("relu",), ("digits",)) if c.mode == "torch" and "step" in c.task)
-    result = _report.held(contest, 0.0)
+    contest = next(c for c in _training.steps(("relu",), ("torch",)) if c.task == "digits, training step")
+    result = contest.hold(0.0)
     took_part = {each["name"] for each in result["entries"]}
     assert "torch relu" in took_part
     assert ("relu_xp" in took_part) != ("relu_xp" in result["left_out"])

@@ -3,38 +3,15 @@
 import argparse
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import platform
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-import relu_xp
-
-# The distributions whose versions `info` reports, from their metadata: none is imported for it.
-_DISTRIBUTIONS = (
-    "relu-xp",
-    "numpy",
-    "array-api-compat",
-    "ml_dtypes",
-    "jax",
-    "jaxlib",
-    "cupy-cuda12x",
-    "cupy-cuda13x",
-    "numba",
-    "torch",
-    "dask",
-    "xarray",
-    "pandas",
-    "pint",
-    "array-api-strict",
-    "sparse",
-    "ndonnx",
-)
-
-# Those that `verify` knows; the verifier itself is imported only by its command.
-_FUNCTIONS = tuple(name for name in relu_xp.__all__ if "relu" in name)
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-_DTYPES = (*_FLOATS, *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+from relu_xp.verify import DTYPES, FLOATS, FUNCTIONS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,24 +24,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify = commands.add_parser("verify", help="hold every backend here against the scalar definition, bit for bit")
     verify.add_argument("--backend", nargs="+", metavar="NAME", help="these only; exit status 2 if one is missing")
     verify.add_argument("--device", metavar="NAME", help="this device only, as `relu-xp info` names it")
-    verify.add_argument("--dtype", nargs="+", choices=_DTYPES, metavar="NAME", help=f"of {', '.join(_DTYPES)}")
-    verify.add_argument("--function", nargs="+", choices=_FUNCTIONS, metavar="NAME", help="these of the six only")
+    verify.add_argument("--dtype", nargs="+", choices=DTYPES, metavar="NAME", help=f"of {', '.join(DTYPES)}")
+    verify.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help="these of the six only")
     effort = verify.add_mutually_exclusive_group()
     effort.add_argument("--quick", action="store_true", help="fewer lengths and layouts")
     effort.add_argument("--exhaustive", action="store_true", help="then all 2**32 float32 values through each function")
     effort.add_argument("--peers", action="store_true", help="instead, how other libraries differ on the same cases")
-    verify.add_argument("--json", metavar="FILE", help="write what was found")
+    verify.add_argument("--json", type=_writeable, metavar="FILE", help="write what was found")
     bench = commands.add_parser("bench", help="measure every backend here against the hardware's limit and the idioms")
     bench.add_argument("--backend", nargs="+", metavar="NAME", help="these only; exit status 2 if one is missing")
     bench.add_argument(
         "--peers", action="store_true", help="and jax.nn, PyTorch, keras, thinc and onnxruntime, if here"
     )
-    bench.add_argument("--function", nargs="+", choices=_FUNCTIONS, metavar="NAME", help="these of the six only")
-    bench.add_argument("--dtype", nargs="+", choices=_FLOATS, metavar="NAME", help=f"of {', '.join(_FLOATS)}; float32")
-    bench.add_argument("--sizes", metavar="FROM:TO", help="in elements, such as 2**10:2**24, or a list, 1000,2**20")
+    bench.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help="these of the six only")
+    bench.add_argument("--dtype", nargs="+", choices=FLOATS, metavar="NAME", help=f"of {', '.join(FLOATS)}; float32")
+    bench.add_argument(
+        "--sizes", type=sizes, metavar="FROM:TO", help="in elements, such as 2**10:2**24, or a list, 1000,2**20"
+    )
     bench.add_argument("--seconds", type=float, default=60.0, help="to sample for, about; to set up comes on top")
-    bench.add_argument("--report", metavar="FILE", help="write a page with plots, for any browser")
-    bench.add_argument("--json", metavar="FILE", help="write every sample")
+    bench.add_argument("--report", type=_writeable, metavar="FILE", help="write a page with plots, for any browser")
+    bench.add_argument("--json", type=_writeable, metavar="FILE", help="write every sample")
     bench.add_argument("--compare", nargs="+", metavar="OLD", help="say what changed since; of two files, between them")
     options = parser.parse_args(arguments)
     command = options.command
@@ -74,14 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             verify.error(f"--peers takes no --{narrowed[0]}: it runs all that is installed")
         if options.exhaustive and options.dtype and "float32" not in options.dtype:
             verify.error("--exhaustive is about float32: name it in --dtype, or leave --dtype out")
-        if options.dtype and options.function and "relu" not in options.function and not {*options.dtype} & {*_FLOATS}:
+        if options.dtype and options.function and "relu" not in options.function and not {*options.dtype} & {*FLOATS}:
             verify.error("no such cases: only relu takes integers")
     if command == "bench" and not 0 <= options.seconds < float("inf"):
         bench.error(f"--seconds must be a number, zero or more, got {options.seconds}")
-    extra, needed = "cli", {"rich": "rich"}
+    needs = {"rich": ("rich", "cli")}  # package -> its distribution, and our extra that has it
     if command == "demo":
-        extra, needed = "demo", {"rich": "rich", "sklearn": "scikit-learn"}
-    for package, name in needed.items():
+        needs = {"rich": ("rich", "demo"), "sklearn": ("scikit-learn", "demo")}
+    elif command == "bench" and options.report:
+        needs = {"rich": ("rich", "bench"), "matplotlib": ("matplotlib", "bench")}
+    for package, (name, extra) in needs.items():
         if importlib.util.find_spec(package) is None:
             how = f'python3 -m pip install ".[{extra}]"'
             print(f"relu-xp {command} needs {name}; in the project's folder run {how}", file=sys.stderr)
@@ -91,6 +72,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+
+
+def _writeable(file: str) -> str:
+    """Find out before the work is done that is to go there."""
+    try:
+        Path(file).open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return file
+
+
+def sizes(text: str) -> list[int]:
+    """Read `2**10:2**26`, every fourth power of two from one to the other, or `1000,2**20`, just these."""
+    numbers = [_number(part) for part in re.split("[:,]", text)]
+    if ":" not in text and all(numbers):
+        return sorted({*numbers})
+    low, high = numbers if len(numbers) == 2 and ":" in text else (0, 0)
+    if not 0 < low <= high:
+        msg = f"not sizes: {text!r}; write 2**10:2**26, or 1000,2**20"
+        raise argparse.ArgumentTypeError(msg)
+    between = itertools.takewhile(lambda size: size < high, (low * 4**i for i in itertools.count()))
+    return [*between, high]
+
+
+def _number(text: str) -> int:
+    """A count of elements, or 0 if it is none, or of more than any memory holds."""
+    found = re.fullmatch(r"\s*(\d{1,12})(?:\*\*(\d{1,2}))?\s*", text)
+    size = int(found[1]) ** int(found[2] or 1) if found else 0
+    return size if size < 1 << 40 else 0
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -112,11 +122,8 @@ def _info(options: argparse.Namespace) -> int:
     versions.add_column("package")
     versions.add_column("version")
     versions.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
-    for distribution in _DISTRIBUTIONS:
-        try:
-            versions.add_row(distribution, importlib.metadata.version(distribution))
-        except importlib.metadata.PackageNotFoundError:
-            versions.add_row(distribution, "[dim]not installed[/]")
+    for distribution, version in _machine.versions().items():
+        versions.add_row(distribution, version)
     console = Console()
     console.print(versions)
 
@@ -152,11 +159,6 @@ def _bench(options: argparse.Namespace) -> int:
 
     from relu_xp.bench import _report
 
-    try:
-        options.sizes = _report.sizes(options.sizes) if options.sizes else None
-    except argparse.ArgumentTypeError as error:
-        print(f"relu-xp bench: error: argument --sizes: {error}", file=sys.stderr)
-        return 2
     return _report.run(Console(), options)
 
 

@@ -1,7 +1,9 @@
 """What this machine can run: each backend's devices, or why it has none; for the command line and the tests."""
 
+import contextlib
+import importlib.metadata
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,6 +16,11 @@ from relu_xp import _dispatch
 
 # What is surveyed under the name of its package: the registry, and next to NumPy its other engine.
 NAMES = ("numpy", "numba", *_dispatch.BACKENDS[1:])
+_DISTRIBUTIONS = (
+    "relu-xp", "numpy", "array-api-compat", "ml_dtypes", "numba", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x",
+    "torch", "dask", "xarray", "pandas", "pint", "array-api-strict", "sparse", "ndonnx", "keras", "thinc",
+    "onnxruntime",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Place:
             with self.options():
                 result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
         except Exception as error:  # whatever an installed library breaks of its own
-            return one_line(error)
+            return words(error)
         return "" if result.tolist() == [0.0, 2.0] else f"relu of [-1, 2] gives {result.tolist()}"
 
 
@@ -81,6 +88,40 @@ def survey() -> Iterator[Place | Absence]:
         yield from _devices(package, backend)
 
 
+def choose(console: Any, names: Sequence[str] | None = None, device: str | None = None) -> list[Place]:
+    """The places of the backends named, or of all; none if one that was named is missing. Tells why others are not."""
+    found = list(survey())
+    present = [each for each in found if isinstance(each, Place)]
+    here = list(dict.fromkeys(each.name for each in present))
+    wanted = names or here
+    # A device may be named by its kind: cpu is cpu:0 too.
+    places = [p for p in present if p.name in wanted and (not device or f"{p.where}:".startswith(f"{device}:"))]
+    reasons = {each.name: each.reason for each in found if isinstance(each, Absence)}
+    for name in (name for name in wanted if name not in {place.name for place in places}):
+        devices = ", ".join(each.where for each in present if each.name == name)
+        none = f"no such backend here; there are {', '.join(here)}"
+        reasons[name] = f"is on {devices} here" if devices else reasons.get(name, none)
+    for name, reason in reasons.items():
+        style = "dim" if places and name not in (names or ()) else "red"
+        console.print(f"{name}: {reason}", style=style, markup=False, highlight=False)
+    return [] if names and reasons.keys() & {*names} else places
+
+
+def versions() -> dict[str, str]:
+    """Of the distributions that compute here, as their metadata tell: none is imported for it."""
+    found = {}
+    for name in _DISTRIBUTIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def words(error: Exception) -> str:
+    """An error's kind and its first line."""
+    name, message = type(error).__name__, str(error).strip()
+    return f"{name}: {message.splitlines()[0]}" if message else name
+
+
 def _devices(package: str, backend: str | ModuleType, *, engine: str = "numpy") -> Iterator[Place | Absence]:
     try:
         module = _dispatch.load(package, backend)
@@ -88,12 +129,6 @@ def _devices(package: str, backend: str | ModuleType, *, engine: str = "numpy") 
             found = [Place(module, device, engine) for device in module.devices()]
     except Exception as error:  # one broken framework must not hide the others
         name = backend if isinstance(backend, str) else backend.__name__
-        yield Absence(engine if engine != "numpy" else name.rpartition(".")[2], one_line(error))
+        yield Absence(engine if engine != "numpy" else name.rpartition(".")[2], words(error))
     else:
         yield from found
-
-
-def one_line(error: Exception) -> str:
-    """Say what went wrong, where there is room for no more."""
-    name, message = type(error).__name__, str(error).strip()
-    return f"{name}: {message.splitlines()[0]}" if message else name

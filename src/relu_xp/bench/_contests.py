@@ -3,6 +3,8 @@
 The data are normally distributed, so signs are random: what branches on the data pays for it, as it would in use.
 """
 
+import contextlib
+import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -12,13 +14,17 @@ from typing import Any
 import numpy as np
 
 import relu_xp
-from relu_xp._machine import Place
-from relu_xp.bench import _environment, _rivals
-from relu_xp.bench._measuring import Call, Entrant, Timer, by_clock, by_cupy_events, by_last, by_torch_events, words
+from relu_xp import _peers
+from relu_xp._machine import Place, words
+from relu_xp._peers import Array, Call, Calls
+from relu_xp.bench import _environment
+from relu_xp.bench._measuring import Entrant, Timer, by_clock, by_cupy_events, by_last, by_torch_events, measure
+from relu_xp.verify import dtypes as all_dtypes
 
-Array = Any
 Field = tuple[list[Entrant], dict[str, str]]  # who takes part, and why others do not
 
+DTYPES = {dtype.name: dtype for dtype in all_dtypes()}
+SLOPE = 0.01
 FRESH, OUT = "fresh", "out="
 FEW = 16  # elements, whose arithmetic costs nothing beside the call
 LIMIT = "copy"
@@ -42,27 +48,26 @@ class Contest:
     task: str = ""
     weight: float = 1.0  # its part of the time
 
-    @property
-    def bytes(self) -> int:
-        """What the function reads and writes, at least; a task is not counted in bytes."""
-        passes = 3 if self.function.endswith("vjp") else 2
-        return 0 if self.task else passes * self.size * as_dtype(self.dtype).itemsize
-
-
-def as_dtype(name: str) -> np.dtype[Any]:
-    """NumPy's dtype, or that of ml_dtypes."""
-    if name != "bfloat16":
-        return np.dtype(name)
-    import ml_dtypes
-
-    return np.dtype(ml_dtypes.bfloat16)
+    def hold(self, seconds: float) -> dict[str, Any]:
+        """Let them run for about so long; give the record."""
+        entrants, left_out = self.enter()
+        entries, refused = measure(entrants, seconds, _flusher() if self.cache == "cold" else None)
+        # What the function reads and writes, at least; a task is not counted in bytes.
+        passes = 0 if self.task else 3 if self.function.endswith("vjp") else 2
+        keys = ("part", "device", "function", "dtype", "size", "mode", "cache", "task")
+        return {
+            **{key: getattr(self, key) for key in keys},
+            "bytes": passes * self.size * DTYPES[self.dtype].itemsize,
+            "entries": entries,
+            "left_out": left_out | refused,
+        }
 
 
 @functools.lru_cache(maxsize=1)
 def data(dtype: str, size: int) -> tuple[Array, Array]:
     """An x and a cotangent; beyond what a branch predictor could learn by heart, the same numbers again."""
     rng = np.random.default_rng(size)
-    x, g = (rng.standard_normal(min(size, DIFFERENT), np.float32).astype(as_dtype(dtype)) for _ in range(2))
+    x, g = (rng.standard_normal(min(size, DIFFERENT), np.float32).astype(DTYPES[dtype]) for _ in range(2))
     return np.resize(x, size), np.resize(g, size)
 
 
@@ -73,22 +78,27 @@ def device_of(place: Place) -> str:
 
 
 def kernels(
-    places: Sequence[Place], functions: Sequence[str], dtypes: Sequence[str], sizes: Sequence[int], *, peers: bool
-) -> Iterator[Contest]:
-    """Every function on every device's backends, against the idioms and a copy; each result fresh, and into `out`."""
-    devices = {device_of(place): [p for p in places if device_of(p) == device_of(place)] for place in places}
-    for size, (device, here), dtype, function in itertools.product(sizes, devices.items(), dtypes, functions):
-        for mode in (FRESH, OUT):
-            enter = functools.partial(_all, here, device, function, dtype, size, mode, peers=peers)
+    places: Sequence[Place], functions: Sequence[str], dtypes: Sequence[str], sizes: Sequence[int],
+    peers: Sequence[Place],
+) -> Iterator[Contest]:  # fmt: skip
+    """Every function at the places of each device, against the idioms and a copy, and against the places' own.
+
+    Each has its result fresh, and, beyond a few elements, also in an array that is there.
+    """
+    for size, device, dtype, function in itertools.product(
+        sizes, dict.fromkeys(map(device_of, places)), dtypes, functions
+    ):
+        for mode in (FRESH,) if size == FEW else (FRESH, OUT):
+            ours, others = ([p for p in some if device_of(p) == device] for some in (places, peers))
+            enter = functools.partial(_all, ours, others if mode == FRESH else [], function, dtype, size, mode)
             part = "overhead" if size == FEW else "kernels"
-            if part == "kernels" or mode == FRESH:
-                yield Contest(part, device, function, dtype, size, mode, enter, weight=_weight(size))
+            yield Contest(part, device, function, dtype, size, mode, enter, weight=_weight(size))
 
 
 def growth(function: str, dtype: str, *, room: int) -> Iterator[Contest]:
     """One NumPy function from one element to what memory sensibly holds."""
     size = 1
-    while 4 * size * as_dtype(dtype).itemsize <= room:
+    while 4 * size * DTYPES[dtype].itemsize <= room:
         enter = functools.partial(_fresh_and_out, function, dtype, size)
         yield Contest("growth", "cpu", function, dtype, size, "both", enter, weight=0.4 + size / (1 << 24))
         size *= 2
@@ -111,7 +121,7 @@ def cold(function: str, dtype: str, largest: int) -> Iterator[Contest]:
             yield Contest("cold", "cpu", function, dtype, size, OUT, enter, cache, weight=3.0 if cache == "cold" else 1)
 
 
-def flusher() -> Call:
+def _flusher() -> Call:
     """Something that drives all else out of the caches: it writes as much as the last of them holds."""
     most = max(_environment.caches().values(), default=64 << 20)
     filler = np.empty(min(most, _environment.available_memory() // 8), np.uint8)
@@ -133,68 +143,68 @@ def _limit(x: Array, target: Array | None) -> Entrant:
     return Entrant(LIMIT, "limit", call)
 
 
-def _all(
-    places: Sequence[Place], device: str, function: str, dtype: str, size: int, mode: str, *, peers: bool
-) -> Field:
+def _idioms(function: str, x: Array, g: Array, target: Array | None = None) -> list[Entrant]:
+    calls = (
+        _peers.idioms(function, x, g, SLOPE) if target is None else _peers.idioms_into(target, function, x, g, SLOPE)
+    )
+    return [Entrant(name, "idiom", call) for name, call in calls.items()]
+
+
+def _all(places: Sequence[Place], peers: Sequence[Place], function: str, dtype: str, size: int, mode: str) -> Field:
     x, g = data(dtype, size)
-    if (need := (4 + 2 * len(places)) * x.nbytes) > 0.7 * _environment.available_memory():
+    if (need := (4 + 2 * len({*places, *peers})) * x.nbytes) > 0.7 * _environment.available_memory():
         return [], {"all": f"{need / 2**30:.0f} GiB of memory would be needed"}
-    host = device == "cpu"
-    target = np.empty_like(x) if host and mode == OUT else None
-    entrants = [_limit(x, target)] if host else []
+    on_host = device_of(places[0]) == "cpu"
+    target = np.empty_like(x) if on_host and mode == OUT else None
+    entrants = [_limit(x, target)] if on_host else []
     left_out: dict[str, str] = {}
-    if not any(place.name == "numpy" for place in places) and host:
-        numpy_calls: dict[str, Call] = {}
-    else:
-        numpy_calls = _rivals.idioms(function, x, g, target) if host else {}
-    entrants += [Entrant(name, "idiom", call) for name, call in numpy_calls.items()]
+    if on_host and any(place.name == "numpy" for place in places):
+        entrants += _idioms(function, x, g, target)
     for place in places:
-        try:
-            entrants += _of_place(place, function, x, g, mode, limit=not host and len(entrants) == 0)
-        except Exception as error:  # one library must not end the contest of the others
+        try:  # one library must not end the contest of the others
+            px, pg = _put(place, x, g)
+            out = copy.deepcopy(px) if mode == OUT else None
+            calls = {f"relu_xp, {place.name}": _ours(function, (px, pg), out)}
+            if not entrants:  # on a GPU the first backend also gives the copy
+                entrants += _timed(place, px, "limit", {LIMIT: px.clone if place.name == "torch" else px.copy})
+            entrants += _timed(place, px, "ours", calls)
+        except Exception as error:
             left_out[f"relu_xp, {place.name}"] = words(error)
-    if peers and mode == FRESH:
-        offered = _rivals.on_host(function, x, g) if host else _rivals.on_gpu(function, x, g, device)
-        for name, make in offered.items():
+    for place in peers:
+        for library, peer in _peers.PEERS.get(place.name, {}).items():
             try:
-                entrants += [Entrant(each, "peer", call, timer) for each, (call, timer) in make().items()]
+                px, pg = _put(place, x, g if function.endswith("vjp") else np.ones_like(x))
+                entrants += _timed(place, px, "peer", peer(function, px, pg, SLOPE))
             except Exception as error:  # not installed, or without this dtype
-                left_out[name] = words(error)
+                left_out[library] = words(error)
     return entrants, left_out
 
 
-def _of_place(place: Place, function: str, x: Array, g: Array, mode: str, *, limit: bool) -> list[Entrant]:
-    """Ours on one backend, waited for as its arrays need; on a GPU the first backend also gives the copy."""
+def _put(place: Place, x: Array, g: Array) -> tuple[Array, Array]:
     px, pg = place.put(x), place.put(g)
     if str(px.dtype).rpartition(".")[2] != x.dtype.name:
         msg = f"holds no {x.dtype.name} here"
         raise TypeError(msg)
+    return px, pg
+
+
+def _timed(place: Place, x: Array, kind: str, calls: Calls) -> Iterator[Entrant]:
+    """Contestants on a place's arrays, such as x; waited for as those need."""
     timer: Timer = by_clock
     finish: Callable[[Array], Any] | None = None
-    copy: Call | None = None
-    on_gpu = device_of(place) != "cpu"
-    number = int(place.where.partition(":")[2] or 0)
-    if hasattr(px, "block_until_ready"):
-        timer = by_last if on_gpu else by_clock
-        finish = None if on_gpu else lambda y: y.block_until_ready()
-        copy = px.copy
-    elif hasattr(px, "compute"):
-        finish = place.get
-    elif place.name == "cupy":
-        timer, copy = functools.partial(by_cupy_events, device=number), px.copy
-    elif place.name == "torch" and on_gpu:
-        timer, copy = functools.partial(by_torch_events, device=number), px.clone
-    target = None
-    if mode == OUT:
-        import copy as copying
-
-        target = copying.deepcopy(px)
-        with place.options():
-            _ours(function, (px, pg), target)()  # arrays that can't be written are refused here
-    call = _ours(function, (px, pg), target)
-    waited = call if finish is None else functools.partial(_finished, call, finish)
-    entrants = [Entrant(LIMIT, "limit", copy, timer)] if limit and copy else []
-    return [*entrants, Entrant(f"relu_xp, {place.name}", "ours", waited, timer, place.options)]
+    if device_of(place) == "cpu":
+        if hasattr(x, "block_until_ready"):
+            finish = type(x).block_until_ready
+        elif hasattr(x, "compute"):
+            finish = place.get
+    elif hasattr(x, "block_until_ready"):
+        timer = by_last
+    elif place.name in ("cupy", "torch"):
+        by_events = by_cupy_events if place.name == "cupy" else by_torch_events
+        timer = functools.partial(by_events, device=int(place.where.partition(":")[2] or 0))
+    for name, call in calls.items():
+        waited = functools.partial(_finished, call, finish) if finish else call
+        yield Entrant(name, kind, waited, timer, place.options if kind == "ours" else contextlib.nullcontext)
 
 
 def _finished(call: Call, finish: Callable[[Array], Any]) -> Any:
@@ -202,31 +212,30 @@ def _finished(call: Call, finish: Callable[[Array], Any]) -> Any:
 
 
 def _fresh_and_out(function: str, dtype: str, size: int) -> Field:
-    arrays = data(dtype, size)
-    x, target = arrays[0], np.empty_like(arrays[0])
-    idiom = next(iter(_rivals.idioms(function, *arrays, None).items()))
+    x, g = data(dtype, size)
+    target = np.empty_like(x)
     return [
         Entrant("copy, fresh", "copy", x.copy),
         _limit(x, target),
-        Entrant(idiom[0], "idiom", idiom[1]),
-        Entrant("relu_xp, fresh", "ours", _ours(function, arrays)),
-        Entrant("relu_xp, out=", "ours", _ours(function, arrays, target)),
+        _idioms(function, x, g)[0],
+        Entrant("relu_xp, fresh", "ours", _ours(function, (x, g))),
+        Entrant("relu_xp, out=", "ours", _ours(function, (x, g), target)),
     ], {}
 
 
 def _into(function: str, dtype: str, size: int) -> Field:
-    arrays = data(dtype, size)
-    target = np.empty_like(arrays[0])
-    idiom = next(iter(_rivals.idioms(function, *arrays, None).items()))
-    ours = Entrant("relu_xp, numpy", "ours", _ours(function, arrays, target))
-    return [_limit(arrays[0], target), Entrant(idiom[0], "idiom", idiom[1]), ours], {}
+    x, g = data(dtype, size)
+    target = np.empty_like(x)
+    ours = Entrant("relu_xp, numpy", "ours", _ours(function, (x, g), target))
+    return [_limit(x, target), _idioms(function, x, g)[0], ours], {}
 
 
 def _threads(function: str, dtype: str, size: int, counts: Sequence[int]) -> Field:
-    arrays = data(dtype, size)
-    target = np.empty_like(arrays[0])
-    call = _ours(function, arrays, target)
-    on = [functools.partial(relu_xp.cpu_options, workers=n) for n in counts]
-    names = [f"{n} worker{'s'[: n > 1]}" for n in counts]
-    entrants = [Entrant(name, "ours", call, options=options) for name, options in zip(names, on, strict=True)]
-    return [_limit(arrays[0], target), *entrants], {}
+    x, g = data(dtype, size)
+    target = np.empty_like(x)
+    entrants = [_limit(x, target)]
+    for n in counts:
+        options = functools.partial(relu_xp.cpu_options, workers=n)
+        name = f"{n} worker{'s'[: n > 1]}"
+        entrants.append(Entrant(name, "ours", _ours(function, (x, g), target), options=options))
+    return entrants, {}

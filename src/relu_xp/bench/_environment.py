@@ -1,6 +1,5 @@
 """What a reader has to know of the machine to make sense of its times."""
 
-import importlib.metadata
 import os
 import platform
 import re
@@ -10,12 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from relu_xp import _options
+from relu_xp import _machine, _options
 
-_DISTRIBUTIONS = (
-    "relu-xp", "numpy", "ml_dtypes", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "torch", "dask", "keras", "thinc",
-    "onnxruntime",
-)  # fmt: skip
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -31,7 +26,7 @@ def describe() -> dict[str, Any]:
         "gpus": _gpus(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": _versions(),
+        "versions": _machine.versions(),
         "workers": _options.workers(),
         "huge_pages": _huge_pages(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -69,16 +64,6 @@ def _gpus() -> list[str]:
     ask = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     done = subprocess.run(ask, capture_output=True, text=True, check=False)
     return done.stdout.splitlines() if done.returncode == 0 else []
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _DISTRIBUTIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _huge_pages() -> str:

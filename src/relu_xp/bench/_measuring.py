@@ -6,10 +6,13 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-Call = Callable[[], Any]
+from relu_xp._machine import words
+from relu_xp._peers import Call
+
+Entry = dict[str, Any]  # one contestant's part of the record
 Timer = Callable[[Call, int], float]
 
 SAMPLE = 2e-4  # seconds; a sample of short calls is as many as fill it, so that the clock's own steps vanish
@@ -37,32 +40,32 @@ def by_last(call: Call, repeats: int) -> float:
     return time.perf_counter() - begin
 
 
-def by_cupy_events(call: Call, repeats: int, device: int = 0) -> float:
+def by_cupy_events(call: Call, repeats: int, device: int) -> float:
     """Seconds between two events in CuPy's current stream on a GPU, with so many calls between them."""
     import cupy
 
     with cupy.cuda.Device(device):
         begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-        begin.record()
-        for _ in range(repeats):
-            call()
-        end.record()
-        end.synchronize()
+        _enclose(begin, end, call, repeats)
     return float(cupy.cuda.get_elapsed_time(begin, end)) / 1e3
 
 
-def by_torch_events(call: Call, repeats: int, device: int = 0) -> float:
+def by_torch_events(call: Call, repeats: int, device: int) -> float:
     """Seconds between two events in PyTorch's current stream on a GPU, with so many calls between them."""
     import torch
 
     with torch.cuda.device(device):
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        for _ in range(repeats):
-            call()
-        end.record()
-        end.synchronize()
+        _enclose(begin, end, call, repeats)
     return float(begin.elapsed_time(end)) / 1e3
+
+
+def _enclose(begin: Any, end: Any, call: Call, repeats: int) -> None:
+    begin.record()
+    for _ in range(repeats):
+        call()
+    end.record()
+    end.synchronize()
 
 
 @dataclass(frozen=True)
@@ -76,72 +79,53 @@ class Entrant:
     options: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext  # that hold for its calls
 
 
-@dataclass
-class Score:
-    """What one contestant took, in seconds a call."""
-
-    first: float  # with whatever is compiled, loaded or set up only once
-    samples: list[float] = field(default_factory=list)
-    every: int = 1  # in how many rounds there is one of them
-
-
-def measure(
-    entrants: list[Entrant], seconds: float, flush: Call | None = None
-) -> tuple[dict[str, Score], dict[str, str]]:
-    """Let all take part in every round; give the scores, and why some could not take part.
+def measure(entrants: list[Entrant], seconds: float, flush: Call | None = None) -> tuple[list[Entry], dict[str, str]]:
+    """Let all take part in every round; give their samples, and why some could not take part.
 
     Before each sample a contestant makes a call that is not counted, since with what another left in the caches none
     would start alike; where `flush` is given, it empties the caches instead, and a sample is one call.
     """
-    scores: dict[str, Score] = {}
+    fit: list[tuple[Entrant, float, Entry]] = []  # with seconds a call
     refused: dict[str, str] = {}
-    repeats: dict[str, int] = {}
-    again: dict[str, float] = {}
     for entrant in entrants:
         try:
             with entrant.options():
-                first = entrant.timer(entrant.call, 1)
-                again[entrant.name] = entrant.timer(entrant.call, 1)
-                if again[entrant.name] < LONG:
-                    again[entrant.name] = entrant.timer(entrant.call, 1)
+                first, usual = entrant.timer(entrant.call, 1), entrant.timer(entrant.call, 1)
+                if usual < LONG:
+                    usual = entrant.timer(entrant.call, 1)
         except Exception as error:  # whatever a library makes of a dtype, a size or an argument
             refused[entrant.name] = words(error)
         else:
-            scores[entrant.name] = Score(first)
-            repeats[entrant.name] = (
-                1 if flush else max(1, min(MOST_REPEATS, int(SAMPLE / max(again[entrant.name], 1e-9))))
-            )
-    fit = [entrant for entrant in entrants if entrant.name in scores]
-    if not fit:
-        return scores, refused
-    usual = statistics.median(max(SAMPLE, again[entrant.name]) for entrant in fit)
-    is_long = usual > LONG
-    for entrant in fit:
-        much = int(again[entrant.name] / (2 * usual))
-        scores[entrant.name].every = 1 if entrant.kind == "limit" else max(1, min(much, REST_LONG if is_long else REST))
+            # The first call has whatever is compiled, loaded or set up only once.
+            entry: Entry = {"name": entrant.name, "kind": entrant.kind, "first": _digits(first), "every": 1}
+            fit.append((entrant, usual, {**entry, "seconds": []}))
+    middle = statistics.median([max(SAMPLE, usual) for _, usual, _ in fit] or [0])
+    is_long = middle > LONG
+    for entrant, usual, entry in fit:
+        if entrant.kind != "limit":
+            entry["every"] = max(1, min(int(usual / (2 * middle)), REST_LONG if is_long else REST))
     order = random.Random(0)
     end = time.perf_counter() + seconds
     with _without_gc():
-        for turn in range(MOST_ROUNDS):
+        for turn in range(MOST_ROUNDS if fit else 0):
             if turn >= (FEWEST_LONG if is_long else FEWEST_ROUNDS) and time.perf_counter() > end:
                 break
-            for entrant in order.sample(fit, len(fit)):  # so that nobody always follows the same one
-                if turn % scores[entrant.name].every:
+            for entrant, usual, entry in order.sample(fit, len(fit)):  # so that nobody always follows the same one
+                if turn % entry["every"]:
                     continue
-                count = repeats[entrant.name]
+                repeats = 1 if flush else max(1, min(MOST_REPEATS, int(SAMPLE / max(usual, 1e-9))))
                 with entrant.options():
                     if flush:
                         flush()
                     elif not is_long:
                         entrant.call()
-                    scores[entrant.name].samples.append(entrant.timer(entrant.call, count) / count)
-    return scores, refused
+                    entry["seconds"].append(_digits(entrant.timer(entrant.call, repeats) / repeats))
+    return [entry for _, _, entry in fit], refused
 
 
-def words(error: Exception) -> str:
-    """One line for an error."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _digits(seconds: float) -> float:
+    """Four, which is more than a clock is good for."""
+    return float(f"{seconds:.4g}")
 
 
 @contextlib.contextmanager

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from html import escape
-from typing import Any
 
 from relu_xp.bench import _comparing, _plots, _summary
 from relu_xp.bench._comparing import Change
 from relu_xp.bench._measuring import SAMPLE
-
-Record = dict[str, Any]
+from relu_xp.bench._summary import Record
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2129; --paper: #fff; --faint: #8883; --note: #5b6270; --ours: #b35f00; }
@@ -45,15 +43,15 @@ _SECTIONS = {
 }
 _METHOD = """
 Contestants take turns in one process, since machines drift, and medians of up to {rounds} samples are compared; a
-sample of short calls is as many as fill {sample} µs. Warm-up is outside the samples, and the first call, with whatever
-it compiles, is told apart. Results are waited for. The data are normally distributed, so that signs are random. NumPy,
-PyTorch and onnxruntime run on {workers} worker(s), but for the networks, where each library has its own way; JAX and
-Dask bring their own threads everywhere. "Of copy" is the rate over that of a copy of the same array in the same turns;
-a function that asks the memory for more at a time may pass it.
+sample of short calls is as many as fill {sample} µs. "±" is half the distance between the samples' quartiles. Warm-up
+is outside the samples, and the first call, with whatever it compiles, is told apart. Results are waited for. The data
+are normally distributed, so that signs are random. NumPy, PyTorch and onnxruntime run on {workers} worker(s), but for
+the networks, where each library has its own way; JAX and Dask bring their own threads everywhere. "Of copy" is the rate
+over that of a copy of the same array in the same turns; a function that asks the memory for more at a time may pass it.
 """
 
 
-def page(record: Record, old: Record | None = None, changes: Iterable[Change] = ()) -> str:
+def page(record: Record, old: Record | None = None, *, changes: list[Change]) -> str:
     """Give the page's text."""
     drawn = list(_plots.plots(record))
     parts = [
@@ -69,7 +67,7 @@ def page(record: Record, old: Record | None = None, changes: Iterable[Change] = 
         parts += ["<ul>", *(f"<li>{escape(each)}</li>" for each in said), "</ul>"]
     parts += ["<h2>The machine</h2>", *_machine(record["about"])]
     if old is not None:
-        parts += _compared(old, record, list(changes))
+        parts += _compared(old, record, changes)
     for title, kinds in _SECTIONS.items():
         if some := [plot for plot in drawn if plot.name.partition("-")[0] in kinds]:
             parts += [f"<h2>{title}</h2>", '<div class="plots">', *map(_figure, some), "</div>"]
@@ -107,72 +105,54 @@ def _figure(plot: _plots.Plot) -> str:
 
 
 def _rows(heads: tuple[str, ...], rows: Iterable[tuple[str, tuple[str, ...]]], left: int) -> Iterator[str]:
-    """A table, its first columns to the left; each row with its class, and with cells of HTML."""
+    """A table, its first columns to the left; each row with its class."""
     align = [' class="left"' if index < left else "" for index in range(len(heads))]
-    cells = "".join(f"<th{how}>{head}</th>" for how, head in zip(align, heads, strict=True))
-    yield f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>'
+
+    def cells(tag: str, texts: tuple[str, ...]) -> str:
+        return "".join(f"<{tag}{how}>{escape(text)}</{tag}>" for how, text in zip(align, texts, strict=True))
+
+    yield f'<div class="scroll"><table><thead><tr>{cells("th", heads)}</tr></thead><tbody>'
     for kind, row in rows:
-        yield (
-            f'<tr class="{kind}">' + "".join(f"<td{how}>{v}</td>" for how, v in zip(align, row, strict=True)) + "</tr>"
-        )
+        yield f'<tr class="{kind}">{cells("td", row)}</tr>'
     yield "</tbody></table></div>"
 
 
 def _table(contests: list[Record]) -> Iterator[str]:
-    def rows() -> Iterator[tuple[str, tuple[str, ...]]]:
-        for contest in contests:
-            best = _summary.ours(contest)
-            for each in contest["entries"]:
-                middle, (low, high) = _summary.median(each), _summary.spread(each)
-                share = _summary.share(contest, each)
-                cache = "" if contest["cache"] == "warm" else ", cold"
-                where = contest["task"] or _summary.size_name(contest["size"])
-                yield (
-                    each["kind"],
-                    (
-                        escape(where),
-                        escape(contest["mode"] + cache),
-                        escape(each["name"]),
-                        _summary.time_name(middle),
-                        f"{_summary.time_name(low)} to {_summary.time_name(high)}",
-                        f"{_summary.rate(contest, each):.2f}" if contest["bytes"] else "",
-                        f"{share:.0%}" if share else "",
-                        f"{middle / _summary.median(best[0]):.2f}" if best else "",
-                    ),
-                )
-
+    rows = []
+    for contest in contests:
+        what = contest["task"] or _summary.size_name(contest["size"])
+        how = contest["mode"] + (", cold" if contest["cache"] == "cold" else "")
+        ours = _summary.ours(contest)
+        for each in contest["entries"]:
+            over = f"{_summary.median(each) / _summary.median(ours[0]):.2f}" if ours else ""
+            rows.append((each["kind"], (what, how, each["name"], *_summary.numbers(contest, each), over)))
     limit = "of copy" if contests[0]["bytes"] else "products' share"
-    heads = ("what", "how", "contestant", "a call", "quartiles", "GB/s", limit, "over ours")
-    return _rows(heads, rows(), 3)
+    return _rows(("what", "how", "contestant", "a call", "±", "GB/s", limit, "over ours"), rows, 3)
 
 
 def _numbers(record: Record) -> Iterator[str]:
     for part in ("overhead", "kernels", "growth", "workers", "cold"):
         contests = _summary.select(record, part)
-        for key in dict.fromkeys((c["device"], c["function"], c["dtype"]) for c in contests):
-            chosen = [c for c in contests if (c["device"], c["function"], c["dtype"]) == key]
-            yield f"<details><summary>{part}: {key[1]}, {key[2]} on {escape(key[0])}</summary>"
+        for (device, function, dtype), chosen in _summary.grouped(contests).items():
+            yield f"<details><summary>{part}: {function}, {dtype} on {escape(device)}</summary>"
             yield from _table(chosen)
             yield "</details>"
 
 
 def _first_calls(record: Record) -> Iterator[str]:
     """What the first call costs, where that is more than a page fault: mostly compiling."""
-    slowest: dict[tuple[str, str, str], tuple[float, float]] = {}
+    rows = []
     for contest in [*_summary.select(record, "overhead"), *_summary.select(record, "training")]:
         for each in contest["entries"]:
-            key = (contest["task"] or "a call", f"{contest['function']}, {contest['mode']}", each["name"])
-            if each["first"] > 5e-3 and each["first"] > 5 * _summary.median(each):
-                slowest[key] = (each["first"], _summary.median(each))
-    if not slowest:
+            first, later = each["first"], _summary.median(each)
+            if first > max(5e-3, 5 * later):
+                what, how = contest["task"] or "a call", f"{contest['function']}, {contest['mode']}"
+                rows.append(("", (what, how, each["name"], *map(_summary.time_name, (first, later)))))
+    if rows:
+        yield "<p>What is compiled, loaded or set up by the first call, and by no other:</p>"
+        yield from _rows(("what", "function", "contestant", "first call", "later"), rows, 3)
+    else:
         yield "<p>No first call took much longer than the others.</p>"
-        return
-    yield "<p>What is compiled, loaded or set up by the first call, and by no other:</p>"
-    rows = (
-        ("", (*map(escape, key), _summary.time_name(first), _summary.time_name(later)))
-        for key, (first, later) in slowest.items()
-    )
-    yield from _rows(("what", "function", "contestant", "first call", "later"), rows, 3)
 
 
 def _left_out(record: Record) -> Iterator[str]:
@@ -190,24 +170,18 @@ def _compared(old: Record, new: Record, changes: list[Change]) -> Iterator[str]:
         "are over those of the limit in the same run, so that a machine that is slower as a whole changes nothing.</p>"
     )
     yield f"<p>{escape(_comparing.busy(old, new))}</p>"
-    versions = {**old["about"]["versions"], **new["about"]["versions"]}
-    for name in versions:
-        before, after = (run["about"]["versions"].get(name, "none") for run in (old, new))
+    for name, before in old["about"]["versions"].items():
+        after = new["about"]["versions"].get(name, "none")
         if before != after:
             yield f"<p>{escape(name)}: {escape(before)} before, {escape(after)} now.</p>"
 
-    def rows(some: Iterable[Change]) -> Iterator[tuple[str, tuple[str, ...]]]:
-        for change in some:
-            kind = ("slower" if change.ratio > 1 else "faster") if change.marked else ""
-            contest = change.contest
-            what = contest["task"] or f"{contest['function']}, {_summary.size_name(contest['size'])} {contest['dtype']}"
-            how = ", ".join(contest[key] for key in ("part", "mode", "cache", "device"))
-            numbers = f"{change.before:.3g}", f"{change.after:.3g}", f"{change.ratio:.2f}", f"± {change.allowance:.0%}"
-            yield kind, (*map(escape, (what, how, change.name)), *numbers, kind)
-
-    heads = ("what", "how", "contestant", "before", "now", "now / before", "chance allows", "verdict")
+    heads = ("what", "contestant", *_comparing.HEADINGS, "verdict")
+    rows = []
+    for change in changes:
+        verdict = ("slower" if change.ratio > 1 else "faster") if change.marked else ""
+        rows.append((verdict, (_summary.case_name(change.contest), change.name, *change.numbers, verdict)))
     if marked:
-        yield from _rows(heads, rows(change for change in changes if change.marked), 3)
+        yield from _rows(heads, (row for row in rows if row[0]), 2)
     yield "<details><summary>All of them</summary>"
-    yield from _rows(heads, rows(changes), 3)
+    yield from _rows(heads, rows, 2)
     yield "</details>"

@@ -9,30 +9,36 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import EngFormatter
 
 from relu_xp.bench import _summary
+from relu_xp.bench._summary import Record
 
-Record = dict[str, Any]
 Axes = Any
+Lines = dict[str, tuple[list[tuple[float, float]], dict[str, str]]]  # by label, points and a look of its own, or {}
 
 INK, FAINT = "#010203", "#040506"  # stand for the page's colours
 # Apart for readers who see few colours, and legible on white and on black.
 COLOURS = ("#e07b00", "#2b8cd6", "#16a085", "#c2569b", "#7a6ff0", "#d9534f", "#a9714b", "#5d8a3a", "#8a8f98")
 MARKERS = "osD^vP*X<"
+TIME = "time a call"
+PLAIN = {"color": INK, "marker": "", "linestyle": "--"}  # what others are held against
 STYLE = {
     "font.family": "sans-serif", "font.size": 10, "svg.fonttype": "none", "text.color": INK, "axes.edgecolor": INK,
     "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.color": FAINT, "grid.linewidth": 0.6, "legend.frameon": False,
-    "legend.fontsize": 9, "figure.facecolor": "none", "axes.facecolor": "none", "lines.linewidth": 1.8,
-    "lines.markersize": 4, "axes.axisbelow": True,
+    "legend.fontsize": 8.5, "legend.borderpad": 0, "legend.columnspacing": 1.2, "legend.handlelength": 1.6,
+    "figure.facecolor": "none", "figure.constrained_layout.use": True, "axes.facecolor": "none", "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=COLOURS, marker=list(MARKERS)),
+    "lines.linewidth": 1.8, "lines.markersize": 4,
 }  # fmt: skip
 WIDTH, HEIGHT = 5.2, 3.8  # inches: small, so that the letters stay large where a page is narrow
 
@@ -56,26 +62,18 @@ def plots(record: Record) -> Iterator[Plot]:
 
 def _throughput(record: Record) -> Iterator[Plot]:
     contests = _summary.select(record, "kernels", mode="fresh")
-    for key in dict.fromkeys((c["device"], c["function"], c["dtype"]) for c in contests):
-        device, function, dtype = key
-        chosen = [c for c in contests if (c["device"], c["function"], c["dtype"]) == key]
+    for (device, function, dtype), chosen in _summary.grouped(contests).items():
         if len(chosen) < 2:
             continue
-        names = list(dict.fromkeys(e["name"] for c in chosen for e in _summary.ours(c)))
-        figure, axes = _axes("elements", "GB/s")
-        _lines(axes, chosen, "copy", _summary.rate, color=INK, linestyle="--", label="copy: the limit")
-        for index, name in enumerate(names):
-            _lines(axes, chosen, name, _summary.rate, **_look(index), label=name.partition(", ")[2])
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        _legend(figure)
+        names = dict.fromkeys(e["name"] for c in chosen for e in _summary.ours(c))
+        lines: Lines = {"copy: the limit": (_points(chosen, "copy", _summary.rate), PLAIN)}
+        lines |= {name.partition(", ")[2]: (_points(chosen, name, _summary.rate), {}) for name in names}
         yield Plot(
             f"throughput-{device}-{function}-{dtype}".replace(":", "-"),
             f"{function}, {dtype} on {device}",
             "Bytes that have to be read and written a second, caches warm, results fresh. Higher is better; a copy of "
             "the same array, measured in the same turns, is what the memory allows.",
-            _svg(figure),
+            _lines("elements", "GB/s", lines),
         )
 
 
@@ -84,42 +82,31 @@ def _overhead(record: Record) -> Iterator[Plot]:
         chosen = [c for c in contests if c["device"] == device][:1]
         entries = [e for c in chosen for e in c["entries"] if e["kind"] != "limit"]
         if entries:
-            bars = [(e["name"], _summary.median(e) * 1e6, e["kind"] == "ours") for e in entries]
+            bars = [(e["name"], _summary.median(e), e["kind"] == "ours") for e in entries]
             yield Plot(
                 f"overhead-{device}".replace(":", "-"),
                 f"A call of {chosen[0]['function']} on {chosen[0]['size']} elements, {device}",
                 "On a logarithmic scale; nearly all of it is the way to the arithmetic. Shorter is better.",
-                _bars(bars, "µs", lambda value: _summary.time_name(value / 1e6), log=True),
+                _bars(bars, TIME, _summary.time_name, log=True),
             )
 
 
 def _speedups(record: Record) -> Iterator[Plot]:
     contests = _summary.select(record, "kernels", mode="fresh", device="cpu")
     for dtype in _summary.values(contests, "dtype"):
-        figure, axes = _axes("elements", "times as fast as the idiom")
-        drawn = 0
-        for function in _summary.values(contests, "function"):
-            points, idiom = [], ""
-            for c in (c for c in contests if (c["function"], c["dtype"]) == (function, dtype)):
-                ours = _summary.entry(c, "relu_xp, numpy")
-                first = next((e for e in c["entries"] if e["kind"] == "idiom"), None)
-                if ours and first:
-                    idiom = first["name"]
-                    points.append((c["size"], _summary.median(first) / _summary.median(ours)))
-            if len(points) > 1:
-                axes.plot(*zip(*points, strict=True), **_look(drawn), label=f"{function} / {idiom}")
-                drawn += 1
-        if drawn:
-            axes.set_xscale("log", base=2)
-            axes.set_yscale("log", base=2)
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-            axes.axhline(1, color=INK, linestyle="--", linewidth=1)
-            _legend(figure)
+        lines: Lines = {}
+        for contest in (c for c in contests if c["dtype"] == dtype):
+            ours = _summary.entry(contest, "relu_xp, numpy")
+            idiom = next((e for e in contest["entries"] if e["kind"] == "idiom"), None)
+            if ours and idiom:
+                points, _ = lines.setdefault(f"{contest['function']} / {idiom['name']}", ([], {}))
+                points.append((contest["size"], _summary.median(idiom) / _summary.median(ours)))
+        if any(len(points) > 1 for points, _ in lines.values()):
             yield Plot(
                 f"speedup-{dtype}",
                 f"NumPy arrays, {dtype}: against the idioms",
                 "How many times as fast as the idiom named, results fresh. Above the dashed line ours is faster.",
-                _svg(figure),
+                _lines("elements", "times as fast as the idiom", lines, level=1),
             )
 
 
@@ -128,68 +115,52 @@ def _growth(record: Record) -> Iterator[Plot]:
     if len(contests) < 2:
         return
     regimes = _summary.regimes(record)
-    function, dtype = contests[0]["function"], contests[0]["dtype"]
-    names = list(dict.fromkeys(e["name"] for c in contests for e in c["entries"]))
-    numbered = list(enumerate(regimes, 1))
-    words = "; ".join(f"{number} from {_summary.size_name(size)}: {name}" for number, (size, name) in numbered)
+    names = dict.fromkeys(e["name"] for c in contests for e in c["entries"])
     order = sorted(names, key=lambda name: (not name.startswith("relu_xp"), name))
-    for what, label, value in (
-        ("time", "seconds a call", lambda c, e: _summary.median(e)),
-        ("rate", "GB/s", _summary.rate),
-    ):
-        figure, axes = _axes("elements", label)
-        for index, name in enumerate(order):
-            look = (
-                {"color": INK, "linestyle": ":" if "fresh" in name else "--"}
-                if name.startswith("copy")
-                else _look(index)
-            )
-            _lines(axes, contests, name or "copy", value, **look, label="copy, out=" if name == "copy" else name)
-        axes.set_xscale("log", base=2)
-        if what == "time":
-            axes.set_yscale("log")
-        else:
-            axes.set_ylim(bottom=0)
-        top = axes.get_ylim()[1]
-        for number, (size, _) in numbered:
-            axes.axvline(size, color=INK, linewidth=0.8, alpha=0.6)
-            axes.text(size, top, f" {number}", va="top", fontsize=9)
-        _legend(figure)
-        caption = f"{function} of {dtype} NumPy arrays, results fresh and into an array that is there. " + (
-            f"The regimes, as these curves show them: {words}." if words else "No change of regime shows."
-        )
-        yield Plot(f"growth-{what}", f"How the cost grows: {label}", caption, _svg(figure))
+    words = "; ".join(f"{number} from {_summary.size_name(n)}: {name}" for number, (n, name) in enumerate(regimes, 1))
+    caption = (
+        f"{contests[0]['function']} of {contests[0]['dtype']} NumPy arrays, results fresh and into an array that is "
+        "there. " + (f"The regimes, as these curves show them: {words}." if words else "No change of regime shows.")
+    )
+    looks = {"copy": PLAIN, "copy, fresh": {**PLAIN, "linestyle": ":"}}
+    for what, label, value in (("time", TIME, lambda _, e: _summary.median(e)), ("rate", "GB/s", _summary.rate)):
+        lines = {
+            "copy, out=" if name == "copy" else name: (_points(contests, name, value), looks.get(name, {}))
+            for name in order
+        }
+        marks = [size for size, _ in regimes]
+        drawing = _lines("elements", label, lines, log=label == TIME, marks=marks)
+        yield Plot(f"growth-{what}", f"How the cost grows: {label}", caption, drawing)
 
 
 def _workers(record: Record) -> Iterator[Plot]:
     contests = _summary.select(record, "workers")
-    counts = list(dict.fromkeys(e["name"] for c in contests for e in _summary.ours(c)))
-    if len(counts) < 2:
-        return
-    figure, axes = _axes("workers", "times as fast as one")
-    for index, contest in enumerate(sorted(contests, key=lambda c: (c["function"], c["size"]))):
-        points = [(int(e["name"].split()[0]), _summary.median(e)) for e in _summary.ours(contest)]
+    lines: Lines = {}
+    most = 0
+    for contest in sorted(contests, key=lambda c: (c["function"], c["size"])):
+        times = {int(e["name"].split()[0]): _summary.median(e) for e in _summary.ours(contest)}
         label = f"{contest['function']}, {_summary.size_name(contest['size'])}"
-        axes.plot([n for n, _ in points], [points[0][1] / t for _, t in points], **_look(index), label=label)
-    most = int(counts[-1].split()[0])
-    axes.plot([1, most], [1, most], color=INK, linestyle="--", linewidth=1, label="as many as workers")
-    axes.set_xticks([int(name.split()[0]) for name in counts])
-    axes.set_ylim(bottom=0)
-    _legend(figure)
-    caption = "NumPy arrays shared among threads by relu_xp.cpu_options, into an array that is there."
-    yield Plot("workers", "Several workers", caption, _svg(figure))
+        lines[label] = [(n, times[1] / time) for n, time in times.items()], {}
+        most = max(most, *times)
+    if most > 1:
+        lines["as many as workers"] = [(1, 1), (most, most)], PLAIN
+        caption = "NumPy arrays shared among threads by relu_xp.cpu_options, into an array that is there."
+        drawing = _lines("workers", "times as fast as one", lines, log=False)
+        yield Plot("workers", "Several workers", caption, drawing)
 
 
 def _cold(record: Record) -> Iterator[Plot]:
     contests = _summary.select(record, "cold")
-    sizes = _summary.values(contests, "size")
-    bars = []
-    for size in sizes:
-        for contest in (c for c in contests if c["size"] == size):
-            for e in contest["entries"]:
-                if e["kind"] != "idiom":
-                    name = f"{_summary.size_name(size)}, {contest['cache']}, {e['name'].removesuffix(', numpy')}"
-                    bars.append((name, _summary.rate(contest, e), e["kind"] == "ours"))
+    bars = [
+        (
+            f"{_summary.size_name(contest['size'])}, {contest['cache']}, {e['name'].removesuffix(', numpy')}",
+            _summary.rate(contest, e),
+            e["kind"] == "ours",
+        )
+        for contest in contests
+        for e in contest["entries"]
+        if e["kind"] != "idiom"
+    ]
     if bars:
         yield Plot(
             "cold",
@@ -202,11 +173,13 @@ def _cold(record: Record) -> Iterator[Plot]:
 
 def _training(record: Record) -> Iterator[Plot]:
     for task in _summary.values(contests := _summary.select(record, "training"), "task"):
-        bars = []
-        for contest in (c for c in contests if c["task"] == task):
-            for ours in _summary.ours(contest):
-                for name, ratio in _summary.ratios(contest, ours):
-                    bars.append((f"{contest['mode']}, {contest['function']}: {name}", ratio, False))
+        bars = [
+            (f"{contest['mode']}, {contest['function']}: {name}", ratio, False)
+            for contest in contests
+            if contest["task"] == task
+            for ours in _summary.ours(contest)
+            for name, ratio in _summary.ratios(contest, ours)
+        ]
         if bars:
             yield Plot(
                 f"training-{task}".replace(" ", "-").replace(",", ""),
@@ -217,27 +190,41 @@ def _training(record: Record) -> Iterator[Plot]:
             )
 
 
+def _points(contests: list[Record], name: str, value: Callable[[Record, Record], float]) -> list[tuple[float, float]]:
+    return [(c["size"], value(c, each)) for c in contests if (each := _summary.entry(c, name))]
+
+
 def _axes(x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height))
     axes = figure.subplots()
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     return figure, axes
 
 
-def _legend(figure: Figure) -> None:
-    """Above the axes, where it hides no line."""
-    figure.legend(loc="outside upper left", ncols=2, fontsize=8.5, borderpad=0, columnspacing=1.2, handlelength=1.6)
-
-
-def _look(index: int) -> dict[str, Any]:
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
-
-
-def _lines(axes: Axes, contests: list[Record], name: str, value: Callable[..., float], **look: Any) -> None:
-    points = [(c["size"], value(c, e)) for c in contests if (e := _summary.entry(c, name))]
-    if points:
-        axes.plot(*zip(*points, strict=True), **look)
+def _lines(
+    x: str, y: str, lines: Lines, *, log: bool = True, level: float | None = None, marks: Sequence[int] = ()
+) -> str:
+    """Curves over x, the legend above them, where it hides none; a level to compare with, and numbered marks."""
+    figure, axes = _axes(x, y)
+    for label, (points, look) in lines.items():
+        axes.plot(*zip(*points, strict=True), label=label, **look)
+    if x == "elements":
+        axes.set_xscale("log", base=2)
+    else:
+        axes.set_xticks(sorted({at for points, _ in lines.values() for at, _ in points}))
+    if log:
+        axes.set_yscale("log", base=10 if level is None else 2)
+    else:
+        axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(EngFormatter("s") if y == TIME else "{x:g}")
+    if level is not None:
+        axes.axhline(level, color=INK, linestyle="--", linewidth=1)
+    for number, size in enumerate(marks, 1):
+        axes.axvline(size, color=INK, linewidth=0.8, alpha=0.6)
+        axes.text(size, axes.get_ylim()[1], f" {number}", va="top", fontsize=9)
+    figure.legend(loc="outside upper left", ncols=2)
+    return _svg(figure)
 
 
 def _bars(
@@ -247,10 +234,11 @@ def _bars(
     """Horizontal, each with its name and its number; what is marked in the first colour."""
     figure, axes = _axes(label, "", 0.7 + 0.27 * len(bars))
     names, widths, marked = zip(*bars, strict=True)
-    at = range(len(bars))
-    drawn = axes.barh(at, widths, color=[COLOURS[0] if m else COLOURS[-1] for m in marked], height=0.7, log=log)
-    axes.bar_label(drawn, [number(w) for w in widths], padding=3, fontsize=9)
-    axes.set_yticks(at, names)
+    colours = [COLOURS[0] if mark else COLOURS[-1] for mark in marked]
+    drawn = axes.barh(names, widths, color=colours, height=0.7, log=log)
+    axes.bar_label(drawn, [number(width) for width in widths], padding=3, fontsize=9)
+    if label == TIME:
+        axes.xaxis.set_major_formatter(EngFormatter("s"))
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.grid(visible=False, axis="y")

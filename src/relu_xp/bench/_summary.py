@@ -1,7 +1,7 @@
 """Reads a record: medians, rates, ratios, and where one regime of cost gives way to the next."""
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 Record = dict[str, Any]
@@ -14,10 +14,12 @@ def median(entry: Entry) -> float:
     return statistics.median(entry["seconds"])
 
 
-def spread(entry: Entry) -> tuple[float, float]:
-    """The samples' quartiles."""
-    samples = sorted(entry["seconds"])
-    return samples[len(samples) // 4], samples[-1 - len(samples) // 4]
+def numbers(contest: Contest, each: Entry) -> tuple[str, str, str, str]:
+    """A table's: the time of a call, half the distance of its quartiles, GB/s, and the share of the limit."""
+    low, middle, high = statistics.quantiles(each["seconds"], n=4, method="inclusive")
+    moved = f"{rate(contest, each):.2f}" if contest["bytes"] else ""
+    part = f"{best:.0%}" if (best := share(contest, each)) else ""
+    return time_name(middle), f"{(high - low) / 2 / middle:.0%}", moved, part
 
 
 def entry(contest: Contest, name: str) -> Entry | None:
@@ -56,6 +58,14 @@ def select(record: Record, part: str, **wanted: Any) -> list[Contest]:
     return sorted(found, key=lambda each: each["size"])
 
 
+def grouped(contests: Iterable[Contest]) -> dict[tuple[str, str, str], list[Contest]]:
+    """By device, function and dtype."""
+    groups: dict[tuple[str, str, str], list[Contest]] = {}
+    for each in contests:
+        groups.setdefault((each["device"], each["function"], each["dtype"]), []).append(each)
+    return groups
+
+
 def values(contests: Iterable[Contest], key: str) -> list[Any]:
     """What occurs under a key, each once, in order."""
     return list(dict.fromkeys(each[key] for each in contests))
@@ -79,6 +89,13 @@ def left_out(record: Record) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pair for each in contests for pair in each["left_out"].items()))
 
 
+def case_name(contest: Contest) -> str:
+    """A contest in words."""
+    size = contest["task"] or f"{size_name(contest['size'])} {contest['dtype']}"
+    cache = ", cold" if contest["cache"] == "cold" else ""
+    return f"{contest['part']}: {contest['function']}, {size}, {contest['mode']}{cache}, {contest['device']}"
+
+
 def size_name(size: int) -> str:
     """Powers of two as such."""
     return f"2**{size.bit_length() - 1}" if size & (size - 1) == 0 else f"{size:,}"
@@ -99,12 +116,14 @@ def regimes(record: Record) -> list[tuple[int, str]]:
     rate, into an array that is there, falls below 0.7 of its best; the page faults of a fresh result show where it
     costs 1.25 times what one costs that is there.
     """
-    contests = [each for each in select(record, "growth") if entry(each, "relu_xp, out=")]
-    if not contests:
+    taken = [
+        (contest, median(out), median(new))
+        for contest in select(record, "growth")
+        if (out := entry(contest, "relu_xp, out=")) and (new := entry(contest, "relu_xp, fresh"))
+    ]
+    if not taken:
         return []
-    there, fresh = (
-        [median(entry(each, name) or {}) for each in contests] for name in ("relu_xp, out=", "relu_xp, fresh")
-    )
+    contests, there, fresh = zip(*taken, strict=True)
     rates = [each["bytes"] / seconds for each, seconds in zip(contests, there, strict=True)]
     best = rates.index(max(rates))
     found = {
@@ -117,7 +136,7 @@ def regimes(record: Record) -> list[tuple[int, str]]:
     return sorted((contests[i]["size"], name) for name, i in found.items() if i is not None)
 
 
-def _onward(all_: list[float], holds: Callable[[int], bool]) -> int | None:
+def _onward(all_: Sequence[float], holds: Callable[[int], bool]) -> int | None:
     """The first index from which on it holds to the end."""
     start = None
     for index in reversed(range(len(all_))):
@@ -132,37 +151,31 @@ def findings(record: Record) -> list[str]:
     said = []
     for function in values(select(record, "kernels"), "function")[:2]:
         contests = select(record, "kernels", function=function, mode="fresh", device="cpu")
-        contests = [each for each in contests if entry(each, "relu_xp, numpy")]
-        if contests:
-            best = max(contests, key=lambda c: max((r for _, r in ratios(c, _numpy(c))), default=0))
-            against = max(ratios(best, _numpy(best)), key=lambda pair: pair[1], default=None)
-            largest = contests[-1]
-            part = share(largest, _numpy(largest))
-            said.append(
-                f"{function} of {size_name(largest['size'])} {largest['dtype']} in NumPy runs at "
-                f"{rate(largest, _numpy(largest)):.1f} GB/s"
-                + (f", {part:.0%} of what a copy reaches" if part else "")
-                + (
-                    f"; at best ({size_name(best['size'])}) {against[1]:.1f} times as fast as {against[0]}"
-                    if against
-                    else ""
-                )
-                + "."
-            )
+        both = [(contest, each) for contest in contests if (each := entry(contest, "relu_xp, numpy"))]
+        if not both:
+            continue
+        contest, each = both[-1]
+        size = f"{size_name(contest['size'])} {contest['dtype']}"
+        words = f"{function} of {size} in NumPy runs at {rate(contest, each):.1f} GB/s"
+        if part := share(contest, each):
+            words += f", {part:.0%} of what a copy reaches"
+        # An idiom has the same arrays; another library's calls cost what they cost.
+        rivals = ((c, e, other) for c, e in both for other in c["entries"] if other["kind"] == "idiom")
+        if gains := [(median(other) / median(e), other["name"], c["size"]) for c, e, other in rivals]:
+            ratio, name, at = max(gains)
+            words += f"; at best ({size_name(at)}) {ratio:.1f} times as fast as {name}"
+        said.append(f"{words}.")
     for contest in select(record, "overhead")[:1]:
         calls = ", ".join(f"{time_name(median(e))} in {e['name'].partition(', ')[2]}" for e in ours(contest))
         said.append(f"A call of {contest['function']} on {contest['size']} elements takes {calls}.")
     for task in values(contests := select(record, "training"), "task"):
-        each = [
+        found = [
             f"{ratio:.2f} in {contest['mode']} with {name}"
             for contest in contests
-            if contest["task"] == task and "step" in task and ours(contest)
-            for name, ratio in ratios(contest, ours(contest)[0])
+            if contest["task"] == task and "step" in task
+            for each in ours(contest)
+            for name, ratio in ratios(contest, each)
         ]
-        if each:
-            said.append(f"{task}, over the time with ours: {'; '.join(each)}.")
+        if found:
+            said.append(f"{task}, over the time with ours: {'; '.join(found)}.")
     return said
-
-
-def _numpy(contest: Contest) -> Entry:
-    return entry(contest, "relu_xp, numpy") or contest["entries"][0]

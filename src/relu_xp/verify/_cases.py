@@ -8,7 +8,7 @@ import numpy as np
 
 from relu_xp.verify._expected import Array, DType, patterns
 
-FUNCTIONS = ("relu", "relu_grad", "relu_vjp", "leaky_relu", "leaky_relu_grad", "leaky_relu_vjp")
+FUNCTIONS = ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad", "relu_vjp", "leaky_relu_vjp")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")  # for relu alone
 DTYPES = FLOATS + INTEGERS

@@ -1,6 +1,7 @@
 """`relu-xp verify`: what to check, a progress bar while it is checked, and tables of what was found."""
 
 import dataclasses
+import itertools
 import json
 import platform
 from argparse import Namespace
@@ -14,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from relu_xp import _machine
-from relu_xp._machine import Absence, Place
+from relu_xp._machine import Place
 from relu_xp.verify import _cases as data
 from relu_xp.verify._engine import Tally, sweep, verify
-from relu_xp.verify._peers import PEER_DTYPES, compare, load_peers
+from relu_xp.verify._peers import PEER_DTYPES, Difference, compare, peers_at
 
 OK, WRONG, MISSING, INTERRUPTED = 0, 1, 2, 130
 CHUNK = 1 << 22
@@ -27,25 +28,11 @@ Records = dict[Place, dict[str, Tally]]
 
 def run(console: Console, options: Namespace) -> int:
     """Verify what the options ask for; return the process's exit status."""
-    if options.json and (trouble := _unwriteable(options.json)):
-        console.print(f"[red]--json: {trouble}[/]")
+    places = _machine.choose(console, options.backend, options.device)
+    if not places:
         return MISSING
     if options.peers:
-        return _show_peers(console, options.json)
-    found = list(_machine.survey())
-    present = [each for each in found if isinstance(each, Place)]
-    absent = {each.name: each.reason for each in found if isinstance(each, Absence)}
-    wanted = set(options.backend or [each.name for each in present])
-    places = [each for each in present if each.name in wanted and _is_at(each, options.device)]
-    for name in sorted(wanted - {place.name for place in places}):
-        devices = ", ".join(each.where for each in present if each.name == name)
-        here = ", ".join(sorted({each.name for each in present}))
-        reason = f"is on {devices} here" if devices else absent.get(name, f"no such backend here; there are {here}")
-        console.print(f"[red]{name}: {reason}[/]")
-    for name in sorted(set(absent) - wanted):
-        console.print(f"[dim]{name}: {absent[name]}[/]")
-    if not places or (options.backend and wanted - {place.name for place in places}):
-        return MISSING
+        return _show_peers(console, places, options.json)
 
     functions = tuple(options.function or data.FUNCTIONS)
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in (options.dtype or data.DTYPES)]
@@ -76,20 +63,6 @@ def run(console: Console, options: Namespace) -> int:
     if interrupted:
         console.print(f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}.")
     return INTERRUPTED if interrupted else OK
-
-
-def _is_at(place: Place, device: str | None) -> bool:
-    """Whether the place is at the device named, or at one of the kind named: cpu is cpu:0 too."""
-    return device is None or place.where == device or place.where.startswith(f"{device}:")
-
-
-def _unwriteable(file: str) -> str:
-    """Say why the file can't be written, before the work is done that is to go there."""
-    try:
-        with Path(file).open("a", encoding="utf-8"):
-            return ""
-    except OSError as error:
-        return f"{error}"
 
 
 def _progress(console: Console) -> Progress:
@@ -150,33 +123,39 @@ def _show(console: Console, place: Place, record: dict[str, Tally]) -> None:
             console.print(str(mismatch), style="red", markup=False)
 
 
-def _show_peers(console: Console, file: str | None) -> int:
+def _show_peers(console: Console, places: list[Place], file: str | None) -> int:
     """Tell how other libraries differ from the definition: a comparison, in which nobody fails."""
-    differences = []
-    usable, unusable = load_peers()
+    entered = [(place, library, peer) for place in places for library, peer in peers_at(place).items()]
+    dtypes = [dtype for dtype in data.dtypes() if dtype.name in PEER_DTYPES]
+    found: dict[str, list[Difference]] = {library: [] for _, library, _ in entered}
+    reasons: dict[str, str] = {}
     with _progress(console) as progress:
-        task = progress.add_task("peers", total=sum(len(PEER_DTYPES) * len(functions) for functions in usable.values()))
-        for peer, functions in usable.items():
-            for difference in compare(peer, functions):
-                differences.append(difference)
-                progress.advance(task)
-    for peer in usable:
-        table = Table(title=f"{peer.name}, on the same cases")
-        table.add_column("function")
-        table.add_column("dtype")
+        task = progress.add_task("peers", total=len(entered) * len(data.FUNCTIONS) * len(dtypes))
+        for (place, library, peer), function, dtype in itertools.product(entered, data.FUNCTIONS, dtypes):
+            try:
+                found[library] += compare(place, peer, function, dtype)
+            except ImportError as error:  # it, or something that it needs in its turn
+                reasons[library] = str(error)
+            except Exception as error:  # each library has an error of its own
+                reasons[f"{library}, {function} of {dtype.name}"] = _machine.words(error)
+            progress.advance(task)
+    for library, differences in found.items():
+        table = Table("what computes", "function", "dtype", title=f"{library}, on the same cases")
         table.add_column("differ", justify="right")
         table.add_column("of", justify="right")
         table.add_column("why")
         for each in differences:
-            if each.peer == peer.name:
-                why = "\n".join(f"{reason}: {count:,}" for reason, count in each.reasons.items())
-                table.add_row(each.function, each.dtype, f"{sum(each.reasons.values()):,}", f"{each.values:,}", why)
-        console.print(table)
+            why = "\n".join(f"{reason}: {count:,}" for reason, count in each.reasons.most_common())
+            numbers = f"{each.reasons.total():,}", f"{each.values:,}"
+            table.add_row(each.peer, each.function, each.dtype, *numbers, why)
+        if differences:
+            console.print(table)
     console.print("What is called a convention is as good as ours, only another.")
-    for name, reason in unusable.items():
-        console.print(f"[dim]{name}: {reason}[/]")
+    for name, reason in reasons.items():
+        console.print(f"{name}: {reason}", style="dim", markup=False, highlight=False)
     if file:
-        record = {"peers": [dataclasses.asdict(each) for each in differences]}
+        all_ = itertools.chain(*found.values())
+        record = {"peers": [{**vars(each), "reasons": dict(each.reasons.most_common())} for each in all_]}
         Path(file).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return OK
 
