@@ -187,7 +187,7 @@ def _here():
     from relu_xp import _machine
     from relu_xp._backends import numpy as backend
 
-    return ([_machine.Place(backend, "cpu")],)
+    return ([_machine.Place("numpy", backend, "cpu")],)
 
 
 def test_compare_shows_and_returns(results, tmp_path, capsys):

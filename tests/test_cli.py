@@ -109,6 +109,6 @@ def test_a_backend_that_is_broken_is_reported_with_its_reason(monkeypatch):
     found = {each.name: each for each in _machine.survey()}
     assert found["numpy"] == _machine.Absence("numpy", "RuntimeError: no driver")
     monkeypatch.setattr(backend, "get", lambda x: x + 1)
-    assert _machine.Place(backend, "cpu").trouble() == "relu of [-1, 2] gives [1.0, 3.0]"
+    assert _machine.Place("numpy", backend, "cpu").trouble() == "relu of [-1, 2] gives [1.0, 3.0]"
     monkeypatch.setattr(backend, "put", lambda array, device: broken())
-    assert _machine.Place(backend, "cpu").trouble() == "RuntimeError: no driver"
+    assert _machine.Place("numpy", backend, "cpu").trouble() == "RuntimeError: no driver"

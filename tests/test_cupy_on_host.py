@@ -99,7 +99,7 @@ def host(cupy, library, monkeypatch):
     monkeypatch.setattr(backend, "_apart", lambda a, out: over(get(a)) if backend._spoils(out, a) else a)
     monkeypatch.setattr(cupy.cuda.runtime, "getDevice", lambda: 0)
     with cupy.cuda.using_allocator(allocate):
-        yield OnHost(backend, "cuda:0")
+        yield OnHost("cupy", backend, "cuda:0")
 
 
 NAMES = [*_cases.FLOATS, *_cases.INTEGERS]

@@ -34,7 +34,7 @@ def both(slope, grad_at_zero):
 
 
 @pytest.mark.parametrize("grad_at_zero", [1.0, 0.0, 0.5, -0.0, 2.0])
-@pytest.mark.parametrize("slope", [*oracle.SLOPES, -0.0])
+@pytest.mark.parametrize("slope", oracle.SLOPES)
 def test_autodiff_equals_the_vjp(jax, x, g, slope, grad_at_zero):
     for function, vjp in both(slope, grad_at_zero):
         with np.errstate(all="ignore"):

@@ -110,7 +110,7 @@ def test_conformance_and_survey(registry):
     relu_xp.register_backend("boxes", backend)
     record = assert_conforms(backend)["cpu"]
     assert record["float32"].values > 1_000_000
-    assert "boxes_for_relu_xp" in [each.name for each in _machine.survey()]
+    assert "boxes" in [each.name for each in _machine.survey()]
 
 
 def test_conformance_fails_where_a_value_differs(registry):

@@ -10,7 +10,7 @@ from relu_xp import __main__, _machine, reference, verify
 from relu_xp._backends import numpy as backend
 from relu_xp.verify import _cases, _engine, _exceptions, _expected
 
-HERE = _machine.Place(backend, "cpu")
+HERE = _machine.Place("numpy", backend, "cpu")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

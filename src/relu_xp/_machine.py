@@ -25,19 +25,12 @@ _DISTRIBUTIONS = (
 
 @dataclass(frozen=True)
 class Place:
-    """One device of one backend."""
+    """One device of one library."""
 
+    name: str  # the library's, or that of NumPy's other engine
     backend: ModuleType
     device: str
     engine: str = "numpy"
-
-    @property
-    def name(self) -> str:
-        """Its short name: of the backend, of the library where one serves several, or of NumPy's other engine."""
-        if self.engine != "numpy":
-            return self.engine
-        backend = self.backend.__name__.rpartition(".")[2]
-        return self.device if backend == "array_api" else backend
 
     @property
     def where(self) -> str:
@@ -83,7 +76,7 @@ def survey() -> Iterator[Place | Absence]:
             yield from _devices(name, "relu_xp._backends.numpy", engine=name)
         else:
             yield from _devices(name, f"relu_xp._backends.{name}")
-    yield from _devices("array_api_compat", "relu_xp._backends.array_api")
+    yield from _devices("array_api", "relu_xp._backends.array_api")
     for package, backend in _dispatch.plugins().items():
         yield from _devices(package, backend)
 
@@ -122,13 +115,13 @@ def words(error: Exception) -> str:
     return f"{name}: {message.splitlines()[0]}" if message else name
 
 
-def _devices(package: str, backend: str | ModuleType, *, engine: str = "numpy") -> Iterator[Place | Absence]:
+def _devices(name: str, backend: str | ModuleType, *, engine: str = "numpy") -> Iterator[Place | Absence]:
     try:
-        module = _dispatch.load(package, backend)
+        module = _dispatch.load(name, backend)
         with relu_xp.cpu_options(engine=engine):  # which may be installed, and yet not be importable
-            found = [Place(module, device, engine) for device in module.devices()]
+            devices = module.devices()
     except Exception as error:  # one broken framework must not hide the others
-        name = backend if isinstance(backend, str) else backend.__name__
-        yield Absence(engine if engine != "numpy" else name.rpartition(".")[2], words(error))
+        yield Absence(name, words(error))
     else:
-        yield from found
+        for device in devices:  # of the array API's: libraries
+            yield Place(device if name == "array_api" else name, module, device, engine)

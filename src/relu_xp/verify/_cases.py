@@ -12,8 +12,8 @@ FUNCTIONS = ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad", "relu_vjp", "
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")  # for relu alone
 DTYPES = FLOATS + INTEGERS
-SLOPES = (0.01, 0.0, 1.0, 2.0, -0.5)
-GRADS_AT_ZERO = (1.0, 0.0, 0.5)
+SLOPES = (0.01, 0.0, -0.0, 1.0, 2.0, -0.5)
+GRADS_AT_ZERO = (1.0, 0.0, -0.0, 0.5)
 # Around the widths of vectors, and of the blocks and tiles that powers of two make.
 LENGTHS = (*range(131), *(2**k + d for k in range(8, 18) for d in (-1, 0, 1)))
 FEW_LENGTHS = (0, 1, 2, 3, 7, 8, 15, 17, 31, 33, 63, 65, 127, 129, 1025)
