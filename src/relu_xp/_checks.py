@@ -1,4 +1,4 @@
-"""What an argument must be, and the words of every error: each starts with the function and ends with what to do."""
+"""What an argument must be, in words backends share: an error starts with the function and ends with what to do."""
 
 import functools
 import math
@@ -29,11 +29,6 @@ def dtype(
     takes = "real floating and integer dtypes" if function == "relu" else "real floating dtypes"
     msg = f"relu_xp.{function}: takes {takes}, got {given}; {cast}"
     raise TypeError(msg)
-
-
-def layout(function: str, given: object) -> TypeError:
-    """For sparse and other tensors that are no grid of elements in memory."""
-    return TypeError(f"relu_xp.{function}: takes dense tensors, got layout {given}; pass x.to_dense()")
 
 
 def real(function: str, name: str, value: Any) -> Any:
@@ -149,19 +144,6 @@ def out_device(function: str, device: object, out_device: object) -> None:
 def out_readonly(function: str) -> ValueError:
     """For an `out` that is an array of the right kind but marked read-only."""
     return ValueError(f"relu_xp.{function}: out is read-only; pass a writeable array or leave out=None")
-
-
-def out_shared(function: str) -> ValueError:
-    """For an `out` some of whose elements are one place in memory."""
-    return ValueError(f"relu_xp.{function}: out is broadcast, its elements share memory; pass out.clone()")
-
-
-def out_tracked(function: str) -> TypeError:
-    """For an `out` where automatic differentiation would have to record the writing."""
-    return TypeError(
-        f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, or write it under "
-        "torch.no_grad()"
-    )
 
 
 def type_name(x: object) -> str:

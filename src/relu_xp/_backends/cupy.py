@@ -85,19 +85,17 @@ def _run(function: str, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array
     device = x.device
     with contextlib.nullcontext() if device.id == cupy.cuda.runtime.getDevice() else device:
         if out is None:
-            result = cupy.empty_like(x)  # in the memory order of x
-            result = result if type(x) is cupy.ndarray else result.view(type(x))
+            out = cupy.empty_like(x)  # in the memory order of x
+            if type(x) is not cupy.ndarray:
+                out = out.view(type(x))
         else:
-            result = out
             x, g = _apart(x, out), _apart(g, out)
         if x.size:
-            way, blocks, arguments = _plan(x, g, result, _processors(device.id))
+            way, blocks, layout = _plan(x, g, out, _processors(device.id))
             bits = _UNSIGNED[x.itemsize]
-            kernel = _kernel(function, x.dtype, way)
-            kernel(
-                (blocks,), (BLOCK,), (x.data.ptr, g.data.ptr, result.data.ptr, *arguments, bits(s_bits), bits(z_bits))
-            )
-    return result
+            arguments = (x.data.ptr, g.data.ptr, out.data.ptr, *layout, bits(s_bits), bits(z_bits))
+            _kernel(function, x.dtype, way)((blocks,), (BLOCK,), arguments)
+    return out
 
 
 def _plan(x: Array, g: Array, out: Array, processors: int) -> tuple[str, int, tuple[Any, ...]]:

@@ -182,13 +182,11 @@ def _check(function: str, x: Array, out: object, g: Array | None = None) -> None
 
 @functools.cache
 def _kind(dtype: Any) -> str:
-    """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
+    """Tell real floating ("f") and integer ("i") dtypes from all others ("")."""
     if jnp.issubdtype(dtype, jnp.floating):
         # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's results.
         return "f" if np.zeros((), dtype) == 0 else ""
-    return (
-        "i" if jnp.issubdtype(dtype, jnp.signedinteger) else "u" if jnp.issubdtype(dtype, jnp.unsignedinteger) else ""
-    )
+    return "i" if jnp.issubdtype(dtype, jnp.integer) else ""
 
 
 def _slope(function: str, s: Any, dtype: Any) -> Any:

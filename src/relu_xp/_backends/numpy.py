@@ -149,13 +149,11 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out
 
 @functools.cache
 def _kind(dtype: np.dtype[Any]) -> str:
-    """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
-    if dtype.kind in "iu":
-        return dtype.kind
+    """Tell real floating ("f") and integer ("i", "u") dtypes from all others ("")."""
     if not numpy_blocks.is_extended(dtype):
-        return "f" if dtype.kind == "f" else ""
+        return dtype.kind if dtype.kind in "fiu" else ""
     if "int" in dtype.name:
-        return "u" if dtype.name.startswith("u") else "i"
+        return "i"
     # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's results.
     return "f" if "complex" not in dtype.name and np.zeros((), dtype) == 0 else ""
 

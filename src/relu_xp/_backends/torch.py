@@ -211,7 +211,9 @@ def _check(function: str, arrays: tuple[Array, ...], out: Array) -> str:
         _checks.dtype(function, x.dtype, kind, cast="cast it first, for example x.to(torch.float32)")
     for a in arrays:
         if a.layout is not torch.strided or a.is_nested:
-            raise _checks.layout(function, "nested" if a.is_nested else a.layout)
+            given = "nested" if a.is_nested else a.layout
+            msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass x.to_dense()"
+            raise TypeError(msg)
     if len(arrays) == 2:
         g = arrays[1]
         _checks.cotangent(function, x.dtype, x.shape, g.dtype, g.shape)
@@ -228,9 +230,14 @@ def _check_out(function: str, arrays: tuple[Array, ...], out: Array) -> None:
     _checks.out(function, x.dtype, x.shape, out.dtype, out.shape)
     _checks.out_device(function, x.device, out.device)
     if any(n > 1 and stride == 0 for n, stride in zip(out.shape, out.stride(), strict=True)):
-        raise _checks.out_shared(function)
+        msg = f"relu_xp.{function}: out is broadcast, its elements share memory; pass out.clone()"
+        raise ValueError(msg)
     if any(map(_is_tracked, (*arrays, out))):
-        raise _checks.out_tracked(function)
+        msg = (
+            f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, or write it under "
+            "torch.no_grad()"
+        )
+        raise TypeError(msg)
 
 
 def _rounded(function: str, name: str, value: Any, dtype: Any) -> float:
