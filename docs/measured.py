@@ -23,13 +23,13 @@ import numpy as np
 import relu_xp
 from relu_xp import _machine, demo
 from relu_xp.bench import _plots
+from relu_xp.verify import DTYPES, FLOATS
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
 GENERATED = HERE / "_generated"
-INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 # Drawn twice, for a light page and a dark one.
 STYLES = {
     "light": {"ink": "#33363b", "grid": "#dcdfe4", "colours": ("#0b6bcb", "#d1600a")},
@@ -67,7 +67,7 @@ def _verified(option: str) -> dict[str, Any]:
 
 def capabilities(record: dict[str, Any]) -> str:
     """Tell what each backend was found to compute, and why one could not be asked."""
-    lines = ["| backend | device | float16 | bfloat16 | float32 | float64 | integers | `out=` |", "|" + "---|" * 8]
+    lines = [f"| backend | device | {' | '.join(FLOATS)} | integers | `out=` |", "|" + "---|" * 8]
     notes: dict[str, int] = {}
 
     def cell(tallies: list[dict[str, Any]]) -> str:
@@ -81,9 +81,9 @@ def capabilities(record: dict[str, Any]) -> str:
 
     for place in record["places"]:
         dtypes = place["dtypes"]
-        floats = [cell([dtypes[name]]) for name in ("float16", "bfloat16", "float32", "float64")]
+        floats = [cell([dtypes[name]]) for name in FLOATS]
         writes = "no" if any("out=" in tally["left_out"] for tally in dtypes.values()) else "yes"
-        integers = cell([dtypes[name] for name in INTEGERS])
+        integers = cell([dtypes[name] for name in DTYPES if name not in FLOATS])
         lines.append("| " + " | ".join([place["backend"], place["device"], *floats, integers, writes]) + " |")
     absent = [each for each in _machine.survey() if isinstance(each, _machine.Absence)]
     lines += [f"| {each.name} | not usable here: {_plain(each.reason)} |" + " |" * 6 for each in absent]

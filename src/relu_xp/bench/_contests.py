@@ -8,7 +8,7 @@ import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class Contest:
     dtype: str
     size: int
     mode: str
-    enter: Callable[[], Field] = field(repr=False, compare=False)
+    enter: Callable[[], Field]
     cache: str = "warm"
     task: str = ""
     weight: float = 1.0  # its part of the time
@@ -85,9 +85,8 @@ def kernels(
 
     Each has its result fresh, and, beyond a few elements, also in an array that is there.
     """
-    for size, device, dtype, function in itertools.product(
-        sizes, dict.fromkeys(map(device_of, places)), dtypes, functions
-    ):
+    devices = dict.fromkeys(map(device_of, places))
+    for size, device, dtype, function in itertools.product(sizes, devices, dtypes, functions):
         for mode in (FRESH,) if size == FEW else (FRESH, OUT):
             ours, others = ([p for p in some if device_of(p) == device] for some in (places, peers))
             enter = functools.partial(_all, ours, others if mode == FRESH else [], function, dtype, size, mode)
@@ -144,9 +143,8 @@ def _limit(x: Array, target: Array | None) -> Entrant:
 
 
 def _idioms(function: str, x: Array, g: Array, target: Array | None = None) -> list[Entrant]:
-    calls = (
-        _peers.idioms(function, x, g, SLOPE) if target is None else _peers.idioms_into(target, function, x, g, SLOPE)
-    )
+    given = function, x, g, SLOPE
+    calls = _peers.idioms(*given) if target is None else _peers.idioms_into(target, *given)
     return [Entrant(name, "idiom", call) for name, call in calls.items()]
 
 
@@ -192,14 +190,12 @@ def _timed(place: Place, x: Array, kind: str, calls: Calls) -> Iterator[Entrant]
     """Contestants on a place's arrays, such as x; waited for as those need."""
     timer: Timer = by_clock
     finish: Callable[[Array], Any] | None = None
-    if device_of(place) == "cpu":
-        if hasattr(x, "block_until_ready"):
-            finish = type(x).block_until_ready
-        elif hasattr(x, "compute"):
-            finish = place.get
-    elif hasattr(x, "block_until_ready"):
-        timer = by_last
-    elif place.name in ("cupy", "torch"):
+    on_host = device_of(place) == "cpu"
+    if hasattr(x, "block_until_ready"):
+        timer, finish = (by_clock, type(x).block_until_ready) if on_host else (by_last, None)
+    elif hasattr(x, "compute"):
+        finish = place.get
+    elif not on_host and place.name in ("cupy", "torch"):
         by_events = by_cupy_events if place.name == "cupy" else by_torch_events
         timer = functools.partial(by_events, device=int(place.where.partition(":")[2] or 0))
     for name, call in calls.items():

@@ -73,7 +73,7 @@ class Entrant:
     """One contestant: a call without arguments, and the clock that suits it."""
 
     name: str
-    kind: str  # ours, idiom, peer, or limit: what nobody can beat in this contest
+    kind: str  # ours, idiom, peer, copy, or limit: what nobody can beat in this contest
     call: Call
     timer: Timer = by_clock
     options: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext  # that hold for its calls

@@ -87,7 +87,7 @@ def _overhead(record: Record) -> Iterator[Plot]:
                 f"overhead-{device}".replace(":", "-"),
                 f"A call of {chosen[0]['function']} on {chosen[0]['size']} elements, {device}",
                 "On a logarithmic scale; nearly all of it is the way to the arithmetic. Shorter is better.",
-                _bars(bars, TIME, _summary.time_name, log=True),
+                _bars(bars, TIME, _summary.time_name),
             )
 
 
@@ -228,14 +228,13 @@ def _lines(
 
 
 def _bars(
-    bars: list[tuple[str, float, bool]], label: str, number: Callable[[float], str], *, log: bool = False,
-    line: float | None = None,
-) -> str:  # fmt: skip
+    bars: list[tuple[str, float, bool]], label: str, number: Callable[[float], str], line: float | None = None
+) -> str:
     """Horizontal, each with its name and its number; what is marked in the first colour."""
     figure, axes = _axes(label, "", 0.7 + 0.27 * len(bars))
     names, widths, marked = zip(*bars, strict=True)
     colours = [COLOURS[0] if mark else COLOURS[-1] for mark in marked]
-    drawn = axes.barh(names, widths, color=colours, height=0.7, log=log)
+    drawn = axes.barh(names, widths, color=colours, height=0.7, log=label == TIME)
     axes.bar_label(drawn, [number(width) for width in widths], padding=3, fontsize=9)
     if label == TIME:
         axes.xaxis.set_major_formatter(EngFormatter("s"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relu_xp._machine import Place
+from relu_xp.verify._cases import FUNCTIONS
 from relu_xp.verify._expected import Array, expected, isnan, rounded, same_bits, widened
 
 # (function, inputs, slope, grad_at_zero, got, want) of the elements that differ -> which of them it explains.
@@ -81,7 +82,7 @@ EXCEPTIONS = (
         library="jax",
         platforms=("cpu", "tpu"),
         dtypes=("float32", "bfloat16", "float64"),
-        functions=("relu", "relu_grad", "relu_vjp", "leaky_relu", "leaky_relu_grad", "leaky_relu_vjp"),
+        functions=FUNCTIONS,
         explains=flushed,
     ),
     Exceptional(
