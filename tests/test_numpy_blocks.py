@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -152,6 +153,32 @@ def test_workers_are_really_used(monkeypatch):
     with relu_xp.cpu_options(workers=2):
         relu_xp.relu(x)
     assert len(seen) > 1
+
+
+def test_workers_are_kept():
+    x = np.ones(4 * numpy_blocks.SHARE, np.float32)
+    with relu_xp.cpu_options(workers=2):
+        relu_xp.relu(x)
+        before = threading.active_count()
+        for _ in range(5):
+            relu_xp.relu(x)
+    assert threading.active_count() == before
+
+
+def test_nothing_is_written_after_a_call_that_raised(monkeypatch):
+    done = []
+
+    def run_flat(kernel, arrays, start, stop, length):
+        if start == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.1)
+        done.append(stop)
+
+    monkeypatch.setattr(numpy_blocks, "_run_flat", run_flat)
+    x = np.ones(4 * numpy_blocks.SHARE, np.float32)
+    with relu_xp.cpu_options(workers=2), pytest.raises(KeyboardInterrupt):
+        relu_xp.relu(x)
+    assert done == [x.size]
 
 
 def test_many_threads_may_call_at_once():

@@ -13,16 +13,17 @@ warning that the definition would not, or keeps one back.
 import contextvars
 import functools
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
 
 from relu_xp import _formulas
-from relu_xp._options import engine, workers
+from relu_xp._options import engine, processors, workers
 
 Array = Any
 DType = np.dtype[Any]
@@ -30,15 +31,18 @@ Kernel = Callable[..., object]
 
 BLOCK_BYTES = 1 << 18  # a block each of x, g, out and a helper or two fit the second-level cache
 SHARED_BLOCK_BYTES = 1 << 20  # with several threads: to hand over the interpreter costs more than to leave that cache
-SHARE = 1 << 20  # elements that are worth a thread: to start one takes as long as some hundred thousand
+SHARE = 1 << 20  # elements that are worth a thread: to wake one takes as long as some hundred thousand
 
 
 def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array, *, fresh: bool) -> None:
     """Compute into out, fresh memory or not; all have one shape and, but for their byte order, one dtype."""
     signs = tuple(map(np.signbit, scalars)) if 0 in scalars else ()  # -0.0 and 0.0 are one key to a cache
-    compiled = loops.kernel(function, out.dtype, scalars, signs) if (loops := engine()) else None
-    kernel = compiled or _numpy_kernel(function, out.dtype, scalars, signs)
     blocks = _flat((*arrays, out), fresh=fresh)
+    compiled = None
+    if loops := engine():
+        streams = blocks is not None and not fresh and out.nbytes >= loops.STREAMED
+        compiled = loops.kernel(function, out.dtype, scalars, signs, streams=streams)
+    kernel = compiled or _numpy_kernel(function, out.dtype, scalars, signs)
     if blocks is None:
         _run_strided(kernel, (*arrays, out))
         return
@@ -54,14 +58,27 @@ def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out:
     first, *edges = [out.size * i // threads // length * length for i in range(1, threads)] + [out.size]
     if compiled:  # no thread comes back to the interpreter before its end
         length = out.size
-    with ThreadPoolExecutor(threads - 1) as pool:  # of this call alone: nothing to inherit for a fork, or to share
-        futures = [
-            pool.submit(contextvars.copy_context().run, _run_flat, kernel, blocks, start, stop, length)
-            for start, stop in itertools.pairwise([first, *edges])
-        ]
+    futures = [
+        _pool.submit(contextvars.copy_context().run, _run_flat, kernel, blocks, start, stop, length)
+        for start, stop in itertools.pairwise([first, *edges])
+    ]
+    try:
         _run_flat(kernel, blocks, 0, first, length)
-        for future in futures:
-            future.result()
+    finally:
+        wait(futures)  # nothing is written after the call
+    for future in futures:
+        future.result()
+
+
+def _new_pool() -> None:
+    global _pool  # a fork leaves the threads behind
+    _pool = ThreadPoolExecutor(processors(), "relu_xp")  # which starts each when it is first needed, and keeps it
+
+
+_pool: ThreadPoolExecutor
+_new_pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_pool)
 
 
 def _numpy_kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> Kernel:

@@ -14,7 +14,7 @@ import platform
 import sys
 import types
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,9 @@ DType = np.dtype[Any]
 Loop = Callable[..., object]
 
 FEW = 1 << 18  # elements, up to which a call on NumPy's floats has one thread, and may wait longest for its checks
-STREAMED = 1 << 22  # bytes of `out`, from which it is written past the caches, and not read into them first
-_BLOCK = 1 << 13  # bytes that are computed before they are written so
-_LINE = 64  # bytes, to which such writes are aligned
+STREAMED = 1 << 25  # bytes of a given `out`, from which a cache would hold little of it until it is read
+_PIECE = 1 << 10  # bytes that are computed before they are written past the caches
+_LINE = 64  # bytes, at multiples of which that begins
 _WIDE = (np.dtype(np.float32), np.dtype(np.float64))
 _UINT16 = np.dtype(np.uint16)
 _NAMES = {"__name__": __name__}  # what a function made here needs to be this module's
@@ -51,10 +51,6 @@ class _Plan:
     owed: tuple[str, ...]  # the warnings that products of the definition's could cause
     halves: bool
 
-    def silent(self) -> bool:
-        """Whether nobody would hear a warning."""
-        return not self.owed or is_ignored(*self.owed)
-
     @functools.cached_property
     def apart(self) -> Loop:
         """The loop for most calls."""
@@ -62,58 +58,78 @@ class _Plan:
 
     def run(self, *blocks: Array) -> None:
         """Compute one block, of any length."""
-        starts = [block.__array_interface__["data"][0] for block in blocks]
-        if self.halves:
-            blocks = tuple([block.view(_UINT16) for block in blocks])
-        *arrays, out = blocks
-        if starts[-1] in starts[:-1]:
-            onto = starts.index(starts[-1])
+        onto = _onto(blocks)
+        *arrays, out = self._words(blocks)
+        if onto is None:
+            self.apart(*arrays, out, *self.scalars)
+        else:
             arrays[onto] = out  # the same memory, but this view can be written
             self.loop(_ONTO[onto])(*arrays, *self.scalars)
-        elif out.nbytes < STREAMED:
-            self.apart(*blocks, *self.scalars)
-        else:
-            head = -starts[-1] % _LINE // out.itemsize
-            tail = out.size - (out.size - head) % _LINE
-            self.apart(*[block[:head] for block in blocks], *self.scalars)
-            block = np.empty(_BLOCK // out.itemsize, out.dtype)
-            self.loop("streamed")(*[each[head:tail] for each in blocks], block, *self.scalars)
-            self.apart(*[block[tail:] for block in blocks], *self.scalars)
+
+    def stream(self, *blocks: Array) -> None:
+        """Compute one long block, and write it past the caches: no line of `out` is read to be overwritten."""
+        if _onto(blocks) is not None:  # then it was read for its own sake
+            self.run(*blocks)
+            return
+        *_, out = blocks
+        length = _PIECE // out.itemsize
+        head = -_address(out) % _LINE // out.itemsize
+        tail = out.size - (out.size - head) % (2 * length)
+        self.run(*[block[:head] for block in blocks])
+        *arrays, out = self._words([block[head:tail] for block in blocks])
+        self.loop("streamed")(*arrays, out, np.empty(length, out.dtype), *self.scalars)
+        self.run(*[block[tail:] for block in blocks])
+
+    def _words(self, blocks: Sequence[Array]) -> Sequence[Array]:
+        return [block.view(_UINT16) for block in blocks] if self.halves else blocks
 
 
-def kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> Loop | None:
+def _onto(blocks: Sequence[Array]) -> int | None:
+    """Which of the arrays `out` is, if it is any: maybe by another view of the same memory."""
+    *starts, start = map(_address, blocks)
+    return starts.index(start) if start in starts else None
+
+
+def _address(block: Array) -> int:
+    return int(block.__array_interface__["data"][0])
+
+
+def kernel(
+    function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...], *, streams: bool
+) -> Loop | None:
     """A loop over contiguous blocks (x, or x and g, then out); None where NumPy's operations are to serve."""
     plan = _plan(function, dtype, scalars, signs)
-    return plan.run if plan and plan.silent() else None
+    if plan is None or (plan.owed and not is_ignored(*plan.owed)):
+        return None
+    return plan.stream if streams else plan.run
 
 
 def quick(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array | None:
     """Compute what most calls on small arrays ask for, with the fewest checks; None for all other calls."""
-    x, s = arrays[0], scalars[0]
+    x, g, s = arrays[0], arrays[-1], scalars[0]
     if scalars[-1] is not DEFAULT_GRAD_AT_ZERO or type(s) is not float or not 0 < s <= 1:
         return None
     if type(x) is not np.ndarray or x.size > FEW or not x.flags.carray:
         return None
-    for a in arrays[1:]:
-        if type(a) is not np.ndarray or a.dtype is not x.dtype or a.shape != x.shape or not a.flags.carray:
-            return None
-    plan = _plan(function, x.dtype, scalars, ())
-    if plan is None or not plan.silent():
+    dtype, shape = x.dtype, x.shape
+    if g is not x and (type(g) is not np.ndarray or g.dtype is not dtype or g.shape != shape or not g.flags.carray):
+        return None
+    plan = _plan(function, dtype, scalars, ())
+    if plan is None or (plan.owed and not is_ignored(*plan.owed)):
         return None
     loop = plan.apart
     if out is None:
-        out = np.empty(x.shape, x.dtype)
+        out = np.empty(shape, dtype)
         each = (*arrays, out)
-    elif type(out) is not np.ndarray or out.dtype is not x.dtype or out.shape != x.shape or not out.flags.carray:
+    elif type(out) is not np.ndarray or out.dtype is not dtype or out.shape != shape or not out.flags.carray:
+        return None
+    elif out is x or out is g:
+        each, loop = arrays, plan.loop("onto x" if out is x else "onto g")
+    elif np.may_share_memory(x, out) or np.may_share_memory(g, out):
         return None
     else:
         each = (*arrays, out)
-        for i, a in enumerate(arrays):
-            if a is out:
-                each, loop = arrays, plan.loop(_ONTO[i])
-            elif np.may_share_memory(a, out):
-                return None
-    if x.ndim != 1:
+    if len(shape) != 1:
         each = tuple([a.ravel() for a in each])
     if plan.halves:
         each = tuple([a.view(_UINT16) for a in each])
@@ -167,8 +183,9 @@ def _loop(function: str, dtype: DType, rounds: bool, where: str) -> Loop:
         store = _cut
     wide = np.float32 if dtype.name in _CONVERSIONS else dtype.type
     names = {"define": _definition(function, wide), "load": numba.njit(load), "store": numba.njit(store)}
+    names |= {"stream": _stream, "drain": _drain, "length": _PIECE // dtype.itemsize}
     body = _LOOPS[function.endswith("vjp"), where]
-    loop = types.FunctionType(body.__code__, _NAMES | names | {"_stream": _stream}, function)
+    loop = types.FunctionType(body.__code__, _NAMES | names, function)
     # By this name Numba finds its file on the disk. It notices itself when this source changes, not the definition's.
     source = zlib.crc32(inspect.getsource(reference).encode())
     loop.__qualname__ = "_".join(["relu_xp", function, dtype.name, body.__name__, store.__name__, f"{source:08x}"])
@@ -178,10 +195,13 @@ def _loop(function: str, dtype: DType, rounds: bool, where: str) -> Loop:
         return numba.njit(nogil=True)(loop)
 
 
-# Each loop is made with functions of its own in their place.
+# Each loop is made with functions of its own, and those below, in their place.
 define: Any = None
 load: Any = None
 store: Any = None
+stream: Any = None
+drain: Any = None
+length: Any = None
 
 # One loop for each array that `out` may be: given memory twice, the compiler has to expect the worst.
 
@@ -211,40 +231,29 @@ def _binary_onto_g(x: Array, g: Array, *scalars: Any) -> None:
         g[i] = store(define(load(x[i]), load(g[i]), *scalars))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _stream(context: Any, block: Any, size: Any, out: Any, at: Any) -> Any:
-    """Copy block[:size] to out[at:], 16 bytes at a time, with the hint that no cache needs to hold them."""
-
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(8), 16)
-        source, target = (context.make_array(signature.args[i])(context, builder, values[i]) for i in (0, 2))
-        read = builder.bitcast(source.data, vector.as_pointer())
-        write = builder.bitcast(builder.gep(target.data, [values[3]]), vector.as_pointer())
-        count = builder.udiv(builder.mul(values[1], source.itemsize), values[1].type(16))
-        hint = builder.module.add_metadata([ir.IntType(32)(1)])
-        with cgutils.for_range(builder, count) as each:
-            stored = builder.store(builder.load(builder.gep(read, [each.index])), builder.gep(write, [each.index]), 16)
-            stored.set_metadata("nontemporal", hint)
-        builder.fence("seq_cst")  # such writes wait for nobody, but whoever reads `out` is to find them
-        return context.get_dummy_value()
-
-    return numba.void(block, size, out, at), code
+# Two halves at a time: processors fetch ahead no further than to the end of a page, and so twice as much.
 
 
-def _unary_streamed(x: Array, out: Array, block: Array, *scalars: Any) -> None:
-    for at in range(0, x.size, block.size):
-        part = x[at : at + block.size]
-        for i in range(part.size):
-            block[i] = store(define(load(part[i]), *scalars))
-        _stream(block, part.size, out, at)
+def _unary_streamed(x: Array, out: Array, piece: Array, *scalars: Any) -> None:
+    half = x.size // 2
+    for at in range(0, half, length):
+        for start in (at, at + half):
+            part = x[start : start + length]
+            for i in range(length):
+                piece[i] = store(define(load(part[i]), *scalars))
+            stream(piece, out, start)
+    drain()
 
 
-def _binary_streamed(x: Array, g: Array, out: Array, block: Array, *scalars: Any) -> None:
-    for at in range(0, x.size, block.size):
-        part, factors = x[at : at + block.size], g[at : at + block.size]
-        for i in range(part.size):
-            block[i] = store(define(load(part[i]), load(factors[i]), *scalars))
-        _stream(block, part.size, out, at)
+def _binary_streamed(x: Array, g: Array, out: Array, piece: Array, *scalars: Any) -> None:
+    half = x.size // 2
+    for at in range(0, half, length):
+        for start in (at, at + half):
+            part, factors = x[start : start + length], g[start : start + length]
+            for i in range(length):
+                piece[i] = store(define(load(part[i]), load(factors[i]), *scalars))
+            stream(piece, out, start)
+    drain()
 
 
 _ONTO = ("onto x", "onto g")
@@ -296,6 +305,34 @@ def _float_to_half(context: Any, value: Any) -> Any:
         return builder.bitcast(builder.fptrunc(values[0], ir.HalfType()), ir.IntType(16))
 
     return numba.uint16(numba.float32), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _stream(context: Any, piece: Any, out: Any, start: Any) -> Any:
+    """Copy a piece to out[start:], with the hint that no cache needs to hold it."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(8), 16).as_pointer()
+        source, target = (context.make_array(signature.args[i])(context, builder, values[i]).data for i in (0, 1))
+        read, write = builder.bitcast(source, vector), builder.bitcast(builder.gep(target, [values[2]]), vector)
+        hint = builder.module.add_metadata([ir.IntType(32)(1)])
+        with cgutils.for_range(builder, values[2].type(_PIECE // 16)) as each:
+            stored = builder.store(builder.load(builder.gep(read, [each.index])), builder.gep(write, [each.index]), 16)
+            stored.set_metadata("nontemporal", hint)
+        return context.get_dummy_value()
+
+    return numba.void(piece, out, start), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _drain(context: Any) -> Any:
+    """Let no thread see that all is done before it sees what was written past the caches."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return numba.void(), code
 
 
 def _from_half(bits: Any) -> Any:
