@@ -22,7 +22,8 @@ _NATIVE_FLOATS = {
 }
 
 SMALL = 1 << 11  # elements, below which blocks don't pay
-COMPILED = 1 << 13  # elements, from which compiled loops pay where a few operations of NumPy's are enough
+# Elements, from which compiled loops pay where an operation of NumPy's, or three, are enough.
+COMPILED = {"relu": 1 << 15, "leaky_relu": 1 << 13}
 # For small arrays 0-d zeros, which are cheaper to call with than a Python 0; for those of one block, a block.
 _MINUS_ZEROS = {dtype: np.array(-0.0, dtype) for dtype in map(np.dtype, (np.float32, np.float64))}
 _ZEROS = {
@@ -47,9 +48,11 @@ def relu(x: Array, z: Any, out: Array) -> Array:
         zero, zeros = _ZEROS[x.dtype]
         if x.size <= SMALL and out is None:
             return np.maximum(x, zero)
-        few = x.size <= COMPILED or (x.size <= zeros.size and chosen_engine.get() == "numpy")
-        if few and x.flags.c_contiguous and (out is None or _fits(out, x)):
-            return np.maximum(x, zero if x.size <= SMALL else zeros[: x.size].reshape(x.shape), out=out)
+        few = x.size <= COMPILED["relu"] or chosen_engine.get() == "numpy"
+        if few and x.size <= zeros.size and x.flags.c_contiguous and (out is None or _fits(out, x)):
+            if x.size > SMALL:
+                zero = zeros[: x.size] if x.ndim == 1 else zeros[: x.size].reshape(x.shape)
+            return np.maximum(x, zero, out=out)
     return _run("relu", (x,), (z,), out)
 
 
@@ -71,7 +74,7 @@ def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Rectify with a leak."""
     usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and 0 < s <= 1
     small = type(x) is np.ndarray and x.nbytes <= numpy_blocks.BLOCK_BYTES and x.ndim and x.dtype in _ZEROS
-    if usual and small and (x.size <= COMPILED or chosen_engine.get() == "numpy"):
+    if usual and small and (x.size <= COMPILED["leaky_relu"] or chosen_engine.get() == "numpy"):
         # As in numpy_blocks, the product of a positive x must not underflow where that is heard. Then -0 takes its
         # place: of two zeros, the maximum is the second, x.
         quiet = numpy_blocks.is_ignored("under")
