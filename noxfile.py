@@ -14,14 +14,16 @@ PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), CURRENT}, key=lambda 
 TEST = nox.project.dependency_groups(PYPROJECT, "test")
 DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 
+MLX = {"linux": ["mlx[cpu]"], "darwin": ["mlx"]}.get(sys.platform, [])
+
 # Session id -> what it installs, and the names that `pytest --backend` must then find here.
 BACKENDS = {
     "numpy": ([".[bench]", "scikit-learn"], ["numpy"]),  # the demo has to do without JAX
     "numba": ([".[cli,numba]"], ["numba"]),
     "jax": ([".[demo]", "flatbuffers"], ["jax"]),
     "array_api": (
-        [".", "array-api-strict", "sparse", "ndonnx", "onnxruntime"],
-        ["array_api_strict", "sparse", "ndonnx"],
+        [".", "array-api-strict", "sparse", "ndonnx", "onnxruntime", *MLX],
+        ["array_api_strict", "sparse", "ndonnx", *(["mlx"] if MLX else [])],
     ),
     "dask": ([".[cli,dask]", "distributed", "zarr", "sparse"], ["dask"]),
     "labelled": (

@@ -12,6 +12,7 @@ import relu_xp
 
 ALL = oracle.FUNCTIONS
 LEAKY = [name for name in ALL if name.startswith("leaky")]
+WRITEABLE = ("numpy", "numba", "cupy", "array_api_strict", "torch", "mlx")  # the backends whose arrays are, for `out=`
 VJPS = [name for name in ALL if name.endswith("vjp")]
 
 
@@ -186,10 +187,8 @@ def test_cotangent_of_another_library(place, name):
 
 @pytest.mark.parametrize("name", VJPS)
 def test_cotangent_of_another_dtype(place, name):
-    x, g = place.put(np.ones(3, np.float32)), place.put(np.ones(3, np.float64))
-    with pytest.raises(
-        TypeError, match=says(name, "x and cotangent must have one dtype, got .*float32.* and .*float64")
-    ):
+    x, g = place.put(np.ones(3, np.float32)), place.put(np.ones(3, np.int32))
+    with pytest.raises(TypeError, match=says(name, "x and cotangent must have one dtype, got .*float32.* and .*int32")):
         call(name, x, g)
 
 
@@ -216,7 +215,7 @@ def test_cotangent_of_another_shape(place, name, shape):
 @pytest.mark.parametrize("name", ALL)
 def test_out_where_nothing_can_be_written(place, name):
     x = place.put(np.ones(3, np.float32))
-    if place.name in ("numpy", "numba", "cupy", "array_api_strict", "torch"):
+    if place.name in WRITEABLE:
         assert call(name, x, out=x) is x
         return
     with pytest.raises(
@@ -246,14 +245,14 @@ def outs(place):
         yield readonly, ValueError, "out is read-only"
     else:
         yield ones, TypeError, r"out must be .*, got numpy\.ndarray"
-    yield place.put(np.ones(3)), TypeError, "out must have the result's dtype .*float32, got .*float64"
+    yield place.put(np.ones(3, np.int32)), TypeError, "out must have the result's dtype .*float32, got .*int32"
     yield place.put(np.ones(4, np.float32)), ValueError, "out must have the result's shape .*3.*, got .*4"
     yield place.put(np.ones((), np.float32)), ValueError, "out must have the result's shape"
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_bad_out_is_untouched(place, name):
-    if place.name not in ("numpy", "numba", "cupy", "array_api_strict", "torch"):
+    if place.name not in WRITEABLE:
         pytest.skip(f"{place.name}: arrays can't be written")
     x = place.put(np.full(3, -1, np.float32))
     for out, error, text in outs(place):

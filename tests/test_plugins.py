@@ -125,6 +125,11 @@ def test_conformance_fails_where_a_value_differs(registry):
     relu_xp.register_backend("boxes", backend)
     with np.errstate(invalid="ignore"), pytest.raises(AssertionError, match=r"values differ, such as\nrelu\(float16"):
         assert_conforms(backend)
+    backend = boxes_backend()
+    backend.relu = lambda x, z, out: careless(Boxed(x.array * np.int8(1)) if x.array.dtype == bool else x, z, out)
+    relu_xp.register_backend("boxes", backend)
+    with pytest.raises(AssertionError, match=r"on cpu does not refuse an x of bool$"):
+        assert_conforms(backend)
     backend.put = lambda array, device: array
     with pytest.raises(AssertionError, match="does not own what its put"):
         assert_conforms(backend)

@@ -1,5 +1,6 @@
 """Rectifiers for every array: ReLU, Leaky ReLU, their derivatives and vector-Jacobian products."""
 
+from relu_xp import reference
 from relu_xp._api import (
     leaky_relu,
     leaky_relu_grad,
@@ -16,6 +17,7 @@ __all__ = [
     "leaky_relu",
     "leaky_relu_grad",
     "leaky_relu_vjp",
+    "reference",
     "register_backend",
     "relu",
     "relu_grad",

@@ -17,7 +17,7 @@ GRADS_AT_ZERO = (1.0, 0.0, -0.0, 0.5)
 # Around the widths of vectors, and of the blocks and tiles that powers of two make.
 LENGTHS = (*range(131), *(2**k + d for k in range(8, 18) for d in (-1, 0, 1)))
 FEW_LENGTHS = (0, 1, 2, 3, 7, 8, 15, 17, 31, 33, 63, 65, 127, 129, 1025)
-# A dtype that a library takes from NumPy but can't compute with.
+# A dtype that a library, a device of the array API's backend, takes from NumPy but can't compute with.
 LACKING = {
     ("sparse", "bfloat16"): "its namespace takes NumPy's own dtypes only",
 }

@@ -17,6 +17,7 @@ from relu_xp.verify import _cases as data
 from relu_xp.verify._cases import Case
 from relu_xp.verify._exceptions import exceptions
 from relu_xp.verify._expected import Array, DType, expected, same_bits
+from relu_xp.verify._refusals import accepted
 
 SHOWN = 5  # mismatches a tally keeps
 # Where a new shape costs a compilation, or any call milliseconds: fewer lengths.
@@ -160,7 +161,7 @@ def compare(place: Place, case: Case, inputs: tuple[Array, ...], got: Array, wan
 
 def lacks(place: Place, dtype: DType) -> str:
     """Say why the library can't compute with the dtype; nothing if it can."""
-    if reason := data.LACKING.get((place.name, dtype.name)):
+    if reason := data.LACKING.get((place.device, dtype.name)):
         return reason
     try:
         back = place.get(place.put(np.zeros(2, dtype)))
@@ -218,6 +219,8 @@ def verify(
 def assert_conforms(backend: str | ModuleType) -> dict[str, dict[str, Tally]]:
     """Hold a backend to the definition, on every device, dtype and layout that its arrays have: one line in its tests.
 
+    Arguments that every backend must refuse are tried too.
+
     Parameters
     ----------
     backend : str or module
@@ -231,8 +234,8 @@ def assert_conforms(backend: str | ModuleType) -> dict[str, dict[str, Tally]]:
     Raises
     ------
     AssertionError
-        If a value differs from `relu_xp.reference`, if no value was compared, or if the dispatcher does not find the
-        backend from its arrays.
+        If a value differs from `relu_xp.reference`, if no value was compared, if the dispatcher does not find the
+        backend from its arrays, or if bad input is not refused.
 
     Examples
     --------
@@ -254,6 +257,9 @@ def assert_conforms(backend: str | ModuleType) -> dict[str, dict[str, Tally]]:
         assert any(tally.values for tally in record.values()), (
             f"{module.__name__} on {device}: no dtype could be put there"
         )
+        held = [name for name, tally in record.items() if "all" not in tally.left_out]
+        taken = list(accepted(place, held))
+        assert not taken, f"{module.__name__} on {device} does not refuse {'; '.join(taken)}"
         records[device] = record
     return records
 

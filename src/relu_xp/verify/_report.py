@@ -59,7 +59,8 @@ def run(console: Console, options: Namespace) -> int:
     if mismatches:
         console.print(f"[bold red]{mismatches:,} of {values:,} values differ from the definition.[/]")
         return WRONG
-    console.print(f"[green]{values:,} values equal the definition, bit for bit, but for the exceptions named.[/]")
+    but = ", but for the exceptions named" if any(t.excepted for t in tallies) else ""
+    console.print(f"[green]{values:,} values equal the definition, bit for bit{but}.[/]")
     if interrupted:
         console.print(f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}.")
     return INTERRUPTED if interrupted else OK
