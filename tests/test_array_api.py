@@ -39,6 +39,21 @@ def test_sparse_arrays_stay_as_sparse_as_they_are(wanted, kind):
     assert type(relu_xp.relu(x)) is type(x)
 
 
+def test_two_libraries_in_one_call(wanted):
+    strict, sparse = wanted("array_api_strict"), pytest.importorskip("sparse", reason="sparse: not installed")
+    with pytest.raises(
+        TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library, got array_api"
+    ):
+        relu_xp.relu_vjp(strict.asarray(X), sparse.COO.from_numpy(G))
+
+
+def test_a_dtype_that_only_numpy_has(wanted):
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes: not installed")
+    x = wanted("sparse").COO.from_numpy(X.astype(ml_dtypes.bfloat16))
+    with pytest.raises(TypeError, match=r"^relu_xp\.relu: takes real floating and integer dtypes, got bfloat16; cast"):
+        relu_xp.relu(x)
+
+
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_a_graph_for_onnxruntime(wanted, name):
     """The call on arrays without values builds an ONNX model, of any length, which the runtime computes."""

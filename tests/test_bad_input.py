@@ -155,6 +155,7 @@ def test_real_numbers_of_any_type_are_slopes(place, name, value):
         (-1 - Fraction(1, 2**24) - Fraction(1, 2**80), -1 - 2**-23),
         (2**80 + 2**56 + 1, 2**80 + 2**57),
         (Fraction(1, 2**200), 0.0),
+        (Fraction(5, 7), float(np.float32(5 / 7))),
     ],
     ids=str,
 )

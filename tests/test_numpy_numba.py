@@ -72,6 +72,9 @@ def test_writes_past_the_caches(name, dtype, monkeypatch):
             oracle.assert_same(out[start + 1 : start + 1 + size], want[start : start + size])
             assert not out[: start + 1].any()
             assert not out[start + 1 + size :].any()
+    for i in range(len(memory)):  # in place they do not pay
+        each = [a.copy() for a in memory]
+        oracle.assert_same(compiled(name, *each, out=each[i]), want)
 
 
 def test_writes_past_the_caches_are_compiled_as_such():

@@ -130,6 +130,17 @@ def test_conformance_fails_where_a_value_differs(registry):
     relu_xp.register_backend("boxes", backend)
     with pytest.raises(AssertionError, match=r"on cpu does not refuse an x of bool$"):
         assert_conforms(backend)
+    backend.relu = lambda x, z, out: {}[x] if x.array.dtype == bool else careless(x, z, out)
+    with pytest.raises(AssertionError, match=r"on cpu does not refuse an x of bool \(KeyError"):
+        assert_conforms(backend)
+    backend.relu = lambda x, z, out: careless(x, z, None) if out is None else out.nothing
+    with pytest.raises(AssertionError, match=r"values differ, such as\nrelu\(float16, grad_at_zero=0\), out: "):
+        assert_conforms(backend)
+    backend = boxes_backend()
+    lossy = backend.put
+    backend.put = lambda array, device: lossy(array.astype("f4") if array.dtype == np.float16 else array, device)
+    relu_xp.register_backend("boxes", backend)
+    assert assert_conforms(backend)["cpu"]["float16"].left_out == {"all": "is held as float32"}
     backend.put = lambda array, device: array
     with pytest.raises(AssertionError, match="does not own what its put"):
         assert_conforms(backend)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -164,6 +165,11 @@ def test_an_exception_lets_nothing_else_pass(monkeypatch):
 
     assert tally_of(_machine.Place("jax", backend, "cpu:0"), doubled).mismatches > 0
     assert tally_of(_machine.Place("jax", backend, "cpu:0"), functools.partial(swallows_nan, right)).mismatches > 0
+
+
+def test_without_ml_dtypes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    assert "bfloat16" not in [dtype.name for dtype in verify.dtypes()]
 
 
 def test_exceptions_are_named_once():

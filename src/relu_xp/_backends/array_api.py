@@ -95,8 +95,6 @@ def _check_out(function: str, xp: Any, x: Array, out: Array) -> None:
         raise _checks.out_type(function, out, _checks.type_name(x)) from None
     _checks.out(function, x.dtype, x.shape, out.dtype, out.shape)
     _checks.out_device(function, _device(x), _device(out))
-    if not array_api_compat.is_writeable_array(out):
-        raise _checks.out_readonly(function)
 
 
 relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = six(_run)

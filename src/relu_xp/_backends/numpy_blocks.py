@@ -77,7 +77,7 @@ def _new_pool() -> None:
 
 _pool: ThreadPoolExecutor
 _new_pool()
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
     os.register_at_fork(after_in_child=_new_pool)
 
 
@@ -114,8 +114,7 @@ def _run_strided(kernel: Kernel, arrays: tuple[Array, ...]) -> None:
     length = BLOCK_BYTES // dtype.itemsize
     with np.nditer(arrays, flags, operands, [dtype] * len(arrays), order="K", buffersize=length) as blocks:
         for views in blocks:
-            if views[0].size:
-                kernel(*views)
+            kernel(*views)
 
 
 def _by_formula(function: str, scalars: tuple[Any, ...], *blocks: Array) -> None:

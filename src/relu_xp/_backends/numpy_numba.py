@@ -2,7 +2,8 @@
 
 It is worth its lines because NumPy's own operations need several passes where the definition needs one. The maths is
 that of `relu_xp.reference`, whose functions are compiled as they stand, their literals in the dtype of the array;
-16-bit floats are widened to binary32 in registers, as `numpy_blocks` does in memory.
+16-bit floats are widened to binary32 in registers, as `numpy_blocks` does in memory. Large results are written past the
+caches, as a copy writes them: a line that is not read first is a third of the traffic less.
 
 Compiled products tell nobody of an overflow, and may include some that the definition never makes. So where a product
 of the definition's could warn and `np.errstate` would have it heard, there is no loop, and NumPy's operations serve.

@@ -72,7 +72,9 @@ def flushed(
 def _unsigned_zero(
     function: str, arrays: tuple[Array, ...], slope: float, grad_at_zero: float, got: Array, want: Array
 ) -> Array:
-    """Whether both are zeros, of different sign."""
+    """Whether both are zeros, of different sign, where a -0 was selected: of the cotangents, or a scalar."""
+    if function != "relu_vjp" and not any(scalar == 0 and np.signbit(scalar) for scalar in (slope, grad_at_zero)):
+        return np.zeros(want.shape, bool)
     return (widened(got) == 0) & (widened(want) == 0) & ~isnan(got)
 
 
@@ -90,7 +92,7 @@ EXCEPTIONS = (
         library="ndonnx",
         platforms=("cpu",),
         dtypes=("float16", "float32", "float64"),
-        functions=("relu_vjp",),
+        functions=("leaky_relu", "relu_grad", "leaky_relu_grad", "relu_vjp"),
         explains=_unsigned_zero,
     ),
 )
