@@ -12,7 +12,7 @@ import pytest
 import relu_xp
 from relu_xp import _dispatch, _machine
 from relu_xp._backends import numpy as numpy_backend
-from relu_xp.verify import assert_conforms
+from relu_xp.verify import assert_conforms, verify
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "backend_for_awkward.py"
 
@@ -115,35 +115,49 @@ def test_conformance_and_survey(registry):
 
 def test_conformance_fails_where_a_value_differs(registry):
     backend = boxes_backend()
-    careless = backend.relu
-    backend.relu = lambda x, z, out: careless(x, z, None)  # and leaves out as it was
+    careful = backend.relu
+
+    def leaves_out_as_it_was(x, z, out):
+        return careful(x, z, out if not isinstance(out, Boxed) or out.array.shape != x.array.shape else None)
+
+    backend.relu = leaves_out_as_it_was
     relu_xp.register_backend("boxes", backend)
     with pytest.raises(AssertionError, match=r"values differ, such as\nrelu\(float16.*out: "):
         assert_conforms(backend)
     backend = boxes_backend()
-    backend.relu = lambda x, z, out: Boxed(np.where(x.array > 0, x.array, x.array * 0))  # -0, and NaN of -inf
+    backend.relu = lambda x, z, out: (
+        Boxed(np.where(x.array > 0, x.array, x.array * 0)) if x.array.dtype.kind != "b" and out is None else {}["no"]
+    )  # -0, and NaN of -inf
     relu_xp.register_backend("boxes", backend)
+    with pytest.raises(AssertionError, match=r"does not refuse an x of bool \(KeyError: 'no'\); an out that is a list"):
+        assert_conforms(backend)
+    wrong = backend.relu
+    backend.relu = lambda x, z, out: wrong(x, z, None) if out is None and x.array.dtype != bool else careful(x, z, out)
     with np.errstate(invalid="ignore"), pytest.raises(AssertionError, match=r"values differ, such as\nrelu\(float16"):
         assert_conforms(backend)
-    backend = boxes_backend()
-    backend.relu = lambda x, z, out: careless(Boxed(x.array * np.int8(1)) if x.array.dtype == bool else x, z, out)
-    relu_xp.register_backend("boxes", backend)
-    with pytest.raises(AssertionError, match=r"on cpu does not refuse an x of bool$"):
-        assert_conforms(backend)
-    backend.relu = lambda x, z, out: {}[x] if x.array.dtype == bool else careless(x, z, out)
-    with pytest.raises(AssertionError, match=r"on cpu does not refuse an x of bool \(KeyError"):
-        assert_conforms(backend)
-    backend.relu = lambda x, z, out: careless(x, z, None) if out is None else out.nothing
-    with pytest.raises(AssertionError, match=r"values differ, such as\nrelu\(float16, grad_at_zero=0\), out: "):
-        assert_conforms(backend)
-    backend = boxes_backend()
-    lossy = backend.put
-    backend.put = lambda array, device: lossy(array.astype("f4") if array.dtype == np.float16 else array, device)
-    relu_xp.register_backend("boxes", backend)
-    assert assert_conforms(backend)["cpu"]["float16"].left_out == {"all": "is held as float32"}
     backend.put = lambda array, device: array
     with pytest.raises(AssertionError, match="does not own what its put"):
         assert_conforms(backend)
+
+
+def test_a_dtype_that_put_loses_is_told(registry):
+    backend = boxes_backend()
+    backend.put = lambda array, device: Boxed(array.astype("f4") if array.dtype == np.float16 else array)
+    relu_xp.register_backend("boxes", backend)
+    place = _machine.Place("boxes", backend, "cpu")
+    *_, record = verify(place, [np.dtype("f2"), np.dtype("i1")])
+    assert record["float16"].left_out == {"all": "is held as float32"}
+    assert record["int8"].values == 256
+
+
+def test_a_backend_that_breaks_on_out_is_no_end_of_the_run(registry):
+    backend = boxes_backend()
+    careful = backend.relu
+    backend.relu = lambda x, z, out: careful(x, z, None) if out is None else out.nothing
+    relu_xp.register_backend("boxes", backend)
+    *_, record = verify(_machine.Place("boxes", backend, "cpu"), [np.dtype("f2")], ("relu",))
+    assert record["float16"].mismatches == 5 * 1000
+    assert "out=" not in record["float16"].left_out
 
 
 def test_an_installed_plugin_is_found_by_its_entry_point(tmp_path):

@@ -83,7 +83,10 @@ def cases(dtype: DType, functions: tuple[str, ...] = FUNCTIONS, *, quick: bool =
     for function in functions:
         for slope in SLOPES if function.startswith("leaky") else (0.01,):
             for grad_at_zero in GRADS_AT_ZERO if function.endswith(("grad", "vjp")) else (1.0,):
-                yield Case(function, dtype, slope, grad_at_zero, "values")
+                if (
+                    "-0.0" not in f"{slope} {grad_at_zero}" or slope == 0.01 or grad_at_zero == 1
+                ):  # no need of every pair
+                    yield Case(function, dtype, slope, grad_at_zero, "values")
         yield Case(function, dtype, 0.01, 1.0, "lengths")
         for name in LAYOUTS if not quick else ("strided",):
             yield Case(function, dtype, -0.5, 1.0, f"layout: {name}")
