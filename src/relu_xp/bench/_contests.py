@@ -193,8 +193,8 @@ def _timed(place: Place, x: Array, kind: str, calls: Calls) -> Iterator[Entrant]
     on_host = device_of(place) == "cpu"
     if hasattr(x, "block_until_ready"):
         timer, finish = (by_clock, type(x).block_until_ready) if on_host else (by_last, None)
-    elif hasattr(x, "compute") or not place.backend.__name__.startswith("relu_xp."):
-        finish = place.get  # a plug-in's arrays may be lazy too
+    elif place.name in ("dask", "mlx") or not place.backend.__name__.startswith("relu_xp."):
+        finish = place.get  # they are lazy, as a plug-in's may be
     elif not on_host and place.name in ("cupy", "torch"):
         by_events = by_cupy_events if place.name == "cupy" else by_torch_events
         timer = functools.partial(by_events, device=int(place.where.partition(":")[2] or 0))
