@@ -392,3 +392,40 @@ def test_a_library_that_tracks_gradients_takes_part_or_says_why():
     took_part = {each["name"] for each in result["entries"]}
     assert "torch relu" in took_part
     assert ("relu_xp" in took_part) != ("relu_xp" in result["left_out"])
+
+
+@pytest.mark.parametrize("library", ["numpy", "jax", "torch"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_networks_differ_in_the_rectifier_alone(library, activation):
+    pytest.importorskip(library, reason=f"{library}: not installed")
+    from relu_xp.bench import _training
+
+    digits = [each for each in _training.steps((activation,), (library,)) if each.task.startswith("digits")]
+    assert [each.task for each in digits] == ["digits, training step", "digits, inference"]
+    for contest in digits:
+        limit, ours, rival = contest.enter()[0]
+        assert (limit.kind, ours.name, rival.kind) == ("limit", "relu_xp", "idiom" if library == "numpy" else "peer")
+        limit.call()
+        results = ours.call(), rival.call()
+        if contest.task == "digits, inference":
+            assert np.array_equal(*map(np.asarray, results))
+
+
+def test_cold_caches_and_several_workers():
+    cold = _contests.cold("relu", "float32", min(_contests.COLD_SIZES))
+    workers = _contests.workers(("leaky_relu_vjp",), "float32", 2, min(_contests.WORKER_SIZES))
+    records = [contest.hold(0.0) for contest in itertools.chain(cold, workers)]
+    assert [(record["part"], record["cache"]) for record in records] == [
+        ("cold", "warm"),
+        ("cold", "cold"),
+        ("workers", "warm"),
+    ]
+    for record in records:
+        assert not record["left_out"]
+        assert all(seconds > 0 for each in record["entries"] for seconds in each["seconds"])
+    assert [each["name"] for each in records[2]["entries"]] == ["copy", "1 worker", "2 workers"]
+
+
+def test_a_queue_is_waited_for_at_its_end():
+    jnp = pytest.importorskip("jax.numpy", reason="jax: not installed")
+    assert _measuring.by_last(lambda: jnp.ones(3) + 1, 2) > 0

@@ -52,7 +52,7 @@ def idioms_into(target: Array, function: str, x: Array, g: Array, s: float) -> C
     return into.get(function, {})
 
 
-def _cupy(function: str, x: Array, g: Array, s: float) -> Calls:
+def _cupy(function: str, x: Array, g: Array, s: float) -> Calls:  # pragma: no cover  # on a GPU
     import cupy
 
     return idioms(function, x, g, s, cupy)

@@ -40,7 +40,7 @@ def by_last(call: Call, repeats: int) -> float:
     return time.perf_counter() - begin
 
 
-def by_cupy_events(call: Call, repeats: int, device: int) -> float:
+def by_cupy_events(call: Call, repeats: int, device: int) -> float:  # pragma: no cover  # on a GPU
     """Seconds between two events in CuPy's current stream on a GPU, with so many calls between them."""
     import cupy
 
@@ -50,7 +50,7 @@ def by_cupy_events(call: Call, repeats: int, device: int) -> float:
     return float(cupy.cuda.get_elapsed_time(begin, end)) / 1e3
 
 
-def by_torch_events(call: Call, repeats: int, device: int) -> float:
+def by_torch_events(call: Call, repeats: int, device: int) -> float:  # pragma: no cover  # on a GPU
     """Seconds between two events in PyTorch's current stream on a GPU, with so many calls between them."""
     import torch
 
@@ -60,7 +60,7 @@ def by_torch_events(call: Call, repeats: int, device: int) -> float:
     return float(begin.elapsed_time(end)) / 1e3
 
 
-def _enclose(begin: Any, end: Any, call: Call, repeats: int) -> None:
+def _enclose(begin: Any, end: Any, call: Call, repeats: int) -> None:  # pragma: no cover  # on a GPU
     begin.record()
     for _ in range(repeats):
         call()
