@@ -4,6 +4,7 @@ import copy
 import functools
 import html.parser
 import importlib.util
+import io
 import itertools
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 import time
 import types
 from argparse import ArgumentTypeError
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -429,3 +431,46 @@ def test_cold_caches_and_several_workers():
 def test_a_queue_is_waited_for_at_its_end():
     jnp = pytest.importorskip("jax.numpy", reason="jax: not installed")
     assert _measuring.by_last(lambda: jnp.ones(3) + 1, 2) > 0
+
+
+@needs_matplotlib
+def test_what_was_recorded_still_makes_a_page():
+    recorded = sorted((Path(__file__).parents[1] / "benchmarks/results").glob("*.json"))
+    if not recorded:
+        pytest.skip("benchmarks/results: not beside these tests")
+    from relu_xp.bench import _page, _report
+
+    record = json.loads(recorded[-1].read_text())
+    changes = _comparing.compare(record, record)
+    assert changes
+    assert not any(change.marked for change in changes)
+    page = _page.page(record, record, changes=changes)
+    for text in ("Several workers", "old cache", "training step", "times as fast as", "relu_xp, numba"):
+        assert text in page
+    console = Console(file=io.StringIO(), width=200)
+    _report.show(console, record)
+    for text in (
+        "From 2**0 elements on: ",
+        "on several threads",
+        "out of cold caches",
+        "networks",
+        "torch.nn.functional",
+    ):
+        assert text in console.file.getvalue()
+
+
+def test_what_memory_cannot_hold_is_left_out_with_the_reason(monkeypatch):
+    monkeypatch.setattr(_contests._environment, "available_memory", lambda: 1 << 20)
+    contest = next(_contests.kernels(*_here(), ("relu",), ("float32",), (1 << 22,), ()))
+    result = contest.hold(0.0)
+    assert result["entries"] == []
+    assert result["left_out"] == {"all": "0.094 GiB of memory would be needed"}
+
+
+def test_a_library_without_the_dtype_is_left_out_with_the_reason():
+    backend = types.ModuleType("elsewhere")
+    backend.put = lambda array, device: array.astype("f4")
+    place = _machine.Place("boxes", backend, "cpu")
+    result = next(_contests.kernels([*_here()[0], place], ("relu",), ("float64",), (16,), ())).hold(0.0)
+    assert result["left_out"] == {"relu_xp, boxes": "TypeError: holds no float64 here"}
+    assert "relu_xp, numpy" in [each["name"] for each in result["entries"]]
