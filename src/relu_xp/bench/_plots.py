@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib import cycler
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import EngFormatter
 
 from relu_xp.bench import _summary
