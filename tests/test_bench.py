@@ -474,3 +474,20 @@ def test_a_library_without_the_dtype_is_left_out_with_the_reason():
     result = next(_contests.kernels([*_here()[0], place], ("relu",), ("float64",), (16,), ())).hold(0.0)
     assert result["left_out"] == {"relu_xp, boxes": "TypeError: holds no float64 here"}
     assert "relu_xp, numpy" in [each["name"] for each in result["entries"]]
+
+
+def test_float64_is_measured(capsys):
+    chosen = ["--function", "relu_grad", "--dtype", "float64", "--sizes", "16", "--seconds", "0"]
+    assert __main__.main(["bench", "--backend", "numpy", *chosen]) == 0
+    assert "relu_grad, float64, on cpu" in capsys.readouterr().out
+
+
+def test_three_files_are_too_many_to_compare(results, capsys):
+    file = str(results / "new.json")
+    assert __main__.main(["bench", "--compare", file, file, file]) == 2
+    assert "--compare: ValueError: takes one file" in capsys.readouterr().out
+
+
+def test_what_a_machine_does_not_tell(tmp_path):
+    assert _contests._environment._text(tmp_path / "nothing here") == ""
+    assert _summary.share({"entries": []}, {"seconds": [1.0]}) is None

@@ -13,6 +13,7 @@ import relu_xp
 from relu_xp import _dispatch, _machine
 from relu_xp._backends import numpy as numpy_backend
 from relu_xp.verify import assert_conforms, verify
+from relu_xp.verify._refusals import accepted
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "backend_for_awkward.py"
 
@@ -138,6 +139,17 @@ def test_conformance_fails_where_a_value_differs(registry):
     backend.put = lambda array, device: array
     with pytest.raises(AssertionError, match="does not own what its put"):
         assert_conforms(backend)
+
+
+def test_what_is_not_refused_is_told_of_the_dtypes_that_there_are(registry):
+    backend = boxes_backend()
+    backend.relu_vjp = lambda x, g, z, out: x
+    backend.relu_grad = lambda x, z, out: x
+    relu_xp.register_backend("boxes", backend)
+    place = _machine.Place("boxes", backend, "cpu")
+    taken = ["a cotangent of another shape", "a grad_at_zero that is NaN"]
+    assert list(accepted(place, ["float32"])) == taken
+    assert list(accepted(place, ["float32", "int32"])) == ["an x of int32, which has no derivative", *taken]
 
 
 def test_a_dtype_that_put_loses_is_told(registry):
