@@ -135,6 +135,21 @@ def test_arrays_that_cannot_be_written_are_left_alone(size):
     oracle.assert_same(compiled("leaky_relu", view, out=writeable), by_numpy("leaky_relu", x))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_small_arrays_that_overlap(name):
+    memory = np.linspace(-1, 1, 40).astype(np.float32)
+    g = (memory[::-1].copy()[:30],) if name.endswith("vjp") else ()
+    want = by_numpy(name, memory[:30].copy(), *g)
+    oracle.assert_same(compiled(name, memory[:30], *g, out=memory[1:31]), want)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dtypes_without_a_loop_are_numpys(name):
+    x = np.linspace(-1, 1, 40).astype(np.longdouble)
+    arrays = (x, x) if name.endswith("vjp") else (x,)
+    assert (compiled(name, *arrays) == by_numpy(name, *arrays)).all()
+
+
 def test_bad_calls_are_refused_alike():
     x = np.ones(5, np.float32)
     for options in ({"out": [9.0] * 5}, {"out": np.ones(4, "f4")}, {"out": np.ones(5)}, {"grad_at_zero": True}):

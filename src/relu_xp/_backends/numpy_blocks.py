@@ -167,7 +167,7 @@ def maximum_gives_plus_zero(dtype: DType) -> bool:
     for view in (minus[:130], minus[::2], minus[::-2]):
         for n in (*range(1, 20), 31, 33, 63, 65, 127, 130):
             if np.signbit([np.maximum(view[:n], zeros[:n]), np.maximum(view[:n], zeros[0])]).any():
-                return False
+                return False  # pragma: no cover  # on some other machine
     return True
 
 
