@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import gc
 import html.parser
 import importlib.util
 import io
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 import types
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,8 @@ def test_the_page_needs_nothing_else_and_has_every_plot(results):
 def test_plots_are_drawn_from_a_record_alone(results, tmp_path):
     from relu_xp.bench import _plots
 
-    assert _plots.main([str(results / "new.json"), str(tmp_path / "plots")]) == 0
+    command = [sys.executable, "-m", "relu_xp.bench._plots", results / "new.json", tmp_path / "plots"]
+    subprocess.run(command, check=True, capture_output=True)
     svg = (tmp_path / "plots" / "growth-rate.svg").read_text()
     assert svg.startswith("<svg xmlns")
     assert "prefers-color-scheme" in svg
@@ -183,6 +185,13 @@ def test_one_size_alone_is_no_change():
     each = new["contests"][3]["entries"][1]
     each["seconds"] = [1.5 * value for value in each["seconds"]]
     assert not any(change.marked for change in _comparing.compare(synthetic(1), new))
+
+
+def test_where_the_copy_itself_was_disturbed_nothing_is_compared():
+    new = synthetic(2)
+    copied = new["contests"][3]["entries"][0]
+    copied["seconds"] = [4 * value for value in copied["seconds"]]
+    assert len(_comparing.compare(synthetic(1), new)) == len(_comparing.compare(synthetic(1), synthetic(2))) - 2
 
 
 def test_a_kernel_slowed_on_purpose_is_marked(monkeypatch):
@@ -337,6 +346,21 @@ def test_contestants_take_turns_and_who_cannot_is_left_out():
     assert {each[1] for each in rounds} == {"a", "b"}  # nobody is always the first
 
 
+def test_the_garbage_collector_stays_as_it_was():
+    states = []
+    entrant = _measuring.Entrant("a", "ours", lambda: states.append(gc.isenabled()))
+    assert gc.isenabled()
+    _measuring.measure([entrant], 0.0)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        _measuring.measure([entrant], 0.0)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert not states[-1]
+
+
 def test_regimes_are_found_where_the_curves_bend():
     contests = []
     for k in range(24):
@@ -353,6 +377,7 @@ def test_regimes_are_found_where_the_curves_bend():
         (1 << 18, "larger than the caches"),
         (1 << 20, "page faults of a fresh result"),
     ]
+    assert _summary.regimes({"contests": contests[23:]}) == [(1 << 23, "page faults of a fresh result")]
 
 
 def test_a_peer_computes_what_it_is_compared_for():
@@ -459,6 +484,64 @@ def test_what_was_recorded_still_makes_a_page():
         assert text in console.file.getvalue()
 
 
+def only(record, *kinds):
+    """The record as if nobody else had taken part."""
+    kept = copy.deepcopy(record)
+    for contest in kept["contests"]:
+        contest["entries"] = [each for each in contest["entries"] if each["kind"] in kinds]
+    return kept
+
+
+@needs_matplotlib
+def test_what_nobody_took_part_in_is_neither_drawn_nor_told(record):
+    from relu_xp.bench import _page, _plots
+
+    drawn = {plot.name.partition("-")[0] for plot in _plots.plots(only(record, "limit"))}
+    assert drawn == {"throughput", "growth"}  # the copy's curves
+    assert "<ul>" not in _page.page(only(record, "limit"), changes=[]).partition("The machine")[0]
+
+
+def test_what_is_told_names_whom_ours_was_held_against(record):
+    assert re.search(r"GB/s, \d+% of what a copy reaches; at best .* times as fast as ", _summary.findings(record)[0])
+    assert re.search(r"GB/s\.$", _summary.findings(only(record, "ours"))[0])
+
+
+@needs_matplotlib
+def test_a_page_tells_which_versions_have_changed(record):
+    from relu_xp.bench import _page
+
+    old = copy.deepcopy(record)
+    old["about"]["versions"]["numpy"] = "1.0"
+    assert f"numpy: 1.0 before, {np.__version__} now." in _page.page(record, old, changes=[])
+    assert "before, " not in _page.page(record, record, changes=[])
+
+
+def test_what_is_about_numpy_is_measured_where_numpy_takes_part():
+    from relu_xp.bench import _report
+
+    options = Namespace(function=None, dtype=None, sizes=[64], peers=False, backend=["boxes"])
+    places = {"numpy": _here()[0], "boxes": [_machine.Place("boxes", types.ModuleType("elsewhere"), "cpu")]}
+    parts = {name: {contest.part for contest in _report.plan(some, options)} for name, some in places.items()}
+    assert parts["boxes"] == {"overhead", "kernels"}
+    assert "growth" in parts["numpy"]
+
+
+def test_jax_is_waited_for():
+    pytest.importorskip("jax", reason="jax: not installed")
+    result = next(_contests.kernels(_machine.choose(Console(), ["jax"]), ("relu",), ("float32",), (1024,), ())).hold(0)
+    assert [each["name"] for each in result["entries"]] == ["copy", "relu_xp, jax"]
+    assert not result["left_out"]
+
+
+def test_a_peer_that_breaks_is_left_out_with_the_reason(monkeypatch):
+    def absent(*arguments):
+        raise ImportError("No module named 'scipy'")
+
+    monkeypatch.setitem(_peers.PEERS, "numpy", {"absent": absent})
+    result = next(_contests.kernels(*_here(), ("relu",), ("float32",), (16,), *_here())).hold(0.0)
+    assert result["left_out"] == {"absent": "ImportError: No module named 'scipy'"}
+
+
 def test_what_memory_cannot_hold_is_left_out_with_the_reason(monkeypatch):
     monkeypatch.setattr(_contests._environment, "available_memory", lambda: 1 << 20)
     contest = next(_contests.kernels(*_here(), ("relu",), ("float32",), (1 << 22,), ()))
@@ -491,3 +574,12 @@ def test_three_files_are_too_many_to_compare(results, capsys):
 def test_what_a_machine_does_not_tell(tmp_path):
     assert _contests._environment._text(tmp_path / "nothing here") == ""
     assert _summary.share({"entries": []}, {"seconds": [1.0]}) is None
+
+
+def test_times_have_the_unit_that_suits():
+    assert [_summary.time_name(seconds) for seconds in (2.5e-8, 9.996e-7, 2.5e-3, 25.0)] == [
+        "25 ns",
+        "1 µs",
+        "2.5 ms",
+        "25 s",
+    ]

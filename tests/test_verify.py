@@ -1,6 +1,7 @@
 """The verifier itself: that its expectations are the definition's, and that it can fail."""
 
 import functools
+import itertools
 import json
 import sys
 
@@ -167,9 +168,33 @@ def test_an_exception_lets_nothing_else_pass(monkeypatch):
     assert tally_of(_machine.Place("jax", backend, "cpu:0"), functools.partial(swallows_nan, right)).mismatches > 0
 
 
-def test_without_ml_dtypes(monkeypatch):
+def test_a_zero_may_lose_its_sign_only_where_onnxruntime_selects_a_minus_zero(monkeypatch):
+    right = backend.leaky_relu
+    monkeypatch.setattr(backend, "leaky_relu", lambda *arguments: right(*arguments) + np.float32(0))  # -0 + 0 is +0
+    tallies = {}
+    for case in _cases.cases(np.dtype(np.float32), ("leaky_relu",)):
+        if case.kind == "values":
+            tally = tallies[str(case.slope)] = verify.Tally()
+            _engine.check(_machine.Place("ndonnx", backend, "cpu"), case, tally)
+    assert tallies["-0.0"].mismatches == 0
+    assert tallies["-0.0"].excepted["onnxruntime's Where gives +0 for -0"] > 0
+    assert tallies["0.01"].mismatches > 0
+    assert not any(tallies["0.01"].excepted.values())
+
+
+def test_integers_have_relu_alone():
+    assert [case.function for case in _cases.cases(np.dtype(np.int8))] == ["relu"]
+    assert not list(_cases.cases(np.dtype(np.int8), ("leaky_relu",)))
+
+
+def test_without_ml_dtypes(monkeypatch, capsys):
+    pytest.importorskip("rich", reason="rich: not installed")
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     assert "bfloat16" not in [dtype.name for dtype in verify.dtypes()]
+    command = ["verify", "--quick", "--backend", "numpy", "--function", "relu", "--dtype", "bfloat16"]
+    assert __main__.main(command) == 2
+    assert "bfloat16: ml_dtypes is not installed" in capsys.readouterr().out
+    assert __main__.main([*command, "int8"]) == 0
 
 
 def test_exceptions_are_named_once():
@@ -257,6 +282,25 @@ def test_an_interrupted_sweep_says_what_was_covered(monkeypatch, capsys):
     assert __main__.main(command) == 130
     printed = capsys.readouterr().out
     assert "Covered: the cases in the tables, and 2,048 of 2**32 float32 through relu on numpy." in printed
+
+
+def test_a_sweep_to_the_end(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("rich", reason="rich: not installed")
+    from relu_xp.verify import _report
+
+    def short(place, function, tally, chunk):
+        yield from itertools.islice(verify.sweep(place, function, tally, chunk=1 << 10), 2)
+
+    monkeypatch.setattr(_report, "sweep", short)
+    file = tmp_path / "found.json"
+    command = ["verify", "--exhaustive", "--backend", "numpy", "--dtype", "float32", "--json", str(file)]
+    assert __main__.main([*command, "--function", "relu", "relu_vjp"]) == 0
+    said = capsys.readouterr().out
+    assert "equal the definition, bit for bit." in said
+    assert "Interrupted" not in said
+    [place] = json.loads(file.read_text())["places"]
+    assert place["dtypes"]["float32, sweep: relu"]["values"] == 2048
+    assert place["dtypes"]["float32, sweep: relu_vjp"]["values"] == 2048
 
 
 @pytest.fixture(scope="module")

@@ -177,7 +177,7 @@ def _moved(params: Params, velocity: Params, slopes: Params) -> tuple[Params, Pa
 def _train(step: Callable[..., tuple[Params, Params]], params: Params, digits: Digits) -> Iterator[Any]:
     """Yield the parameters after each epoch, as NumPy arrays, without end."""
     velocity = tuple(np.zeros_like(p) for p in params)
-    for epoch in itertools.count():
+    for epoch in itertools.count():  # pragma: no branch  # it has no end
         for x, onehot in _batches(digits, epoch):
             params, velocity = step(params, velocity, x, onehot)
         yield tuple(map(np.asarray, params))

@@ -163,7 +163,7 @@ def _all(places: Sequence[Place], peers: Sequence[Place], function: str, dtype: 
             px, pg = _put(place, x, g)
             out = copy.deepcopy(px) if mode == OUT else None
             calls = {f"relu_xp, {place.name}": _ours(function, (px, pg), out)}
-            if not entrants:  # on a GPU the first backend also gives the copy
+            if not entrants:  # pragma: no cover  # on a GPU the first backend also gives the copy
                 entrants += _timed(place, px, "limit", {LIMIT: px.clone if place.name == "torch" else px.copy})
             entrants += _timed(place, px, "ours", calls)
         except Exception as error:
@@ -195,7 +195,7 @@ def _timed(place: Place, x: Array, kind: str, calls: Calls) -> Iterator[Entrant]
         timer, finish = (by_clock, type(x).block_until_ready) if on_host else (by_last, None)
     elif place.name in ("dask", "mlx") or not place.backend.__name__.startswith("relu_xp."):
         finish = place.get  # they are lazy, as a plug-in's may be
-    elif not on_host and place.name in ("cupy", "torch"):
+    elif not on_host and place.name in ("cupy", "torch"):  # pragma: no cover  # on a GPU
         by_events = by_cupy_events if place.name == "cupy" else by_torch_events
         timer = functools.partial(by_events, device=int(place.where.partition(":")[2] or 0))
     for name, call in calls.items():

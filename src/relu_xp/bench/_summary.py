@@ -167,7 +167,8 @@ def findings(record: Record) -> list[str]:
         said.append(f"{words}.")
     for contest in select(record, "overhead")[:1]:
         calls = ", ".join(f"{time_name(median(e))} in {e['name'].partition(', ')[2]}" for e in ours(contest))
-        said.append(f"A call of {contest['function']} on {contest['size']} elements takes {calls}.")
+        if calls:
+            said.append(f"A call of {contest['function']} on {contest['size']} elements takes {calls}.")
     for task in values(contests := select(record, "training"), "task"):
         found = [
             f"{ratio:.2f} in {contest['mode']} with {name}"

@@ -38,6 +38,8 @@ def run(console: Console, options: Namespace) -> int:
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in (options.dtype or data.DTYPES)]
     if unnamed := set(options.dtype or data.DTYPES) - {dtype.name for dtype in dtypes}:
         console.print(f"[dim]{', '.join(unnamed)}: ml_dtypes is not installed[/]")
+    if not dtypes:
+        return MISSING
     records: Records = {}
     interrupted = False
     covered = ""  # of the sweep, in words
