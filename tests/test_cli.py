@@ -14,7 +14,7 @@ def run(*arguments):
         [sys.executable, "-W", "error", "-m", "relu_xp", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

@@ -108,7 +108,7 @@ def test_a_cluster_writes_what_no_worker_can_hold(da, tmp_path):
         pytest.skip("examples/: not beside these tests")
     store = tmp_path / "result.zarr"
     command = [sys.executable, EXAMPLE, store, "--gigabytes", "0.6", "--memory", "350MB", "--kill-a-worker"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "killed a worker" in run.stdout
     spec = importlib.util.spec_from_file_location("dask_pipeline", EXAMPLE)

@@ -17,7 +17,7 @@ def run(name, *options):
     if not EXAMPLES.exists():
         pytest.skip("examples/: not beside these tests")
     command = [sys.executable, EXAMPLES / name, *options]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])

@@ -151,7 +151,7 @@ def test_without_x64(jax):
         "leaky_relu_vjp",
     ]
     environment = {**os.environ, "JAX_ENABLE_X64": "0"}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
 
 

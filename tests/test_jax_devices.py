@@ -26,7 +26,7 @@ def start(devices, *command):
 def finish(*processes):
     """What each printed; all have to end well, and in time."""
     try:
-        texts = [process.communicate(timeout=150)[0] for process in processes]
+        texts = [process.communicate(timeout=300)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -258,4 +258,4 @@ with relu_xp.cpu_options(workers=2, engine="numba"):
         os._exit(int(wrong))
     assert os.waitpid(child, 0)[1] == 0
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=300)

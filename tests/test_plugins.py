@@ -200,7 +200,7 @@ except ValueError as error:
     print(error)
 """
     command = [sys.executable, "-c", code]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == [
         "[[1.0, -0.1], [], [0.0]] [[1.0, -5.0], [], [0.0]]",
@@ -214,6 +214,6 @@ def test_the_example_runs_as_it_stands():
         pytest.skip("examples/: not beside these tests")
     if importlib.util.find_spec("awkward") is None:
         pytest.skip("awkward: not installed")
-    run = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, check=True, timeout=120)
+    run = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, check=True, timeout=300)
     assert "[[1.0, -0.1], [], [0.0, 15.0, -0.2]]" in run.stdout
     assert "values equal the definition" in run.stdout
