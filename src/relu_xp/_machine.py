@@ -55,7 +55,7 @@ class Place:
             with self.options():
                 result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
         except Exception as error:  # whatever an installed library breaks of its own
-            return words(error)
+            return first_line(error)
         return "" if result.tolist() == [0.0, 2.0] else f"relu of [-1, 2] gives {result.tolist()}"
 
 
@@ -109,7 +109,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def words(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """An error's kind and its first line."""
     name, message = type(error).__name__, str(error).strip()
     return f"{name}: {message.splitlines()[0]}" if message else name
@@ -121,7 +121,7 @@ def _devices(name: str, backend: str | ModuleType, *, engine: str = "numpy") -> 
         with relu_xp.cpu_options(engine=engine):  # which may be installed, and yet not be importable
             devices = module.devices()
     except Exception as error:  # one broken framework must not hide the others
-        yield Absence(name, words(error))
+        yield Absence(name, first_line(error))
     else:
         for device in devices:  # of the array API's: libraries
             yield Place(device if name == "array_api" else name, module, device, engine)

@@ -125,7 +125,7 @@ def quick(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], ou
     elif type(out) is not np.ndarray or out.dtype is not dtype or out.shape != shape or not out.flags.carray:
         return None
     elif out is x or out is g:
-        each, loop = arrays, plan.loop("onto x" if out is x else "onto g")
+        each, loop = arrays, plan.loop(_ONTO[out is not x])
     elif np.may_share_memory(x, out) or np.may_share_memory(g, out):
         return None
     else:

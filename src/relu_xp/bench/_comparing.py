@@ -11,6 +11,7 @@ way. (A single size may be off for a whole run, by where its arrays happened to 
 import math
 import statistics
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +31,12 @@ class Change:
 
     contest: Record
     name: str
+    kind: str
     before: float
     after: float
     fastest: float  # the ratio of the fastest samples
-    allowance: float  # of the ratio's logarithm, by chance
+    error: float  # of the ratio's logarithm, as the samples' own spread has it
+    allowance: float = LEAST  # of the ratio's logarithm, by chance
     marked: bool = False
 
     @property
@@ -55,33 +58,20 @@ class Change:
 
 def compare(old: Record, new: Record) -> list[Change]:
     """Every contestant that both runs know, in the order of the new one; the limits themselves are the yardstick."""
-    before = {_key(contest): contest for contest in old["contests"]}
-    both = [
-        (then, now, then_limit, now_limit)
-        for now in new["contests"]
-        if (then := before.get(_key(now)))
-        and (then_limit := _summary.limit(then))
-        and (now_limit := _summary.limit(now))
-    ]
-    drifts = [math.log(_summary.median(b) / _summary.median(a)) for _, _, a, b in both]
+    earlier = {_key(contest): contest for contest in old["contests"]}
+    both = [(then, now) for now in new["contests"] if (then := earlier.get(_key(now)))]
+    both = [pair for pair in both if all(map(_yardstick, pair))]
+    drifts = [_drift(*pair) for pair in both]
     usual = statistics.median(drifts or [0.0])
-    found: list[tuple[Change, float]] = []
-    others: list[float] = []  # what changed between the runs without our doing
-    for (then, contest, then_limit, limit), drift in zip(both, drifts, strict=True):
-        if abs(drift - usual) > BENT:
-            continue
-        for each in contest["entries"]:
-            earlier = _summary.entry(then, each["name"])
-            if each["kind"] != "limit" and earlier:
-                (a, sa), (b, sb) = _relative(earlier, then_limit), _relative(each, limit)
-                fastest = _fastest(each, limit) / _fastest(earlier, then_limit)
-                found.append((Change(contest, each["name"], a, b, fastest, 0.0), math.hypot(sa, sb)))
-                if each["kind"] != "ours":
-                    others.append(math.log(b / a))
-    between = 1.4826 * statistics.median(map(abs, others or [0.0]))
-    for change, within in found:
-        change.allowance = max(LEAST, SIGMAS * math.hypot(between, within))
-    changes = [change for change, _ in found]
+    changes: list[Change] = []
+    for pair, drift in zip(both, drifts, strict=True):
+        if abs(drift - usual) <= BENT:
+            changes += _changes(*pair)
+    # What changed between the runs without our doing shows how much that may be.
+    others = [abs(math.log(change.ratio)) for change in changes if change.kind != "ours"]
+    between = 1.4826 * statistics.median(others or [0.0])
+    for change in changes:
+        change.allowance = max(LEAST, SIGMAS * math.hypot(between, change.error))
     _mark(changes)
     return changes
 
@@ -97,17 +87,40 @@ def _key(contest: Record) -> tuple[Any, ...]:
     return tuple(contest[k] for k in ("part", "device", "function", "dtype", "size", "mode", "cache", "task"))
 
 
-def _relative(each: Record, limit: Record) -> tuple[float, float]:
+def _yardstick(contest: Record) -> list[float]:
+    """The limit's samples; none where it did not take part."""
+    limit = _summary.limit(contest)
+    return limit["seconds"] if limit else []
+
+
+def _drift(then: Record, now: Record) -> float:
+    """The logarithm of how much slower the limit itself was."""
+    before, after = (statistics.median(_yardstick(contest)) for contest in (then, now))
+    return math.log(after / before)
+
+
+def _changes(then: Record, now: Record) -> Iterator[Change]:
+    """All but the limit, in one contest of both runs."""
+    for each in now["entries"]:
+        earlier = _summary.entry(then, each["name"])
+        if each["kind"] != "limit" and earlier:
+            (before, error), (after, later_error) = _relative(then, earlier), _relative(now, each)
+            fastest = _fastest(now, each) / _fastest(then, earlier)
+            error = math.hypot(error, later_error)
+            yield Change(now, each["name"], each["kind"], before, after, fastest, error)
+
+
+def _relative(contest: Record, each: Record) -> tuple[float, float]:
     """The median over the rounds of the contestant's time over the limit's, and its logarithm's standard error."""
-    beside = limit["seconds"][:: each["every"]]  # of the same rounds
+    beside = _yardstick(contest)[:: each["every"]]  # of the same rounds
     logs = [math.log(a / b) for a, b in zip(each["seconds"], beside, strict=True)]
     middle = statistics.median(logs)
     deviation = 1.4826 * statistics.median(abs(value - middle) for value in logs)
     return math.exp(middle), 1.25 * deviation / math.sqrt(len(logs)) * (1 + 4 / len(logs))  # few samples say little
 
 
-def _fastest(each: Record, limit: Record) -> float:
-    return min(each["seconds"]) / min(limit["seconds"])
+def _fastest(contest: Record, each: Record) -> float:
+    return min(each["seconds"]) / min(_yardstick(contest))
 
 
 def _mark(changes: list[Change]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 import relu_xp
 from relu_xp import _peers
-from relu_xp._machine import Place, words
+from relu_xp._machine import Place, first_line
 from relu_xp._peers import Array, Call, Calls
 from relu_xp.bench import _environment
 from relu_xp.bench._measuring import Entrant, Timer, by_clock, by_cupy_events, by_last, by_torch_events, measure
@@ -167,14 +167,14 @@ def _all(places: Sequence[Place], peers: Sequence[Place], function: str, dtype: 
                 entrants += _timed(place, px, "limit", {LIMIT: px.clone if place.name == "torch" else px.copy})
             entrants += _timed(place, px, "ours", calls)
         except Exception as error:
-            left_out[f"relu_xp, {place.name}"] = words(error)
+            left_out[f"relu_xp, {place.name}"] = first_line(error)
     for place in peers:
         for library, peer in _peers.PEERS.get(place.name, {}).items():
             try:
                 px, pg = _put(place, x, g if function.endswith("vjp") else np.ones_like(x))
                 entrants += _timed(place, px, "peer", peer(function, px, pg, SLOPE))
             except Exception as error:  # not installed, or without this dtype
-                left_out[library] = words(error)
+                left_out[library] = first_line(error)
     return entrants, left_out
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from relu_xp._machine import words
+from relu_xp._machine import first_line
 from relu_xp._peers import Call
 
 Entry = dict[str, Any]  # one contestant's part of the record
@@ -94,7 +94,7 @@ def measure(entrants: list[Entrant], seconds: float, flush: Call | None = None) 
                 if usual < LONG:
                     usual = entrant.timer(entrant.call, 1)
         except Exception as error:  # whatever a library makes of a dtype, a size or an argument
-            refused[entrant.name] = words(error)
+            refused[entrant.name] = first_line(error)
         else:
             # The first call has whatever is compiled, loaded or set up only once.
             entry: Entry = {"name": entrant.name, "kind": entrant.kind, "first": _digits(first), "every": 1}

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from relu_xp import _machine, _options
-from relu_xp._machine import Place, words
+from relu_xp._machine import Place, first_line
 from relu_xp.bench import _comparing, _contests, _environment, _summary, _training
 from relu_xp.bench._contests import Contest
 from relu_xp.bench._summary import Record
@@ -33,7 +33,7 @@ def run(console: Console, options: Namespace) -> int:
             msg = "takes one file, to compare a new run with, or two"
             raise ValueError(msg)
     except (OSError, ValueError) as error:
-        console.print(f"--compare: {words(error)}", style="red", markup=False, highlight=False)
+        console.print(f"--compare: {first_line(error)}", style="red", markup=False, highlight=False)
         return MISSING
     if len(runs) < 2:
         places = _machine.choose(console, options.backend)

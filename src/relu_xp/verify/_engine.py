@@ -12,7 +12,7 @@ import numpy as np
 
 import relu_xp
 from relu_xp._dispatch import owner
-from relu_xp._machine import Place, words
+from relu_xp._machine import Place, first_line
 from relu_xp.verify import _cases as data
 from relu_xp.verify._cases import Case
 from relu_xp.verify._exceptions import exceptions
@@ -72,7 +72,7 @@ def check(place: Place, case: Case, tally: Tally, *, few_lengths: bool = False) 
         except Exception as error:  # a backend may break in any way; none is the definition's result
             tally.values += trial.want.size
             tally.mismatches += max(trial.want.size, 1)
-            _keep(tally, Mismatch(str(case), 0, (), words(error), "a result"))
+            _keep(tally, Mismatch(str(case), 0, (), first_line(error), "a result"))
         else:
             compare(place, case, trial.inputs, got, trial.want, tally)
     tally.seconds += time.perf_counter() - begin
@@ -166,7 +166,7 @@ def lacks(place: Place, dtype: DType) -> str:
     try:
         back = place.get(place.put(np.zeros(2, dtype)))
     except Exception as error:  # each library has an error of its own
-        return words(error)
+        return first_line(error)
     return "" if back.dtype == dtype else f"is held as {back.dtype}"
 
 
@@ -176,7 +176,7 @@ def lacks_view(place: Place, name: str, dtype: DType) -> str:
     try:
         got, want = np.asarray(place.get(view(place.put(whole)))), np.asarray(view(whole))
     except Exception as error:  # each library has an error of its own
-        return words(error)
+        return first_line(error)
     same = got.dtype == dtype and got.shape == want.shape and same_bits(got, want).all()
     return "" if same else "its indices mean something else"
 

@@ -38,8 +38,8 @@ def run(console: Console, options: Namespace) -> int:
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in (options.dtype or data.DTYPES)]
     if unnamed := set(options.dtype or data.DTYPES) - {dtype.name for dtype in dtypes}:
         console.print(f"[dim]{', '.join(unnamed)}: ml_dtypes is not installed[/]")
-    if not dtypes:
-        return MISSING
+        if options.dtype:
+            return MISSING
     records: Records = {}
     interrupted = False
     covered = ""  # of the sweep, in words
@@ -140,7 +140,7 @@ def _show_peers(console: Console, places: list[Place], file: str | None) -> int:
             except ImportError as error:  # it, or something that it needs in its turn
                 reasons[library] = str(error)
             except Exception as error:  # each library has an error of its own
-                reasons[f"{library}, {function} of {dtype.name}"] = _machine.words(error)
+                reasons[f"{library}, {function} of {dtype.name}"] = _machine.first_line(error)
             progress.advance(task)
     for library, differences in found.items():
         table = Table("what computes", "function", "dtype", title=f"{library}, on the same cases")
