@@ -1,8 +1,10 @@
 """Dispatch: by the type's own names, confirmed, once, from many threads, without importing what nobody asked for."""
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -68,6 +70,16 @@ def test_subclasses_of_numbers_are_numbers():
         pass
 
     assert relu_xp.relu(Celsius(-1.5)) == 0.0
+
+
+def test_classes_made_again_and_again_are_not_kept():
+    kept = []
+    for _ in range(_dispatch.MOST_TYPES + 2):
+        made = type("Made", (np.ndarray,), {})
+        relu_xp.relu(np.ones(1).view(made))
+        kept.append(weakref.ref(made))
+    gc.collect()
+    assert kept[0]() is None
 
 
 def test_a_name_alone_owns_nothing():

@@ -147,6 +147,32 @@ def test_pandas_columns_that_are_no_numpy_array(pandas, dtype):
         relu_xp.relu(x)
 
 
+def test_pandas_subclasses_stay_what_they_are(pandas):
+    class Column(pandas.Series):
+        @property
+        def _constructor(self):
+            return Column
+
+        @property
+        def _constructor_expanddim(self):
+            return Table
+
+    class Table(pandas.DataFrame):
+        @property
+        def _constructor(self):
+            return Table
+
+        @property
+        def _constructor_sliced(self):
+            return Column
+
+    assert type(relu_xp.relu(Column([1.0, -1.0], name="a"))) is Column
+    for columns in ({"a": [1.0, -1.0], "b": [0.0, 2.0]}, {}):
+        result = relu_xp.relu(Table(columns))
+        assert type(result) is Table
+        assert result.equals(Table({name: np.maximum(values, 0) for name, values in columns.items()}))
+
+
 def test_results_share_no_memory(pandas):
     x = pandas.Series([1, 2], dtype="uint8")
     assert not np.shares_memory(relu_xp.relu(x).to_numpy(), x.to_numpy())

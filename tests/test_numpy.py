@@ -1,7 +1,9 @@
 """What only NumPy has: scalars, layouts, subclasses, masks, warnings; and `out`, which few libraries can write."""
 
 import functools
+import numbers
 import warnings
+from fractions import Fraction
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -336,6 +338,72 @@ def test_out_overlapping_the_cotangent(function):
     x, memory = ramp((100,)), ramp((101,))
     expected = oracle.expected(function, (x, memory[:-1].copy()), 0.01, 1.0)
     oracle.assert_same(getattr(relu_xp, function)(x, memory[:-1], out=memory[1:]), expected)
+
+
+def test_a_slope_that_rounds_to_zero_makes_no_nan():
+    for size in (3, 1 << 17):
+        x = np.resize(np.array([np.inf, 1, -1], np.float32), size)
+        with np.errstate(all="raise"):
+            oracle.assert_same(relu_xp.leaky_relu(x, 1e-46), np.resize(np.array([np.inf, 1, -0.0], np.float32), size))
+
+
+class Foreign:
+    """A number that equals a float, and has no ratio to give: as those of mpmath and SymPy do."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __float__(self):
+        return self.value
+
+    def __int__(self):
+        return int(self.value)
+
+    def __eq__(self, other):
+        return self.value == other
+
+    def __hash__(self):
+        return hash(self.value)
+
+    def __lt__(self, other):
+        return self.value < other
+
+    def __gt__(self, other):
+        return self.value > other
+
+
+def test_a_scalar_may_be_any_real_number():
+    numbers.Real.register(Foreign)
+    x = np.array([-1.0, 2.0])
+    for slope in (Foreign(0.375), Fraction(3, 8), np.float16(0.375), np.longdouble(0.375), 0.375):
+        assert relu_xp.leaky_relu(x, slope).tolist() == [-0.375, 2]
+        assert relu_xp.leaky_relu(-1.0, slope) == -0.375
+    for slope in (Foreign(2.0), 2, np.int8(2), Fraction(2), 2.0):
+        assert relu_xp.leaky_relu_grad(x, slope).tolist() == [2, 1]
+    with pytest.raises(ValueError, match="must be finite"):
+        relu_xp.leaky_relu(x, Foreign(np.inf))
+
+
+def test_a_scalar_is_rounded_once_to_longdouble():
+    x = np.array([-1, 2], np.longdouble)
+    for slope, want in (
+        (Fraction(1, 3), np.longdouble(1) / 3),
+        (Fraction(-1, 7), np.longdouble(-1) / 7),
+        (2**64 + 1, np.longdouble(2**64) + np.longdouble(np.finfo(np.longdouble).nmant > 63)),
+        (0.1, np.longdouble(0.1)),
+        (np.finfo(np.longdouble).smallest_subnormal, np.finfo(np.longdouble).smallest_subnormal),
+        (np.finfo(np.longdouble).max, np.finfo(np.longdouble).max),
+        (-0.0, np.longdouble(-0.0)),
+    ):
+        oracle.assert_same(relu_xp.leaky_relu(x, slope)[:1], np.array([-1], np.longdouble) * want)
+    largest = Fraction(*np.finfo(np.longdouble).max.as_integer_ratio())
+    with pytest.raises(ValueError, match=r"negative_slope must be finite in .*, got about 2\*\*"):
+        relu_xp.leaky_relu(x, largest * 2)
+
+
+@pytest.mark.parametrize("zero", [0, Fraction(0), -0.0, np.float32(0), Fraction(1, 2)], ids=repr)
+def test_relu_of_integers_needs_no_derivative(zero):
+    assert relu_xp.relu(np.array([1, -2]), grad_at_zero=zero).tolist() == [1, 0]
 
 
 @pytest.mark.large

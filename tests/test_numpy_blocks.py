@@ -1,6 +1,7 @@
 """The block schedule: every fast path against its formula, at the edges of its blocks, and on several threads."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -88,7 +89,7 @@ def test_where_maximum_leaves_the_sign_of_zero_open(monkeypatch):
     kernel = numpy_blocks._relu(np.dtype(np.float32), True, 1.0)
     x = np.array([-0.0, 0.0, -1.0, 2.0, np.nan], np.float32)
     out = np.empty_like(x)
-    kernel(x, out)
+    kernel(numpy_blocks.Helpers(), x, out)
     oracle.assert_same(out, np.array([0.0, 0.0, 0.0, 2.0, np.nan], np.float32))
 
 
@@ -144,33 +145,45 @@ def test_workers_follow_errstate_and_raise():
 
 
 def test_workers_are_really_used(monkeypatch):
-    seen = set()
-    run = numpy_blocks._run_flat
-    monkeypatch.setattr(numpy_blocks, "_run_flat", lambda *args: (seen.add(threading.get_ident()), run(*args)))
+    right, seen = numpy_blocks._run_flat, []
+    both = threading.Barrier(2, timeout=60)  # each waits until the other is at work too
+
+    def run_flat(*args, **how):
+        seen.append(threading.get_ident())
+        if relu_xp._options.workers() == 2:
+            both.wait()
+        right(*args, **how)
+
+    monkeypatch.setattr(numpy_blocks, "_run_flat", run_flat)
     x = np.ones(4 * numpy_blocks.SHARE, np.float32)
     relu_xp.relu(x)
-    assert seen == {threading.get_ident()}
+    assert seen == [threading.get_ident()]
+    seen.clear()
     with relu_xp.cpu_options(workers=2):
         relu_xp.relu(x)
-    assert len(seen) > 1
+    assert len(set(seen)) == 2
 
 
 def test_workers_are_kept():
     x = np.ones(4 * numpy_blocks.SHARE, np.float32)
+    numpy_blocks._pool.cache_clear()
+    others = threading.active_count()
     with relu_xp.cpu_options(workers=2):
-        relu_xp.relu(x)
-        before = threading.active_count()
-        for _ in range(5):
+        for _ in range(20):
             relu_xp.relu(x)
-    assert threading.active_count() == before
+    assert threading.active_count() - others <= relu_xp._options.processors()
 
 
 def test_nothing_is_written_after_a_call_that_raised(monkeypatch):
     done = []
 
+    begun = threading.Event()
+
     def run_flat(kernel, arrays, start, stop, length):
-        if start == 0:
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(10)
             raise KeyboardInterrupt
+        begun.set()
         time.sleep(0.1)
         done.append(stop)
 
@@ -178,7 +191,109 @@ def test_nothing_is_written_after_a_call_that_raised(monkeypatch):
     x = np.ones(4 * numpy_blocks.SHARE, np.float32)
     with relu_xp.cpu_options(workers=2), pytest.raises(KeyboardInterrupt):
         relu_xp.relu(x)
-    assert done == [x.size]
+    assert len(done) == 1
+
+
+def test_a_wait_that_is_interrupted_goes_on(monkeypatch):
+    """Ctrl-C in the main thread, while another has yet to finish its piece."""
+    begun, done = threading.Event(), []
+    right = numpy_blocks._run_flat
+
+    def run_flat(kernel, arrays, start, stop, length):
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(10)
+        else:
+            begun.set()
+            threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+            time.sleep(0.3)
+        right(kernel, arrays, start, stop, length)
+        done.append(stop)
+
+    monkeypatch.setattr(numpy_blocks, "_run_flat", run_flat)
+    x = np.ones(2 * numpy_blocks.SHARE, np.float32)
+    with relu_xp.cpu_options(workers=2), pytest.raises(KeyboardInterrupt):
+        relu_xp.relu(x)
+    assert sorted(done) == [x.size // 2, x.size]
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_where_no_thread_is_to_be_had_one_does_all(monkeypatch, workers):
+    numpy_blocks._pool.cache_clear()
+
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    x = np.linspace(-1, 1, 4 * numpy_blocks.SHARE, dtype=np.float32)
+    want = relu_xp.leaky_relu(x)
+    with monkeypatch.context() as patch, relu_xp.cpu_options(workers=workers):
+        patch.setattr(threading.Thread, "start", start)
+        out = np.full_like(x, 7)
+        oracle.assert_same(relu_xp.leaky_relu(x, out=out), want)
+    out[:] = 7
+    with relu_xp.cpu_options(workers=workers):
+        oracle.assert_same(relu_xp.leaky_relu(x), want)
+    assert (out == 7).all()  # what was handed over before is nobody's any more
+    numpy_blocks._pool.cache_clear()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_thread_may_outlive_the_main_thread(workers):
+    code = f"""
+import threading, numpy as np
+import relu_xp
+def late():
+    threading.main_thread().join()
+    with relu_xp.cpu_options(workers={workers}):
+        print(relu_xp.relu(np.linspace(-1, 1, 1 << 22)).sum() > 0)
+threading.Thread(target=late).start()
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert (run.stdout, run.stderr) == ("True\n", "")
+
+
+def test_a_warning_that_is_heard_in_a_worker_may_call_again():
+    large, small = np.full(4 * numpy_blocks.SHARE, -3e38, np.float32), np.ones(2 * numpy_blocks.SHARE, np.float32)
+    heard = []
+
+    def called(*_):
+        heard.append(relu_xp.relu(small).sum())
+
+    with relu_xp.cpu_options(workers=4), np.errstate(over="call", call=called):
+        assert np.isneginf(relu_xp.leaky_relu(large, 3.0)).all()
+    assert set(heard) == {small.size}
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the platform has no timers that signal")
+def test_a_signals_handler_may_call_while_a_call_is_at_work():
+    x = np.random.default_rng(0).normal(size=1 << 15).astype(np.float32)
+    few = x[:2000] * 3
+    want, calls = relu_xp.leaky_relu_vjp(x, x), []
+    before = signal.signal(signal.SIGALRM, lambda *_: calls.append(relu_xp.leaky_relu_vjp(few, few)))
+    signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
+    try:
+        end = time.monotonic() + 1
+        results = []
+        while time.monotonic() < end:
+            results.append((relu_xp.leaky_relu_vjp(x, x) == want).all())
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert calls
+    assert all(results)
+
+
+def test_a_new_slope_costs_a_small_array_no_block():
+    import tracemalloc
+
+    x = np.linspace(-1, 1, 10, dtype=np.float32)
+    relu_xp.leaky_relu_grad(x, 0.5)
+    tracemalloc.start()
+    for i in range(100):
+        relu_xp.leaky_relu_grad(x, 0.1 + i * 1e-3)
+        relu_xp.leaky_relu_vjp(x, x, 0.1 + i * 1e-3)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 1 << 20
 
 
 def test_many_threads_may_call_at_once():

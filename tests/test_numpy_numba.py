@@ -2,9 +2,11 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import oracle
@@ -198,10 +200,12 @@ def test_environment_variable():
     assert (run.stdout, run.stderr) == ("-1.0\nTrue\n", "")
     run = python(CALL, RELU_XP_ENGINE="fortran")
     assert "ValueError: RELU_XP_ENGINE must be 'numpy' or 'numba', got 'fortran'" in run.stderr
+    run = python("import numpy, relu_xp; relu_xp.relu(numpy.ones(1))", RELU_XP_ENGINE="fortran")
+    assert "ValueError: RELU_XP_ENGINE must be 'numpy' or 'numba', got 'fortran'" in run.stderr
 
 
 def test_bad_engine():
-    for wrong in ("fortran", "", 3):
+    for wrong in ("fortran", "", 3, ["numba"]):
         with (
             pytest.raises(ValueError, match=r"relu_xp\.cpu_options: engine must be 'numpy' or 'numba', got"),
             relu_xp.cpu_options(engine=wrong),
@@ -225,6 +229,16 @@ def test_the_disk_keeps_what_was_compiled(tmp_path):
         run = python(CALL, RELU_XP_ENGINE="numba", NUMBA_CACHE_DIR=str(tmp_path))
         assert (run.stdout, run.stderr) == ("-1.0\n", "")
     assert len(list(tmp_path.rglob("*leaky_relu*.nbc"))) == 1
+
+
+def test_without_sources(tmp_path):
+    package = Path(relu_xp.__file__).parent
+    shutil.copytree(package, tmp_path / "relu_xp")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "-b", tmp_path], check=True)
+    for source in tmp_path.rglob("*.py"):
+        source.unlink()
+    run = python(CALL, RELU_XP_ENGINE="numba", PYTHONPATH=str(tmp_path))
+    assert (run.stdout, run.stderr) == ("-1.0\n", "")
 
 
 def test_no_place_on_the_disk():

@@ -40,38 +40,53 @@ def real(function: str, name: str, value: Any) -> Any:
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         msg = f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float"
         raise TypeError(msg)
-    if not -math.inf < value < math.inf:  # type: ignore[operator]  # numbers.Real promises no order with a float
+    if not isinstance(value, numbers.Rational) and not hasattr(value, "as_integer_ratio"):
+        value = float(value)  # of such a number no other value can be had exactly
+    if not -math.inf < value < math.inf:
         msg = f"relu_xp.{function}: {name} must be finite, got {value}"
         raise ValueError(msg)
     return value
 
 
-def rounded(function: str, name: str, value: Any, dtype: object, info: Any) -> float:
-    """Round a finite real number once, half to even, to the dtype that the finfo describes, as a Python float."""
+def rounded(function: str, name: str, value: Any, dtype: object, info: Any, number: Any = float) -> Any:
+    """Round a finite real number once, half to even, to the dtype that the finfo describes, which `number` can hold."""
     value = real(function, name, value)
     if value == 0:
-        return float(value)  # a zero keeps its sign
-    result = _nearest(value, float(info.eps), float(info.smallest_normal), float(info.max))
-    if math.isinf(result):
-        shown = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else value
+        return number(value)  # a zero keeps its sign
+    # Other types are no keys for a cache: they may equal a float and yet be something else.
+    exact = value if type(value) is float else _exact(value)
+    result = _nearest(exact, number, number(info.eps), number(info.smallest_normal), number(info.max))
+    if result is None:
+        size = _exponent(exact := Fraction(exact))
+        long = exact.numerator.bit_length() + exact.denominator.bit_length() > 256
+        shown = f"about 2**{size}" if long and isinstance(value, numbers.Rational) else value
         msg = f"relu_xp.{function}: {name} must be finite in {dtype}, got {shown}"
         raise ValueError(msg)
     return result
 
 
 @functools.lru_cache
-def _nearest(value: Any, eps: float, smallest_normal: float, largest: float) -> float:
+def _nearest(value: float | Fraction, number: Any, eps: Any, smallest_normal: Any, largest: Any) -> Any:
     """Round to a multiple of the format's quantum there, exactly: casts may round twice, as by way of binary32."""
-    ratio = value.as_integer_ratio() if hasattr(value, "as_integer_ratio") else (int(value), 1)
-    exact = Fraction(*ratio)
+    exact = Fraction(value)
+    quantum = max(Fraction(2) ** _exponent(exact), _exact(smallest_normal)) * _exact(eps)  # a power of two
+    multiple = round(exact / quantum)
+    if abs(multiple) * quantum > _exact(largest):
+        return None
+    size = number(abs(multiple)) * number(2) ** _exponent(quantum)
+    return -size if exact < 0 else size
+
+
+def _exact(value: Any) -> Fraction:
+    if isinstance(value, numbers.Rational):
+        return Fraction(int(value.numerator), int(value.denominator))
+    return Fraction(*value.as_integer_ratio())
+
+
+def _exponent(exact: Fraction) -> int:
+    """The number is at least 2 to this, and less than twice that."""
     exponent = abs(exact.numerator).bit_length() - exact.denominator.bit_length()
-    if abs(exact) < Fraction(2) ** exponent:
-        exponent -= 1  # now |value| is in [2**exponent, 2**(exponent + 1))
-    quantum = max(Fraction(2) ** exponent, Fraction(smallest_normal)) * Fraction(eps)
-    result = round(exact / quantum) * quantum
-    if abs(result) > Fraction(largest):
-        return math.inf
-    return math.copysign(float(result), exact)
+    return exponent if abs(exact) >= Fraction(2) ** exponent else exponent - 1
 
 
 def same_library(function: str, x: object, cotangent: object) -> TypeError:

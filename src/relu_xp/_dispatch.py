@@ -24,6 +24,7 @@ _INTERFACE = (
 )
 
 _registered: dict[str, str | ModuleType] = {}
+MOST_TYPES = 64  # so that classes made again and again, as each registry of units makes its own, are not kept for ever
 # Filled once per type. Two threads may both find the owner of a new type; both store the same module.
 _OWNERS: dict[type, Any] = {}
 
@@ -32,7 +33,10 @@ def owner(function: str, x: object, name: str = "x") -> Any:
     """Return the backend module that owns x; TypeError, in the name of `function`, if there is none."""
     backend = _OWNERS.get(type(x))
     if backend is None:
-        backend = _OWNERS[type(x)] = _find(function, x, name)
+        backend = _find(function, x, name)
+        if len(_OWNERS) > MOST_TYPES:
+            _OWNERS.clear()
+        _OWNERS[type(x)] = backend
     return backend
 
 

@@ -49,7 +49,10 @@ def cpu_options(*, workers: int | None = None, engine: str | None = None) -> Ite
     """
     count = _workers.get() if workers is None else _count("relu_xp.cpu_options: workers", workers)
     if engine is not None:
-        _load("relu_xp.cpu_options: engine", engine)
+        asked_by = "relu_xp.cpu_options: engine"
+        if not isinstance(engine, str):
+            raise _no_engine(asked_by, engine)
+        _load(asked_by, engine)
     workers_before = _workers.set(count)
     engine_before = chosen_engine.set(chosen_engine.get() if engine is None else engine)
     try:
@@ -70,13 +73,16 @@ def _load(asked_by: str, name: str) -> Any:
     if name == "numpy":
         return None
     if name != "numba":
-        msg = f"{asked_by} must be 'numpy' or 'numba', got {name!r}"
-        raise ValueError(msg)
+        raise _no_engine(asked_by, name)
     try:
         return importlib.import_module("relu_xp._backends.numpy_numba")
     except ImportError as error:
         msg = f"{asked_by} 'numba' needs Numba: pip install 'relu-xp[numba]' ({error})"
         raise ImportError(msg) from error
+
+
+def _no_engine(asked_by: str, name: object) -> ValueError:
+    return ValueError(f"{asked_by} must be 'numpy' or 'numba', got {name!r}")
 
 
 def workers() -> int:
@@ -90,6 +96,12 @@ def workers() -> int:
             msg = f"{_WORKERS_VARIABLE} must be a positive integer, or -1 for all processors, got {text!r}"
             raise ValueError(msg) from None
     return chosen
+
+
+def check_environment() -> None:
+    """Raise what is wrong with the variables, if anything is; load the engine that they name."""
+    workers()
+    _load(_ENGINE_VARIABLE, _default_engine)
 
 
 def processors() -> int:

@@ -12,9 +12,9 @@ import numpy as np
 from relu_xp import _checks
 from relu_xp._backends import numpy_blocks
 from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
-from relu_xp._options import chosen_engine, engine, workers
+from relu_xp._options import check_environment, chosen_engine, engine
 
-workers()  # so that a bad RELU_XP_WORKERS is noticed at the first array, not at the first large one
+check_environment()  # at the first array, not at the first for which it matters
 
 # NumPy's own floats, as most arrays are, with the default slope rounded to them.
 _NATIVE_FLOATS = {
@@ -24,6 +24,7 @@ _NATIVE_FLOATS = {
 SMALL = 1 << 11  # elements, below which blocks don't pay
 # Elements, from which compiled loops pay where an operation of NumPy's, or three, are enough.
 COMPILED = {"relu": 1 << 15, "leaky_relu": 1 << 13}
+LEAST = 2.0**-126  # of slopes: a smaller one may be rounded to 0, and 0 * inf is NaN
 # For small arrays 0-d zeros, which are cheaper to call with than a Python 0; for those of one block, a block.
 _MINUS_ZEROS = {dtype: np.array(-0.0, dtype) for dtype in map(np.dtype, (np.float32, np.float64))}
 _ZEROS = {
@@ -72,7 +73,7 @@ def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
 
 def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
     """Rectify with a leak."""
-    usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and 0 < s <= 1
+    usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and LEAST <= s <= 1
     small = type(x) is np.ndarray and x.nbytes <= numpy_blocks.BLOCK_BYTES and x.ndim and x.dtype in _ZEROS
     if usual and small and (x.size <= COMPILED["leaky_relu"] or chosen_engine.get() == "numpy"):
         # As in numpy_blocks, the product of a positive x must not underflow where that is heard. Then -0 takes its
@@ -168,11 +169,10 @@ def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     if value is DEFAULT_SLOPE and dtype in _NATIVE_FLOATS:
         return _NATIVE_FLOATS[dtype]
     if _kind(dtype) != "f":
-        return _checks.real(function, name, value)
-    if dtype.type is np.longdouble:
-        result = np.longdouble(_checks.real(function, name, value))
-        return _checks.real(function, name, result)  # finite in longdouble, which may hold no more than binary64
-    return _checks.rounded(function, name, value, dtype, _finfo(dtype))
+        _checks.real(function, name, value)
+        return DEFAULT_GRAD_AT_ZERO
+    number = np.longdouble if dtype.type is np.longdouble else float
+    return _checks.rounded(function, name, value, dtype, _finfo(dtype), number)
 
 
 @functools.cache

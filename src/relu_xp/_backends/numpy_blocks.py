@@ -5,25 +5,28 @@ data, at down to a hundredth of memory speed, a scalar operand slows `numpy.maxi
 runs scalar loops; compare, cast, integer and maximum operations on contiguous blocks do none of that. Memory beyond the
 output is a few blocks.
 
-Each fast path is one function that gives a kernel of contiguous blocks (x, or x and g, then out, which may be one of
-them), or None where it does not hold; then the formula itself runs on the block. No kernel raises a floating-point
-warning that the definition would not, or keeps one back.
+Each fast path is one function that gives a kernel of contiguous blocks (helpers, x, or x and g, then out, which may be
+one of them), or None where it does not hold; then the formula itself runs on the block. No kernel raises a
+floating-point warning that the definition would not, or keeps one back.
 """
 
+import contextlib
 import contextvars
 import functools
 import itertools
 import os
 import sys
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relu_xp import _formulas
 from relu_xp._options import engine, processors, workers
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Array = Any
 DType = np.dtype[Any]
@@ -31,6 +34,7 @@ Kernel = Callable[..., object]
 
 BLOCK_BYTES = 1 << 18  # a block each of x, g, out and a helper or two fit the second-level cache
 SHARED_BLOCK_BYTES = 1 << 20  # with several threads: to hand over the interpreter costs more than to leave that cache
+FEW = 1 << 10  # elements, which a block of one value is not worth making for
 SHARE = 1 << 20  # elements that are worth a thread: to wake one takes as long as some hundred thousand
 
 
@@ -48,37 +52,70 @@ def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out:
         return
     length = BLOCK_BYTES // out.itemsize
     if out.size <= length:
-        kernel(*blocks)
+        helpers = _borrowed()
+        kernel(helpers, *blocks)
+        _spare.append(helpers)
         return
     threads = min(workers(), out.size // SHARE)
     if threads < 2:
         _run_flat(kernel, blocks, 0, out.size, out.size if compiled else length)
         return
     length = SHARED_BLOCK_BYTES // out.itemsize
-    first, *edges = [out.size * i // threads // length * length for i in range(1, threads)] + [out.size]
+    edges = [out.size * i // threads // length * length for i in range(threads)] + [out.size]
     if compiled:  # no thread comes back to the interpreter before its end
         length = out.size
-    futures = [
-        _pool.submit(contextvars.copy_context().run, _run_flat, kernel, blocks, start, stop, length)
-        for start, stop in itertools.pairwise([first, *edges])
-    ]
+    _share(threads, functools.partial(_run_flat, kernel, blocks, length=length), itertools.pairwise(edges))
+
+
+def _share(threads: int, work: Callable[[int, int], None], pieces: Iterable[tuple[int, int]]) -> None:
+    """Let this thread and others take pieces until none is left; once this returns or raises, nobody works."""
+    left = deque(pieces)
+
+    def take() -> None:
+        while left:
+            try:
+                piece = left.popleft()
+            except IndexError:  # another thread was faster
+                return
+            work(*piece)
+
+    others: list[Future[None]] = []
     try:
-        _run_flat(kernel, blocks, 0, first, length)
+        with contextlib.suppress(RuntimeError):  # no thread is to be had, as where the interpreter ends: fewer will do
+            for _ in range(threads - 1):
+                context = contextvars.copy_context()
+                others.append(_pool().submit(context.run, take))
+        take()
     finally:
-        wait(futures)  # nothing is written after the call
-    for future in futures:
-        future.result()
+        left.clear()
+        _finish(others)
+    for other in others:
+        if not other.cancelled():
+            other.result()
 
 
-def _new_pool() -> None:
-    global _pool  # a fork leaves the threads behind
-    _pool = ThreadPoolExecutor(processors(), "relu_xp")  # which starts each when it is first needed, and keeps it
+def _finish(others: "list[Future[None]]") -> None:
+    """Wait for whoever works, even if Ctrl-C interrupts that; who has not begun need not."""
+    begun = [other for other in others if not other.cancel()]
+    try:
+        for other in begun:
+            other.exception()
+    finally:
+        if not all(other.done() for other in begun):
+            _finish(begun)
 
 
-_pool: ThreadPoolExecutor
-_new_pool()
+@functools.cache
+def _pool() -> "ThreadPoolExecutor":
+    """Threads, each started when it is first needed, and kept."""
+    # Late: where the main thread has ended, this can't be imported.
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(processors(), "relu_xp")
+
+
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_new_pool)
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork leaves the threads behind
 
 
 def _numpy_kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[Any, ...]) -> Kernel:
@@ -87,8 +124,10 @@ def _numpy_kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: 
 
 
 def _run_flat(kernel: Kernel, arrays: list[Array], start: int, stop: int, length: int) -> None:
+    helpers = _borrowed()
     for at in range(start, stop, length):
-        kernel(*[a[at : min(at + length, stop)] for a in arrays])
+        kernel(helpers, *[a[at : min(at + length, stop)] for a in arrays])
+    _spare.append(helpers)
 
 
 def _flat(arrays: tuple[Array, ...], *, fresh: bool) -> list[Array] | None:
@@ -113,8 +152,10 @@ def _run_strided(kernel: Kernel, arrays: tuple[Array, ...]) -> None:
     dtype = arrays[-1].dtype
     length = BLOCK_BYTES // dtype.itemsize
     with np.nditer(arrays, flags, operands, [dtype] * len(arrays), order="K", buffersize=length) as blocks:
+        helpers = _borrowed()
         for views in blocks:
-            kernel(*views)
+            kernel(helpers, *views)
+        _spare.append(helpers)
 
 
 def _by_formula(function: str, scalars: tuple[Any, ...], *blocks: Array) -> None:
@@ -133,23 +174,32 @@ def is_extended(dtype: DType) -> bool:
     return dtype.type.__module__ == "ml_dtypes"
 
 
-class _Helpers(threading.local):
-    """A thread's own two helper blocks, kept so that no call waits for fresh pages."""
+class Helpers:
+    """Two blocks for what a kernel has yet to combine."""
 
     def __init__(self) -> None:
-        self.flags = np.empty(SHARED_BLOCK_BYTES // 2, np.bool_)  # for the shortest floats that have a fast path
-        self.words = np.empty(2 * SHARED_BLOCK_BYTES, np.uint8)
+        self._flags = np.empty(SHARED_BLOCK_BYTES // 2, np.bool_)  # for the shortest floats that have a fast path
+        self._words = np.empty(2 * SHARED_BLOCK_BYTES, np.uint8)
+
+    def flags(self, size: int) -> Array:
+        """Room for a comparison."""
+        return self._flags[:size]
+
+    def words(self, dtype: Any, size: int) -> Array:
+        """Room for numbers."""
+        return self._words.view(dtype)[:size]
 
 
-_helpers = _Helpers()
+# Kept, so that no call waits for fresh pages, and lent, since a call may run in any thread, and in a signal's handler
+# in the middle of another call. Who fails does not give back.
+_spare = [Helpers()]
 
 
-def _flags(size: int) -> Array:
-    return _helpers.flags[:size]
-
-
-def _words(dtype: Any, size: int) -> Array:
-    return _helpers.words.view(dtype)[:size]
+def _borrowed() -> Helpers:
+    try:
+        return _spare.pop()
+    except IndexError:
+        return Helpers()
 
 
 @functools.lru_cache(maxsize=16)
@@ -191,10 +241,10 @@ def _relu(dtype: DType, quiet: bool, z: float) -> Kernel:
     """One maximum with a block of zeros; where that may give -0, plus 0."""
     zeros = filled(0, dtype)
 
-    def kernel(x: Array, out: Array) -> None:
+    def kernel(h: Helpers, x: Array, out: Array) -> None:
         np.maximum(x, zeros[: x.size], out=out)
 
-    def careful(x: Array, out: Array) -> None:
+    def careful(h: Helpers, x: Array, out: Array) -> None:
         np.add(np.maximum(x, zeros[: x.size], out=out), zeros[: x.size], out=out)
 
     return kernel if dtype.kind != "f" or maximum_gives_plus_zero(dtype) else careful
@@ -204,23 +254,23 @@ def _leaky_relu(dtype: DType, quiet: bool, s: float, z: float) -> Kernel:
     """max(x, s*x) for 0 < s <= 1, where that is the definition's; else x times s or 1, chosen in integers."""
     zeros, slope = filled(0, dtype), np.array(s, dtype)
 
-    def maximum(x: Array, out: Array) -> None:
-        product = _words(dtype, x.size)
+    def maximum(h: Helpers, x: Array, out: Array) -> None:
+        product = h.words(dtype, x.size)
         np.multiply(x, slope, out=product)
         np.maximum(x, product, out=out)
 
-    def product(x: Array, out: Array) -> None:
-        factor = _choose(np.less(x, zeros[: x.size], out=_flags(x.size)), slope, np.array(1, dtype))
+    def product(h: Helpers, x: Array, out: Array) -> None:
+        factor = _choose(h, np.less(x, zeros[: x.size], out=h.flags(x.size)), slope, np.array(1, dtype))
         np.multiply(x, factor, out=out)
 
     # The product of a positive x is thrown away; it can't overflow, but its underflow would be an invented one.
     return maximum if 0 < s <= 1 and quiet else product
 
 
-def _choose(flags: Array, yes: Array, no: Array) -> Array:
+def _choose(h: Helpers, flags: Array, yes: Array, no: Array) -> Array:
     """A helper block with the bits of `yes` where flagged, else of `no`: an integer product and sum, modulo 2**n."""
     word = f"u{yes.dtype.itemsize}"
-    chosen = _words(word, flags.size)
+    chosen = h.words(word, flags.size)
     np.copyto(chosen, flags)
     np.multiply(chosen, yes.view(word) - no.view(word), out=chosen)
     np.add(chosen, no.view(word), out=chosen)
@@ -241,13 +291,15 @@ def _leaky_relu_grad(dtype: DType, quiet: bool, s: float, z: float) -> Kernel | 
         return None
     if not 0 <= s <= 1 or np.signbit(s):
         one, slope = np.array(1, dtype), np.array(s, dtype)
-        return lambda x, out: np.copyto(out, _choose(compare(x, zeros[: x.size], out=_flags(x.size)), one, slope))
-    slopes = filled(s, dtype)
+        return lambda h, x, out: np.copyto(
+            out, _choose(h, compare(x, zeros[: x.size], out=h.flags(x.size)), one, slope)
+        )
+    slope = np.array(s, dtype)
 
-    def kernel(x: Array, out: Array) -> None:
-        np.copyto(out, compare(x, zeros[: x.size], out=_flags(x.size)))
+    def kernel(h: Helpers, x: Array, out: Array) -> None:
+        np.copyto(out, compare(x, zeros[: x.size], out=h.flags(x.size)))
         if s > 0:
-            np.maximum(out, slopes[: x.size], out=out)
+            np.maximum(out, slope if x.size <= FEW else filled(s, dtype)[: x.size], out=out)
 
     return kernel
 
@@ -262,18 +314,18 @@ def _relu_vjp(dtype: DType, quiet: bool, z: float) -> Kernel | None:
     if compare is None:
         return None
 
-    def kernel(x: Array, g: Array, out: Array) -> None:
-        mask = _widened(compare(x, zeros[: x.size], out=_flags(x.size)), word)
+    def kernel(h: Helpers, x: Array, g: Array, out: Array) -> None:
+        mask = _widened(h, compare(x, zeros[: x.size], out=h.flags(x.size)), word)
         np.bitwise_and(g.view(word), mask, out=out.view(word))
 
     return kernel
 
 
-def _widened(flags: Array, word: str) -> Array:
+def _widened(h: Helpers, flags: Array, word: str) -> Array:
     """A helper block of all ones where flagged, else zeros: -1 is as good in a wider integer."""
     narrow = flags.view(np.int8)
     np.negative(narrow, out=narrow)
-    mask = _words(word, flags.size)
+    mask = h.words(word, flags.size)
     np.copyto(mask, narrow)
     return mask
 
@@ -284,9 +336,9 @@ def _leaky_relu_vjp(dtype: DType, quiet: bool, s: float, z: float) -> Kernel | N
     if derivative is None:
         return None
 
-    def kernel(x: Array, g: Array, out: Array) -> None:
-        factor = _words(dtype, x.size)
-        derivative(x, factor)
+    def kernel(h: Helpers, x: Array, g: Array, out: Array) -> None:
+        factor = h.words(dtype, x.size)
+        derivative(h, x, factor)
         np.multiply(g, factor, out=out)
 
     return kernel
@@ -296,9 +348,9 @@ def _half_relu(dtype: DType, quiet: bool, z: float) -> Kernel:
     """On the bits as int16: what is above -inf is positive or NaN, of either sign, and stays; the rest is +0."""
     minus_infinity = filled(int(np.array(-np.inf, dtype).view(np.int16)), np.dtype(np.int16))
 
-    def kernel(x: Array, out: Array) -> None:
+    def kernel(h: Helpers, x: Array, out: Array) -> None:
         bits = x.view(np.int16)
-        mask = _widened(np.greater(bits, minus_infinity[: x.size], out=_flags(x.size)), "i2")
+        mask = _widened(h, np.greater(bits, minus_infinity[: x.size], out=h.flags(x.size)), "i2")
         np.bitwise_and(bits, mask, out=out.view(np.int16))
 
     return kernel
@@ -310,7 +362,7 @@ def _half_table(function: str, dtype: DType, quiet: bool, *scalars: float) -> Ke
     if function == "leaky_relu" and not (0 < abs(s) <= 1 and quiet):
         return None  # a product of the definition's may overflow, underflow or be invalid, and is to say so
     table = _table(function, dtype, tuple(float(scalar).hex() for scalar in scalars))
-    return lambda x, out: np.take(table, x.view(np.uint16), out=out.view(np.uint16), mode="clip")
+    return lambda h, x, out: np.take(table, x.view(np.uint16), out=out.view(np.uint16), mode="clip")
 
 
 @functools.lru_cache(maxsize=64)
@@ -337,8 +389,8 @@ def _half_relu_vjp(dtype: DType, quiet: bool, z: float) -> Kernel | None:
         return None
     masks = _half_masks(dtype, z == 1)
 
-    def kernel(x: Array, g: Array, out: Array) -> None:
-        mask = np.take(masks, x.view(np.uint16), out=_words(np.uint16, x.size), mode="clip")
+    def kernel(h: Helpers, x: Array, g: Array, out: Array) -> None:
+        mask = np.take(masks, x.view(np.uint16), out=h.words(np.uint16, x.size), mode="clip")
         np.bitwise_and(g.view(np.uint16), mask, out=out.view(np.uint16))
 
     return kernel
@@ -350,8 +402,8 @@ def _half_leaky_relu_vjp(dtype: DType, quiet: bool, s: float, z: float) -> Kerne
         return None
     masks, table = _half_masks(dtype, z == 1), _table("leaky_relu_vjp", dtype, (float(s).hex(), float(z).hex()))
 
-    def kernel(x: Array, g: Array, out: Array) -> None:
-        mask, product = _words(np.uint16, 2 * x.size)[: x.size], _words(np.uint16, 2 * x.size)[x.size :]
+    def kernel(h: Helpers, x: Array, g: Array, out: Array) -> None:
+        mask, product = h.words(np.uint16, 2 * x.size)[: x.size], h.words(np.uint16, 2 * x.size)[x.size :]
         np.take(masks, x.view(np.uint16), out=mask, mode="clip")
         np.take(table, g.view(np.uint16), out=product, mode="clip")
         np.bitwise_xor(g.view(np.uint16), product, out=out.view(np.uint16))
@@ -386,4 +438,4 @@ def _kernel(function: str, dtype: DType, scalars: tuple[Any, ...], signs: tuple[
     """Find the fast path, or else the formula; quiet says that underflow is ignored."""
     paths: _Paths = {"relu": _relu} if dtype.kind in "iu" else _PATHS.get(dtype.name, {})
     kernel = paths[function](dtype, quiet, *scalars) if function in paths else None
-    return kernel or functools.partial(_by_formula, function, scalars)
+    return kernel or (lambda h, *blocks: _by_formula(function, scalars, *blocks))

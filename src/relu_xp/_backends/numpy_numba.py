@@ -57,8 +57,8 @@ class _Plan:
         """The loop for most calls."""
         return self.loop("apart")
 
-    def run(self, *blocks: Array) -> None:
-        """Compute one block, of any length."""
+    def run(self, _: object, *blocks: Array) -> None:
+        """Compute one block, of any length, without helpers."""
         onto = _onto(blocks)
         *arrays, out = self._words(blocks)
         if onto is None:
@@ -67,19 +67,19 @@ class _Plan:
             arrays[onto] = out  # the same memory, but this view can be written
             self.loop(_ONTO[onto])(*arrays, *self.scalars)
 
-    def stream(self, *blocks: Array) -> None:
+    def stream(self, _: object, *blocks: Array) -> None:
         """Compute one long block, and write it past the caches: no line of `out` is read to be overwritten."""
         if _onto(blocks) is not None:  # then it was read for its own sake
-            self.run(*blocks)
+            self.run(None, *blocks)
             return
         *_, out = blocks
         length = _PIECE // out.itemsize
         head = -_address(out) % _LINE // out.itemsize
         tail = out.size - (out.size - head) % (2 * length)
-        self.run(*[block[:head] for block in blocks])
+        self.run(None, *[block[:head] for block in blocks])
         *arrays, out = self._words([block[head:tail] for block in blocks])
         self.loop("streamed")(*arrays, out, np.empty(length, out.dtype), *self.scalars)
-        self.run(*[block[tail:] for block in blocks])
+        self.run(None, *[block[tail:] for block in blocks])
 
     def _words(self, blocks: Sequence[Array]) -> Sequence[Array]:
         return [block.view(_UINT16) for block in blocks] if self.halves else blocks
@@ -188,12 +188,20 @@ def _loop(function: str, dtype: DType, rounds: bool, where: str) -> Loop:
     body = _LOOPS[function.endswith("vjp"), where]
     loop = types.FunctionType(body.__code__, _NAMES | names, function)
     # By this name Numba finds its file on the disk. It notices itself when this source changes, not the definition's.
-    source = zlib.crc32(inspect.getsource(reference).encode())
+    source = zlib.crc32(_source().encode())
     loop.__qualname__ = "_".join(["relu_xp", function, dtype.name, body.__name__, store.__name__, f"{source:08x}"])
     try:
         return numba.njit(nogil=True, cache=True)(loop)
     except RuntimeError:  # there is no place on the disk to write to
         return numba.njit(nogil=True)(loop)
+
+
+def _source() -> str:
+    """The definition's; where programs are shipped without their sources, nothing is kept on the disk either."""
+    try:
+        return inspect.getsource(reference)
+    except OSError:
+        return ""
 
 
 # Each loop is made with functions of its own, and those below, in their place.

@@ -45,7 +45,7 @@ def _run(function: str, call: Call, arrays: tuple[Labelled, ...], out: None) -> 
         return _column(function, call, arrays)
     columns = [_column(function, call, [a.iloc[:, i] for a in arrays]) for i in range(x.shape[1])]
     result = pd.concat(columns, axis=1).set_axis(x.columns, axis=1) if columns else x.copy()
-    return result.__finalize__(x)
+    return x._constructor(result).__finalize__(x)  # of its class, as pandas' own methods have it
 
 
 def _column(function: str, call: Call, arrays: Any) -> Labelled:
@@ -54,7 +54,7 @@ def _column(function: str, call: Call, arrays: Any) -> Labelled:
             _checks.dtype(function, a.dtype, "", cast="cast it first, for example x.astype('float64')")
     x = arrays[0]
     result = call(*(a.to_numpy() for a in arrays))
-    return pd.Series(result, index=x.index, name=x.name, copy=False).__finalize__(x)
+    return x._constructor(result, index=x.index, name=x.name, copy=False).__finalize__(x)
 
 
 relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = wrapping(_run)
