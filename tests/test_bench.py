@@ -262,6 +262,8 @@ def test_bad_sizes(text):
         (["--json", "/nowhere/at/all.json"], "--json"),
         (["--compare", "/nowhere.json"], "/nowhere.json"),
         (["--function", "gelu"], "invalid choice"),
+        (["--compare", "a", "b", "--backend", "numpy"], "--compare of two files takes no --backend"),
+        (["--json", "same.json", "--report", "same.json"], "--report and --json must be two files"),
     ],
 )
 def test_bad_options_exit_2(options, message, capsys):
@@ -272,6 +274,25 @@ def test_bad_options_exit_2(options, message, capsys):
     said = capsys.readouterr()
     assert status == 2
     assert message in said.out + said.err
+
+
+def test_a_file_is_made_only_when_there_is_something_in_it(tmp_path, capsys):
+    assert __main__.main(["bench", "--backend", "nonesuch", "--json", str(tmp_path / "new.json")]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dtype_that_cannot_be_named_is_missing(monkeypatch, capsys):
+    monkeypatch.delitem(_contests.DTYPES, "bfloat16", raising=False)
+    assert __main__.main([*QUICK, "--dtype", "bfloat16"]) == 2
+    assert "bfloat16: ml_dtypes is not installed" in capsys.readouterr().out
+
+
+def test_a_terminal_that_knows_few_letters():
+    command = [sys.executable, "-m", "relu_xp", *QUICK, "--function", "relu"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "a call" in run.stdout
 
 
 def test_what_is_no_record_is_refused(tmp_path, capsys):
@@ -548,6 +569,8 @@ def test_what_memory_cannot_hold_is_left_out_with_the_reason(monkeypatch):
     result = contest.hold(0.0)
     assert result["entries"] == []
     assert result["left_out"] == {"all": "0.094 GiB of memory would be needed"}
+    contest = next(_contests.kernels(*_here(), ("relu",), ("float32",), (1 << 39,), ()))
+    assert contest.hold(0.0)["left_out"] == {"all": "1.2e+04 GiB of memory would be needed"}
 
 
 def test_a_library_without_the_dtype_is_left_out_with_the_reason():

@@ -86,6 +86,17 @@ def test_other_blocks_of_the_cotangent(da):
     assert relu_xp.relu_vjp(x, g).compute().tolist() == [0.0, 4.0, 5.0]
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i4"])
+def test_results_have_the_processors_byte_order(da, dtype):
+    x = np.array([-1, 0, 2], dtype)
+    result = relu_xp.relu(da.from_array(x, chunks=2))
+    assert result.dtype == result.compute().dtype == x.dtype.newbyteorder("=")
+    assert result.dtype.isnative
+    assert result.compute().tolist() == [0, 0, 2]
+    if dtype != ">i4":
+        assert relu_xp.relu_vjp(da.from_array(x, chunks=2), result).compute().tolist() == [0, 0, 2]
+
+
 def test_bad_input_is_refused_before_anything_is_computed(da):
     x = da.ones(3)
     for bad, error, words in [

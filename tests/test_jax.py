@@ -133,6 +133,29 @@ def test_products_are_rounded_where_they_are_fused(jax, dtype):
             oracle.assert_same(np.asarray(fused(x, g)), want.astype(np.float32) * 3)
 
 
+@pytest.mark.parametrize("name", [n for n in oracle.FUNCTIONS if n.startswith("leaky")])
+@pytest.mark.parametrize("dtype", [*oracle.FLOATS[:2], np.dtype(np.float32)], ids=str)
+def test_a_slope_in_an_array_is_rounded_to_the_dtype_of_x(jax, name, dtype):
+    x = np.linspace(-4, -0.1, 400).astype(dtype)
+    arrays = (x,) * (1 + name.endswith("vjp"))
+    want = oracle.expected(name, arrays, 0.1, 1.0)
+    function = getattr(relu_xp, name)
+    for slope in (jax.numpy.float32(0.1), jax.numpy.asarray(0.1)):
+        for call in (function, jax.jit(function)):
+            oracle.assert_same(np.asarray(call(*map(jax.numpy.asarray, arrays), slope)), want)
+
+
+def test_without_jit(jax, x):
+    for dtype in (jax.numpy.bfloat16, np.float16, np.float32, np.float64):
+        few = jax.numpy.asarray(x, dtype)
+        for name in oracle.FUNCTIONS:
+            arrays = (few,) * (1 + name.endswith("vjp"))
+            with jax.disable_jit():
+                plain = getattr(relu_xp, name)(*arrays)
+            assert plain.dtype == dtype
+            oracle.assert_same(np.asarray(plain), np.asarray(getattr(relu_xp, name)(*arrays)))
+
+
 def test_without_x64(jax):
     pytest.importorskip("rich", reason="rich: not installed")
     command = [

@@ -239,6 +239,24 @@ def test_compiles_without_a_graph_break(torch, backend, monkeypatch, compiler, n
         oracle.assert_same(backend.get(reverse(torch, function, x, g)), want)
 
 
+@NO_COMPILER
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_chain_can_be_rounded_as_an_eager_one(torch):
+    def chain(x):
+        return relu_xp.leaky_relu(relu_xp.leaky_relu(x, 0.3), 0.7)
+
+    torch.compiler.reset()
+    x = torch.randn(4096, generator=torch.Generator().manual_seed(0)).half()
+    with torch._inductor.config.patch(emulate_precision_casts=True):
+        compiled = torch.compile(chain, fullgraph=True)(x)
+    oracle.assert_same(compiled.numpy(), chain(x).numpy())
+
+
+def test_proxies_are_told_from_tensors(torch):
+    with pytest.raises(TypeError, match=r"^relu_xp\.relu: x must be an array or a real number, got torch\.fx"):
+        torch.fx.symbolic_trace(relu_xp.relu)
+
+
 @pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
 def test_compiles_with_every_scalar(torch, backend, compiler):
     arrays = pairs(np.float16)
@@ -374,6 +392,10 @@ def test_memory_formats_are_kept(torch, name, tracked):
         "0-d": whole[0, 0, 0, 0],
         "empty": whole[:, :0],
     }
+    if name.endswith("vjp"):  # in the memory format of x, not of the cotangent
+        for z in (1.0, 0.0, 0.01, 0.5):
+            last = getattr(relu_xp, name)(layouts["channels last"], whole, grad_at_zero=z)
+            assert last.is_contiguous(memory_format=torch.channels_last), z
     for layout, x in layouts.items():
         result = call(name, x.detach().requires_grad_(tracked))
         want = oracle.expected(name, (x.numpy(),) * (1 + name.endswith("vjp")), 0.01, 1.0)
@@ -412,6 +434,8 @@ def test_layouts_that_are_refused(torch, name):
     for other in (x.to_sparse(), x.to_sparse_csr(), x.to_mkldnn(), *nested):
         with pytest.raises(TypeError, match=rf"relu_xp\.{name}: takes dense tensors, got layout (torch\.|nested)"):
             call(name, other)
+        with pytest.raises(TypeError, match=rf"relu_xp\.{name}: takes dense .*; pass out\.to_dense\(\)"):
+            call(name, x, out=other)
     if name.endswith("vjp"):
         with pytest.raises(TypeError, match=rf"relu_xp\.{name}: takes dense tensors, got layout torch\.sparse_coo"):
             getattr(relu_xp, name)(x, x.to_sparse())

@@ -3,6 +3,7 @@
 import argparse
 import importlib.metadata
 import importlib.util
+import io
 import itertools
 import os
 import platform
@@ -16,6 +17,8 @@ from relu_xp.verify import DTYPES, FLOATS, FUNCTIONS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the process's exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has a plus-minus sign
     parser = argparse.ArgumentParser(prog="relu-xp", description="Rectifiers for every array.")
     parser.add_argument("--version", action="version", version=importlib.metadata.version("relu-xp"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -55,8 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             verify.error("--exhaustive is about float32: name it in --dtype, or leave --dtype out")
         if options.dtype and options.function and "relu" not in options.function and not {*options.dtype} & {*FLOATS}:
             verify.error("no such cases: only relu takes integers")
-    if command == "bench" and not 0 <= options.seconds < float("inf"):
-        bench.error(f"--seconds must be a number, zero or more, got {options.seconds}")
+    if command == "bench":
+        if not 0 <= options.seconds < float("inf"):
+            bench.error(f"--seconds must be a number, zero or more, got {options.seconds}")
+        if options.report and options.report == options.json:
+            bench.error("--report and --json must be two files")
+        measuring = [o for o in ("backend", "peers", "function", "dtype", "sizes", "json") if getattr(options, o)]
+        if len(options.compare or ()) == 2 and measuring:
+            bench.error(f"--compare of two files takes no --{measuring[0]}: nothing is measured")
     needs = {"rich": ("rich", "cli")}  # package -> its distribution, and our extra that has it
     if command == "demo":
         needs = {"rich": ("rich", "demo"), "sklearn": ("scikit-learn", "demo")}
@@ -76,8 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _writeable(file: str) -> str:
     """Find out before the work is done that is to go there."""
+    is_new = not Path(file).exists()
     try:
         Path(file).open("a", encoding="utf-8").close()
+        if is_new:
+            Path(file).unlink()
     except OSError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return file

@@ -51,7 +51,7 @@ def leaky_relu_vjp(xp: Namespace, x: Array, g: Array, s: Scalar, z: float) -> Ar
     if z == 0:
         g = xp.where(x == 0, xp.zeros_like(g), g)
         z = 1.0  # leaves that +0 as it is
-    return g * _derivative(xp, x, g, s, z)
+    return _derivative(xp, x, g, s, z) * g  # in this order, so that where libraries differ, x gives the layout
 
 
 def _derivative(xp: Namespace, x: Array, like: Array, s: Scalar, z: float) -> Array:

@@ -45,8 +45,9 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: dict[str, Any], out:
     x = arrays[0]
     try:
         xp = array_api_compat.array_namespace(*arrays)
-    except TypeError:
-        raise _checks.same_library(function, x, arrays[-1]) from None
+    except TypeError:  # what answers to every name, as a tracer may, is not even one library's
+        alone = len(arrays) == 1
+        raise (_checks.not_an_array(function, "x", x) if alone else _checks.same_library(function, *arrays)) from None
     library = xp.__name__.removeprefix("array_api_compat.")
     kind = _kind(xp, x.dtype)
     _checks.dtype(function, x.dtype, kind, cast=f"cast it first, for example {library}.astype(x, {library}.float32)")

@@ -36,11 +36,16 @@ def get(x: Array) -> Any:
 def _run(function: str, call: Call, arrays: tuple[Array, ...], out: None) -> Array:
     _checks.no_out(function, out, "a Dask array")
     x, g = arrays[0], arrays[-1]
-    _checks.cotangent(function, x.dtype, _sizes(x), g.dtype, _sizes(g))
-    call(*(a._meta for a in arrays))  # arrays without elements, of the blocks' type: refuses now what they would later
+    _checks.cotangent(function, _native(x.dtype), _sizes(x), _native(g.dtype), _sizes(g))
+    meta = call(*(a._meta for a in arrays))  # without elements, of the blocks' type: refuses now what they would later
     axes = tuple(range(x.ndim))
     operands = [each for a in arrays for each in (a, axes)]
-    return da.blockwise(call, axes, *operands, name=None, token=function, dtype=x.dtype, meta=x._meta)
+    return da.blockwise(call, axes, *operands, name=None, token=function, dtype=meta.dtype, meta=meta)
+
+
+def _native(dtype: Any) -> Any:
+    """The results have the processor's byte order, whichever the arrays have."""
+    return dtype.newbyteorder("=")
 
 
 def _sizes(x: Array) -> tuple[int | None, ...]:

@@ -118,7 +118,12 @@ def _leaky_relu(z: float) -> Callable[[Array, Array], Array]:
         return value(x, s), functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(x)
 
     value.defjvp(rule, symbolic_zeros=True)
-    return lambda x, s: value(x, s if jnp.result_type(s) == x.dtype else s.astype(x.dtype))
+    return lambda x, s: value(x, _rounded(s, x.dtype))
+
+
+def _rounded(s: Any, dtype: Any) -> Any:
+    """The slope in the dtype of x; without jit it may still be a Python float."""
+    return s if jnp.result_type(s) == dtype else jnp.asarray(s, dtype)
 
 
 def _pull(function: str, x: Array, t: Array, *scalars: Any) -> Array:
@@ -154,7 +159,7 @@ def _jitted(function: str, z_in_hex: str) -> Callable[..., Array]:
     if function == "leaky_relu":
         return _named(function, _leaky_relu(z))
     if function.endswith("vjp"):
-        return _named(function, lambda *args: _vjp(function, *args, z))
+        return _named(function, lambda x, g, *s: _vjp(function, x, g, *(_rounded(each, x.dtype) for each in s), z))
     formula = getattr(_formulas, function)
     return _named(function, lambda *args: formula(jnp, *args, z))
 

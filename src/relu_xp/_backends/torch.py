@@ -210,10 +210,7 @@ def _check(function: str, arrays: tuple[Array, ...], out: Array) -> str:
     if kind != "f":
         _checks.dtype(function, x.dtype, kind, cast="cast it first, for example x.to(torch.float32)")
     for a in arrays:
-        if a.layout is not torch.strided or a.is_nested:
-            given = "nested" if a.is_nested else a.layout
-            msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass x.to_dense()"
-            raise TypeError(msg)
+        _check_dense(function, "x", a)
     if len(arrays) == 2:
         g = arrays[1]
         _checks.cotangent(function, x.dtype, x.shape, g.dtype, g.shape)
@@ -223,10 +220,18 @@ def _check(function: str, arrays: tuple[Array, ...], out: Array) -> str:
     return kind
 
 
+def _check_dense(function: str, name: str, a: Array) -> None:
+    if a.layout is not torch.strided or a.is_nested:
+        given = "nested" if a.is_nested else a.layout
+        msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
+        raise TypeError(msg)
+
+
 def _check_out(function: str, arrays: tuple[Array, ...], out: Array) -> None:
     x = arrays[0]
     if not isinstance(out, torch.Tensor):
         raise _checks.out_type(function, out, "a torch.Tensor")
+    _check_dense(function, "out", out)
     _checks.out(function, x.dtype, x.shape, out.dtype, out.shape)
     _checks.out_device(function, x.device, out.device)
     if any(n > 1 and stride == 0 for n, stride in zip(out.shape, out.stride(), strict=True)):

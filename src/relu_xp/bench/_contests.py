@@ -149,9 +149,10 @@ def _idioms(function: str, x: Array, g: Array, target: Array | None = None) -> l
 
 
 def _all(places: Sequence[Place], peers: Sequence[Place], function: str, dtype: str, size: int, mode: str) -> Field:
-    x, g = data(dtype, size)
-    if (need := (4 + 2 * len({*places, *peers})) * x.nbytes) > 0.7 * _environment.available_memory():
+    need = (4 + 2 * len({*places, *peers})) * size * DTYPES[dtype].itemsize
+    if need > 0.7 * _environment.available_memory():
         return [], {"all": f"{need / 2**30:.2g} GiB of memory would be needed"}
+    x, g = data(dtype, size)
     on_host = device_of(places[0]) == "cpu"
     target = np.empty_like(x) if on_host and mode == OUT else None
     entrants = [_limit(x, target)] if on_host else []

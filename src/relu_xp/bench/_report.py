@@ -27,6 +27,9 @@ MOST_GROWTH = 1 << 28  # bytes an array
 
 def run(console: Console, options: Namespace) -> int:
     """Measure what the options ask for, or compare two files; return the process's exit status."""
+    if unnamed := {*(options.dtype or ())} - {*_contests.DTYPES}:
+        console.print(f"{', '.join(unnamed)}: ml_dtypes is not installed", highlight=False)
+        return MISSING
     try:
         runs = [_read(file) for file in options.compare or ()]
         if len(runs) > 2:
