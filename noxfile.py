@@ -99,8 +99,9 @@ def docs(session: nox.Session) -> None:
 @nox.session(python=CURRENT)
 def coverage(session: nox.Session) -> None:
     """Measure what the tests reach without a GPU, branches included, and name the rest."""
-    arrays = ["xarray", "pandas", "pint", "astropy", "array-api-strict", "sparse", "awkward", "torch==2.13.0"]
-    session.install("-e", ".[bench,dask,demo,numba]", *arrays, "coverage>=7.10")
+    arrays = ["xarray", "pandas", "pint", "astropy", "array-api-strict", "sparse", "awkward", "ndonnx", *MLX]
+    peers = ["torch==2.13.0", "keras", "onnx", "onnxruntime", "scipy", "thinc"]
+    session.install("-e", ".[bench,dask,demo,numba]", "distributed", "zarr", *arrays, *peers, "coverage>=7.10")
     session.install(*TEST)
     session.run("coverage", "erase")
     # Loops read from the disk are not compiled, and what compiles them is not reached.

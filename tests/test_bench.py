@@ -367,6 +367,17 @@ def test_contestants_take_turns_and_who_cannot_is_left_out():
     assert {each[1] for each in rounds} == {"a", "b"}  # nobody is always the first
 
 
+def test_who_is_much_slower_takes_part_less_often():
+    slow = functools.partial(time.sleep, 5e-3)
+    entrants = [_measuring.Entrant(name, "ours", call) for name, call in {"a": int, "b": int, "c": slow}.items()]
+    entries, _ = _measuring.measure(entrants, 0.0)
+    assert {each["name"]: (each["every"], len(each["seconds"])) for each in entries} == {
+        "a": (1, 9),
+        "b": (1, 9),
+        "c": (4, 3),
+    }
+
+
 def test_the_garbage_collector_stays_as_it_was():
     states = []
     entrant = _measuring.Entrant("a", "ours", lambda: states.append(gc.isenabled()))

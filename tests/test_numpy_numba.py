@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import oracle
 import pytest
@@ -211,6 +212,16 @@ def test_bad_engine():
             relu_xp.cpu_options(engine=wrong),
         ):
             pass
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "float8_e4m3", "float8_e5m2", np.longdouble], ids=str)
+def test_dtypes_that_are_left_to_numpy(dtype):
+    x = np.array([-2, -0.0, 0.0, 0.5, np.nan]).astype(getattr(ml_dtypes, str(dtype), dtype))
+    with relu_xp.cpu_options(engine="numba"):
+        found = relu_xp.leaky_relu_vjp(x, x, 0.5)
+    want = relu_xp.leaky_relu_vjp(x, x, 0.5)
+    assert found.dtype == want.dtype
+    oracle.assert_same(found, want)
 
 
 WITHOUT = "import sys; sys.modules['numba'] = None; "
