@@ -69,14 +69,11 @@ def run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out:
 
 def _share(threads: int, work: Callable[[int, int], None], pieces: Iterable[tuple[int, int]]) -> None:
     """Let this thread and others take pieces until none is left; once this returns or raises, nobody works."""
-    left = deque(pieces)
+    ends = [None] * threads  # each thread takes pieces up to one of these
+    left = deque([*pieces, *ends])
 
     def take() -> None:
-        while left:
-            try:
-                piece = left.popleft()
-            except IndexError:  # another thread was faster
-                return
+        for piece in iter(left.popleft, None):
             work(*piece)
 
     others: list[Future[None]] = []
@@ -87,7 +84,7 @@ def _share(threads: int, work: Callable[[int, int], None], pieces: Iterable[tupl
                 others.append(_pool().submit(context.run, take))
         take()
     finally:
-        left.clear()
+        left.extendleft(ends)
         _finish(others)
     for other in others:
         if not other.cancelled():
