@@ -1,6 +1,7 @@
 """Dispatch: by the type's own names, confirmed, once, from many threads, without importing what nobody asked for."""
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -21,7 +22,9 @@ HEAVY = ("jax", "cupy", "torch", "dask", "ml_dtypes", "array_api_strict", "rich"
 def imported_by(code):
     """Which heavy packages, and which backends, a fresh interpreter holds after `code`."""
     report = f"import sys; print(*[m for m in sys.modules if m in {HEAVY} or m.startswith('relu_xp._backends.')])"
-    run = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "RELU_XP_ENGINE"}  # loads what it names
+    command = [sys.executable, "-c", f"{code}\n{report}"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return set(run.stdout.split())
 
 

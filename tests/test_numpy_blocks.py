@@ -254,7 +254,7 @@ def late():
 threading.Thread(target=late).start()
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
-    assert (run.stdout, run.stderr) == ("True\n", "")
+    assert run.stdout == "True\n", run.stderr
 
 
 def test_a_warning_that_is_heard_in_a_worker_may_call_again():
@@ -282,7 +282,8 @@ def test_a_call_may_come_in_the_middle_of_another(monkeypatch):
 
     for _ in range(2):
         monkeypatch.setattr(numpy_blocks, "_widened", interrupted)
-        oracle.assert_same(relu_xp.relu_vjp(x, x), want)
+        with relu_xp.cpu_options(engine="numpy"):
+            oracle.assert_same(relu_xp.relu_vjp(x, x), want)
         assert numpy_blocks._widened is right
 
 
