@@ -279,6 +279,9 @@ def test_bad_options_exit_2(options, message, capsys):
 def test_a_file_is_made_only_when_there_is_something_in_it(tmp_path, capsys):
     assert __main__.main(["bench", "--backend", "nonesuch", "--json", str(tmp_path / "new.json")]) == 2
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old.json").write_text("kept")
+    assert __main__.main(["bench", "--backend", "nonesuch", "--json", str(tmp_path / "old.json")]) == 2
+    assert (tmp_path / "old.json").read_text() == "kept"
 
 
 def test_a_dtype_that_cannot_be_named_is_missing(monkeypatch, capsys):

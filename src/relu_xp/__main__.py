@@ -17,7 +17,7 @@ from relu_xp.verify import DTYPES, FLOATS, FUNCTIONS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the process's exit status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper):  # pragma: no branch  # a notebook's is none
         sys.stdout.reconfigure(errors="replace")  # not every terminal has a plus-minus sign
     parser = argparse.ArgumentParser(prog="relu-xp", description="Rectifiers for every array.")
     parser.add_argument("--version", action="version", version=importlib.metadata.version("relu-xp"))
