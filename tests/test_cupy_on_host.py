@@ -55,6 +55,8 @@ def library(cupy, tmp_path_factory):
 @pytest.fixture
 def host(cupy, library, monkeypatch):
     """A place whose arrays are CuPy's own, in the host's memory, and whose launches run here."""
+    from cupy._core import _scalar
+
     from relu_xp._backends import cupy as backend
 
     def over(array):
@@ -72,16 +74,18 @@ def host(cupy, library, monkeypatch):
         memory = (ctypes.c_uint8 * (high - low)).from_address(low)
         return np.ndarray(x.shape, x.dtype, memory, x.data.ptr - low, x.strides).copy("K")
 
+    def packed_by_cupy(argument):
+        if isinstance(argument, np.ndarray):
+            return ctypes.c_void_p(argument.ctypes.data)  # by value on a GPU, here by reference
+        held = _scalar.CScalar(argument)
+        memory = ctypes.string_at(held.ptr, held.dtype.itemsize)
+        return np.ctypeslib.as_ctypes_type(held.dtype).from_buffer_copy(memory)
+
     def kernel(function, dtype, way):
         def launch(grid, block, arguments):
-            *pointers, s, z = arguments
-            OnHost.launches.append((way, grid[0], block[0], *pointers[3:]))
-            words = [ctypes.c_uint(grid[0]), ctypes.c_uint(block[0])]
-            for argument in pointers:
-                is_layout = isinstance(argument, np.ndarray)
-                words.append(ctypes.c_void_p(argument.ctypes.data) if is_layout else ctypes.c_longlong(argument))
-            bits = np.ctypeslib.as_ctypes_type(s.dtype)
-            getattr(library(function, dtype.name), way)(*words, bits(int(s)), bits(int(z)))
+            OnHost.launches.append((way, grid[0], block[0], *arguments[3:-2]))
+            packed = [packed_by_cupy(argument) for argument in arguments]
+            getattr(library(function, dtype.name), way)(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *packed)
 
         return launch
 
@@ -169,7 +173,8 @@ def plan(cupy, shape, dtype="float32", strides=None, offset=0):
 
     memory = cupy.cuda.memory.UnownedMemory(1 << 20, 1 << 40, None, 0)
     x = cupy.ndarray(shape, dtype, cupy.cuda.memory.MemoryPointer(memory, offset), strides=strides)
-    way, blocks, arguments = backend._plan(x, x, x, 132)
+    starts = (x.data.ptr % backend.PACK,) * 3
+    way, (blocks,), arguments = backend._plan(x.shape, x.itemsize, (x.strides,) * 3, starts, 132)
     if way == "contiguous":
         return way, blocks, arguments
     (layout,) = arguments

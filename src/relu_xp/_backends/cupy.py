@@ -6,8 +6,8 @@ wherever the arrays are contiguous, and walk any other layout without a copy. Sl
 kernel is compiled once for a device, and CuPy keeps it on disk.
 """
 
-import contextlib
 import functools
+import math
 from importlib import resources
 from typing import Any
 
@@ -22,7 +22,6 @@ BLOCK = 256  # threads
 BLOCKS_PER_PROCESSOR = 8  # of that size fill a multiprocessor's 2048 threads; a kernel's threads then loop
 PACK = 16  # bytes of the widest load
 
-_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _LAYOUT = np.dtype([("size", "i8"), ("dimensions", "i8")] + [(name, "i8", 64) for name in ("shape", "x", "g", "out")])
 
 
@@ -80,42 +79,53 @@ def get(x: Array) -> Array:
 def _run(function: str, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
     """Check every argument, and launch without waiting for the result; a function of x alone is given x for g."""
     _check(function, x, g, out)
-    s_bits = 0 if s is None else _bits(function, "negative_slope", s, x.dtype)
     z_bits = _bits(function, "grad_at_zero", z, x.dtype)
+    s_bits = z_bits if s is None else _bits(function, "negative_slope", s, x.dtype)  # relu's kernels look at no slope
     device = x.device
-    with contextlib.nullcontext() if device.id == cupy.cuda.runtime.getDevice() else device:
-        if out is None:
-            out = cupy.empty_like(x)  # in the memory order of x
-            if type(x) is not cupy.ndarray:
-                out = out.view(type(x))
-        else:
-            x, g = _apart(x, out), _apart(g, out)
-        if x.size:
-            way, blocks, layout = _plan(x, g, out, _processors(device.id))
-            bits = _UNSIGNED[x.itemsize]
-            arguments = (x.data.ptr, g.data.ptr, out.data.ptr, *layout, bits(s_bits), bits(z_bits))
-            _kernel(function, x.dtype, way)((blocks,), (BLOCK,), arguments)
+    if device.id != cupy.cuda.runtime.getDevice():
+        with device:
+            return _run(function, x, g, s, z, out)
+    if out is None:
+        # In the memory order of x, which empty_like takes longer to find.
+        out = cupy.empty(x.shape, x.dtype) if x.flags.c_contiguous else cupy.empty_like(x)
+        if type(x) is not cupy.ndarray:
+            out = out.view(type(x))
+    else:
+        x, g = _apart(x, out), _apart(g, out)
+    if x.size:
+        pointers = xp, gp, outp = x.data.ptr, g.data.ptr, out.data.ptr
+        strides, starts = (x.strides, g.strides, out.strides), (xp % PACK, gp % PACK, outp % PACK)
+        way, grid, layout = _plan(x.shape, x.itemsize, strides, starts, _processors(device.id))
+        _kernel(function, x.dtype, way)(grid, (BLOCK,), (*pointers, *layout, s_bits, z_bits))
     return out
 
 
-def _plan(x: Array, g: Array, out: Array, processors: int) -> tuple[str, int, tuple[Any, ...]]:
-    """Choose the kernel by the layout, the number of blocks, and give the arguments that describe the layout."""
-    size, itemsize, start, strides = x.size, x.itemsize, x.data.ptr % PACK, x.strides
-    together = g.data.ptr % PACK == out.data.ptr % PACK == start
-    dimensions = _merged(x.shape, strides, g.strides, out.strides)
-    if together and dimensions in ([], [(size, itemsize, itemsize, itemsize)]):
-        head = min(-start % PACK // itemsize, size)
+@functools.lru_cache(maxsize=1024)
+def _plan(
+    shape: tuple[int, ...],
+    itemsize: int,
+    strides: tuple[tuple[int, ...], ...],
+    starts: tuple[int, int, int],
+    processors: int,
+) -> tuple[str, tuple[int], tuple[Any, ...]]:
+    """Choose the kernel by the layout, the number of blocks, and give the arguments that describe the layout.
+
+    Strides and starts are those of x, g and the result; a start is how far beyond a 16-byte boundary.
+    """
+    size, dimensions = math.prod(shape), _merged(shape, *strides)
+    if len({*starts}) == 1 and dimensions in ([], [(size, itemsize, itemsize, itemsize)]):
+        head = min(-starts[0] % PACK // itemsize, size)
         packs = (size - head) * itemsize // PACK
-        return "contiguous", _blocks(max(packs, 1), processors), (size, head)  # one block has threads for the ends
+        return "contiguous", _grid(max(packs, 1), processors), (size, head)  # one block has threads for the ends
     layout = np.zeros((), _LAYOUT)
     layout["size"], layout["dimensions"] = size, len(dimensions)
     for i, name in enumerate(("shape", "x", "g", "out")):
         layout[name][: len(dimensions)] = [dimension[i] for dimension in dimensions]
-    return "strided", _blocks(size, processors), (layout,)
+    return "strided", _grid(size, processors), (layout,)
 
 
-def _blocks(threads: int, processors: int) -> int:
-    return min(-(-threads // BLOCK), processors * BLOCKS_PER_PROCESSOR)
+def _grid(threads: int, processors: int) -> tuple[int]:
+    return (min(-(-threads // BLOCK), processors * BLOCKS_PER_PROCESSOR),)
 
 
 def _merged(shape: tuple[int, ...], *strides: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -184,7 +194,7 @@ def _kind(dtype: np.dtype[Any]) -> str:
     return dtype.kind if dtype.kind in "iu" and dtype.isnative else ""
 
 
-def _bits(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> int:
+def _bits(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """Round a scalar once to the dtype of x, and give its bits; for integers, whose value needs none, only check it."""
     if type(value) is float and value != 0:
         return _bits_of(function, name, value, dtype)
@@ -192,12 +202,13 @@ def _bits(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> int:
 
 
 @functools.lru_cache
-def _bits_of(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> int:
-    if _kind(dtype) != "f":
+def _bits_of(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    rounded = 0
+    if _kind(dtype) == "f":
+        rounded = _checks.rounded(function, name, value, dtype, _finfo(dtype))
+    else:
         _checks.real(function, name, value)
-        return 0
-    rounded = _checks.rounded(function, name, value, dtype, _finfo(dtype))
-    return int(np.array(rounded, dtype).view(f"u{dtype.itemsize}"))
+    return np.array(rounded, dtype).view(f"u{dtype.itemsize}")[()]
 
 
 @functools.cache

@@ -1,9 +1,11 @@
-// The rectifiers for one element, and the two ways through an array: the CUDA text of the CuPy backend.
+// The rectifiers for a word of elements, and the two ways through an array: the CUDA text of the CuPy backend.
 //
 // Compiled for one function and type at a time, with -DFUNCTION=relu_vjp -DTYPE=float32. Elements are their bits, and
-// the product is one PTX instruction without .ftz: CuPy asks the compiler for -ftz=true, which nothing overrides and by
-// which comparisons and products of float would take subnormals for zeros. It includes no header, so that NVRTC alone
-// compiles it, and a C++ compiler too, which is how it is held against the definition where there is no GPU.
+// short ones share a word of 32, a lane each: where elements are told apart one by one, the two-byte types are bound by
+// instructions, not by memory. The product is one PTX instruction without .ftz: CuPy asks the compiler for -ftz=true,
+// which nothing overrides and by which comparisons and products of float would take subnormals for zeros. It includes
+// no header, so that NVRTC alone compiles it, and a C++ compiler too, which is how it is held against the definition
+// where there is no GPU.
 
 #ifndef __CUDA_ARCH__
 template <class To, class From> static To reinterpret(From from) {
@@ -14,120 +16,147 @@ template <class To, class From> static To reinterpret(From from) {
 }
 #endif
 
-// What all floating types share: `Self` brings its product. Zero's bits are 0 but for the sign.
-template <class Self, class B, B One, B Infinity> struct floating {
+template <class B, class W> struct lanes {
     typedef B Bits;
-    enum Class { NAN_OF_ANY_SIGN = -2, NEGATIVE, ZERO, POSITIVE };
+    typedef W Word;
+    static const Word Each = Word(~Word(0)) / Word(Bits(~Bits(0)));  // 1 in each lane
+    static const Word Sign = Each << (8 * sizeof(Bits) - 1);
 
-    static __device__ Class sort(Bits x) {
-        const Bits magnitude = x & Bits(Bits(~Bits(0)) >> 1);
-        if (magnitude > Infinity) return NAN_OF_ANY_SIGN;
-        return magnitude == 0 ? ZERO : x > magnitude ? NEGATIVE : POSITIVE;
+    // All ones in each lane that begins with a one.
+    static __device__ Word spread(Word x) {
+        return (x >> (8 * sizeof(Bits) - 1) & Each) * Bits(~Bits(0));
     }
-    // The cotangent's share at zero: selected, not multiplied, for 0 and 1.
-    static __device__ Bits share(Bits g, Bits z) {
-        return z == One ? g : sort(z) == ZERO ? Bits(0) : Self::multiply(z, g);
-    }
+    static __device__ Word select(Word lanes, Word a, Word b) { return (lanes & a) | (~lanes & b); }
+};
 
-    static __device__ Bits relu(Bits x, Bits, Bits, Bits) {
-        const Class c = sort(x);
-        return c == NEGATIVE || c == ZERO ? Bits(0) : x;
+// What all floating types share: `Self` brings its product.
+template <class Self, class Bits, class W, Bits One, Bits Infinity> struct floating : lanes<Bits, W> {
+    typedef lanes<Bits, W> Lanes;
+    typedef W Word;
+    using Lanes::Each;
+    using Lanes::Sign;
+    using Lanes::select;
+    using Lanes::spread;
+
+    // Lanes that begin with a one where the magnitude is above the limit, which lets the sum carry that far.
+    static __device__ Word above(Bits limit, Word x) { return (x & ~Sign) + (~Sign - Each * limit); }
+    static __device__ Word nonzero(Word x) { return above(0, x); }
+    static __device__ Word nan(Word x) { return above(Infinity, x); }
+    static __device__ Word positive(Word x) { return nonzero(x) & ~(x | nan(x)); }
+
+    static __device__ Word relu(Word x, Word, Word, Word) { return x & ~spread(x & ~nan(x)); }
+    static __device__ Word leaky_relu(Word x, Word, Word s, Word) {
+        return select(spread(x & nonzero(x)), Self::multiply(s, x), x);
     }
-    static __device__ Bits leaky_relu(Bits x, Bits, Bits s, Bits) {
-        return sort(x) == NEGATIVE ? Self::multiply(s, x) : x;
+    static __device__ Word relu_grad(Word x, Word, Word, Word z) { return leaky_relu_grad(x, 0, 0, z); }
+    static __device__ Word leaky_relu_grad(Word x, Word, Word s, Word z) {
+        return select(spread(positive(x)), Each * One, select(spread(nonzero(x)), s, z));
     }
-    static __device__ Bits relu_grad(Bits x, Bits, Bits, Bits z) {
-        return leaky_relu_grad(x, 0, 0, z);
+    // A cotangent times 1 is itself; times 0 it need not be 0, so that zero is selected.
+    static __device__ Word relu_vjp(Word x, Word g, Word, Word z) {
+        const Word at_zero = Self::multiply(z, g) & spread(nonzero(z)) & ~spread(nonzero(x));
+        return select(spread(positive(x)), g, at_zero);
     }
-    static __device__ Bits leaky_relu_grad(Bits x, Bits, Bits s, Bits z) {
-        const Class c = sort(x);
-        return c == POSITIVE ? One : c == ZERO ? z : s;
-    }
-    static __device__ Bits relu_vjp(Bits x, Bits g, Bits, Bits z) {
-        const Class c = sort(x);
-        return c == POSITIVE ? g : c == ZERO ? share(g, z) : Bits(0);
-    }
-    static __device__ Bits leaky_relu_vjp(Bits x, Bits g, Bits s, Bits z) {
-        const Class c = sort(x);
-        return c == POSITIVE ? g : c == ZERO ? share(g, z) : Self::multiply(s, g);
+    static __device__ Word leaky_relu_vjp(Word x, Word g, Word s, Word z) {
+        const Word elsewhere = spread(nonzero(x));
+        const Word product = Self::multiply(select(elsewhere, s, z), g) & (elsewhere | spread(nonzero(z)));
+        return select(spread(positive(x)), g, product);
     }
 };
 
-struct float64 : floating<float64, unsigned long long, 0x3ff0000000000000, 0x7ff0000000000000> {
-    static __device__ Bits multiply(Bits a, Bits b) {
+struct float64 : floating<float64, unsigned long long, unsigned long long, 0x3ff0000000000000, 0x7ff0000000000000> {
+    static __device__ Word multiply(Word a, Word b) {
 #ifdef __CUDA_ARCH__
-        Bits product;
+        Word product;
         asm("{.reg .f64 x, y; mov.b64 x, %1; mov.b64 y, %2; mul.rn.f64 x, x, y; mov.b64 %0, x;}"
             : "=l"(product) : "l"(a), "l"(b));
         return product;
 #else
-        return reinterpret<Bits>(reinterpret<double>(a) * reinterpret<double>(b));
+        return reinterpret<Word>(reinterpret<double>(a) * reinterpret<double>(b));
 #endif
     }
 };
 
-struct float32 : floating<float32, unsigned int, 0x3f800000, 0x7f800000> {
-    static __device__ Bits multiply(Bits a, Bits b) {
+struct float32 : floating<float32, unsigned int, unsigned int, 0x3f800000, 0x7f800000> {
+    static __device__ Word multiply(Word a, Word b) {
 #ifdef __CUDA_ARCH__
-        Bits product;
+        Word product;
         asm("{.reg .f32 x, y; mov.b32 x, %1; mov.b32 y, %2; mul.rn.f32 x, x, y; mov.b32 %0, x;}"
             : "=r"(product) : "r"(a), "r"(b));
         return product;
 #else
-        return reinterpret<Bits>(reinterpret<float>(a) * reinterpret<float>(b));
+        return reinterpret<Word>(reinterpret<float>(a) * reinterpret<float>(b));
 #endif
     }
 };
 
-struct float16 : floating<float16, unsigned short, 0x3c00, 0x7c00> {
-    static __device__ Bits multiply(Bits a, Bits b) {
+struct float16 : floating<float16, unsigned short, unsigned int, 0x3c00, 0x7c00> {
+    static __device__ Word multiply(Word a, Word b) {
 #ifdef __CUDA_ARCH__
-        Bits product;
-        asm("mul.rn.f16 %0, %1, %2;" : "=h"(product) : "h"(a), "h"(b));
+        Word product;
+        asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
         return product;
 #else
-        return reinterpret<Bits>(_Float16(reinterpret<_Float16>(a) * reinterpret<_Float16>(b)));
+        return one(a, b) | one(a >> 16, b >> 16) << 16;
 #endif
     }
+#ifndef __CUDA_ARCH__
+    static Word one(Bits a, Bits b) {
+        return reinterpret<Bits>(_Float16(reinterpret<_Float16>(a) * reinterpret<_Float16>(b)));
+    }
+#endif
 };
 
-struct bfloat16 : floating<bfloat16, unsigned short, 0x3f80, 0x7f80> {
+struct bfloat16 : floating<bfloat16, unsigned short, unsigned int, 0x3f80, 0x7f80> {
+    static __device__ Word multiply(Word a, Word b) {
+#if __CUDA_ARCH__ >= 800
+        Word product;  // -0, once added, changes nothing; only from sm_90 on is there a product without a sum
+        asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(Sign));
+        return product;
+#else
+        return one(a << 16, b << 16) | one(a & 0xffff0000, b & 0xffff0000) << 16;
+#endif
+    }
     // The product in float32 is exact, or loses bits only where the rounding to bfloat16 does not look.
-    static __device__ Bits multiply(Bits a, Bits b) {
-        const unsigned int product = float32::multiply((unsigned int)a << 16, (unsigned int)b << 16);
-        if (float32::sort(product) == float32::NAN_OF_ANY_SIGN) return 0x7fff;
+    static __device__ Word one(Word a, Word b) {
+        const Word product = float32::multiply(a, b);
+        if ((product & ~float32::Sign) > 0x7f800000) return 0x7fff;
         return (product + 0x7fff + (product >> 16 & 1)) >> 16;  // half to even; infinity stays
     }
 };
 
-template <class I> struct integer {
-    typedef I Bits;
-    static __device__ I relu(I x, I, I, I) { return x > 0 ? x : I(0); }
+template <class Bits, class Word> struct signed_integer : lanes<Bits, Word> {
+    static __device__ Word relu(Word x, Word, Word, Word) { return x & ~lanes<Bits, Word>::spread(x); }
 };
-typedef integer<signed char> int8;
-typedef integer<short> int16;
-typedef integer<int> int32;
-typedef integer<long long> int64;
-typedef integer<unsigned char> uint8;
-typedef integer<unsigned short> uint16;
-typedef integer<unsigned int> uint32;
-typedef integer<unsigned long long> uint64;
+template <class Bits, class Word> struct unsigned_integer : lanes<Bits, Word> {
+    static __device__ Word relu(Word x, Word, Word, Word) { return x; }
+};
+typedef signed_integer<unsigned char, unsigned int> int8;
+typedef signed_integer<unsigned short, unsigned int> int16;
+typedef signed_integer<unsigned int, unsigned int> int32;
+typedef signed_integer<unsigned long long, unsigned long long> int64;
+typedef unsigned_integer<unsigned char, unsigned int> uint8;
+typedef unsigned_integer<unsigned short, unsigned int> uint16;
+typedef unsigned_integer<unsigned int, unsigned int> uint32;
+typedef unsigned_integer<unsigned long long, unsigned long long> uint64;
 
 typedef TYPE::Bits Bits;
+typedef TYPE::Word Word;
 #define JOINED(a, b, c) a##_##b##_##c
 #define NAMED(function, type, way) JOINED(function, type, way)  // what profilers show
 
-// 16 bytes, that is one load or store, and as elements.
+// 16 bytes, that is one load or store, and as words.
+#define WORDS int(16 / sizeof(Word))
+#define ELEMENTS int(16 / sizeof(Bits))
 union Pack {
-    struct alignas(16) { unsigned int x, y, z, w; } words;
-    Bits lanes[16 / sizeof(Bits)];
+    struct alignas(16) { unsigned int x, y, z, w; } bytes;
+    Word words[WORDS];
 };
-#define LANES int(sizeof(Pack) / sizeof(Bits))
 #define IN_FLIGHT 4  // packs that a thread loads before it stores one: enough to hide the memory's latency
 
-static __device__ Pack rectified(Pack x, const Pack &g, Bits s, Bits z) {
+static __device__ Pack rectified(Pack x, const Pack &g, Word s, Word z) {
 #pragma unroll
-    for (int i = 0; i < LANES; i++) x.lanes[i] = TYPE::FUNCTION(x.lanes[i], g.lanes[i], s, z);
+    for (int i = 0; i < WORDS; i++) x.words[i] = TYPE::FUNCTION(x.words[i], g.words[i], s, z);
     return x;
 }
 
@@ -137,7 +166,8 @@ extern "C" __global__ void NAMED(FUNCTION, TYPE, contiguous)(
     const Bits *x, const Bits *g, Bits *out, long long size, long long head, Bits s, Bits z) {
     const long long threads = (long long)gridDim.x * blockDim.x;
     const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    const long long packs = (size - head) / LANES, tail = head + packs * LANES;
+    const long long packs = (size - head) / ELEMENTS, tail = head + packs * ELEMENTS;
+    const Word ss = TYPE::Each * s, zs = TYPE::Each * z;
     if (thread < head) out[thread] = TYPE::FUNCTION(x[thread], g[thread], s, z);
     if (thread < size - tail) out[tail + thread] = TYPE::FUNCTION(x[tail + thread], g[tail + thread], s, z);
 
@@ -148,12 +178,12 @@ extern "C" __global__ void NAMED(FUNCTION, TYPE, contiguous)(
 #pragma unroll
         for (int i = 0; i < IN_FLIGHT; i++) {
             const long long at = first + i * threads;
-            if (at < packs) a[i].words = xs[at].words, b[i].words = gs[at].words;
+            if (at < packs) a[i].bytes = xs[at].bytes, b[i].bytes = gs[at].bytes;
         }
 #pragma unroll
         for (int i = 0; i < IN_FLIGHT; i++) {
             const long long at = first + i * threads;
-            if (at < packs) outs[at].words = rectified(a[i], b[i], s, z).words;
+            if (at < packs) outs[at].bytes = rectified(a[i], b[i], ss, zs).bytes;
         }
     }
 }
