@@ -27,16 +27,20 @@ def nvrtc(request, wanted):
 
 
 def compile_to_ptx(nvrtc, function, dtype, architecture):
-    """Compile as CuPy does: C++17, and flushing whatever is not told otherwise."""
+    """Compile as CuPy does: C++17, flushing whatever is not told otherwise, as far as the machine's own code."""
     source = resources.files("relu_xp._backends").joinpath("cupy_kernels.cu").read_text("utf-8")
-    options = (f"-DFUNCTION={function}", f"-DTYPE={dtype}", f"-arch=compute_{architecture}", "-std=c++17", "-ftz=true")
+    defines = (f"-DFUNCTION={function}", f"-DTYPE={dtype}")
+    options = (*defines, f"-arch=sm_{architecture}", "-std=c++17", "-ftz=true", "--ptxas-options=-v")
     program = nvrtc.createProgram(source, f"{function}.cu", (), ())
     try:
         nvrtc.compileProgram(program, options)
-        assert not nvrtc.getProgramLog(program).strip("\0\n ")
+        log = nvrtc.getProgramLog(program)
+        assert nvrtc.getCUBIN(program).startswith(b"\x7fELF")
         ptx = nvrtc.getPTX(program)
     finally:
         nvrtc.destroyProgram(program)
+    assert not [line for line in log.strip("\0").splitlines() if line and not line.startswith("ptxas")]
+    assert re.findall(r"(\d+) bytes (stack|spill)", log) == [("0", "stack"), ("0", "spill"), ("0", "spill")] * 2
     return ptx.decode() if isinstance(ptx, bytes) else ptx
 
 
@@ -54,7 +58,7 @@ def accesses(body):
 @pytest.mark.parametrize(("function", "dtype", "size"), INSTANCES)
 def test_every_architecture(nvrtc, function, dtype, size):
     for architecture in nvrtc.getSupportedArchs():
-        where = f"{function} of {dtype}, compute_{architecture}"
+        where = f"{function} of {dtype}, sm_{architecture}"
         ptx = compile_to_ptx(nvrtc, function, dtype, architecture)
         assert not re.findall(r"\.ftz|\.local\b|\bfma\.rn\.f|\.approx|\bcall\b", ptx), where
         arrays = 2 if function.endswith("vjp") else 1
