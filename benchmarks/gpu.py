@@ -1,8 +1,8 @@
 """Everything that is to be known of a GPU, from a checkout alone: `python benchmarks/gpu.py --json results.json`.
 
 The CuPy tests, `verify` for CuPy and JAX, a memory check, and times against what people use instead. Needs CuPy,
-pytest, hypothesis and rich; PyTorch and JAX are compared if they are there. A part that fails is recorded, and the rest
-goes on.
+pytest, hypothesis and rich; PyTorch and JAX are compared if they are there. What fails is recorded, and the rest goes
+on; the file is written after each part.
 
 Times are medians of CUDA events around one call, the cache flushed before each by writing another array, contestants
 in turn; data are normally distributed. JAX has streams of its own: its time is the host's, until the result is there. A
@@ -34,6 +34,8 @@ from rich.progress import track  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import relu_xp  # noqa: E402
+from relu_xp import _peers  # noqa: E402
+from relu_xp._machine import first_line  # noqa: E402
 
 SLOPE = 0.01
 FLUSH = 1 << 28  # bytes, more than any cache holds
@@ -52,7 +54,7 @@ for dtype in ("float16", "float32", "float64", "int8"):
 cupy.cuda.Device().synchronize()
 """
 
-Call = Callable[[], Any]
+Calls = dict[str, Callable[[], Any]]
 
 
 def main() -> int:
@@ -70,19 +72,21 @@ def main() -> int:
     except cupy.cuda.runtime.CUDARuntimeError as error:
         console.print(f"no GPU: {error}")
         return 2
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take most of the memory
+    # JAX reads these when it is imported: it would take most of the memory, and hold no float64.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("JAX_ENABLE_X64", "1")
     record: dict[str, Any] = {"about": about()}
     console.print(record["about"])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE / "src"), os.environ.get("PYTHONPATH", "")])}
-    for part, command in commands().items():
-        if part in options.part:
-            record[part] = run(command, environment, console)
-    if "overhead" in options.part:
-        record["overhead"] = overheads(console)
-    if "bench" in options.part:
-        record["bench"] = bench(options.exponent, options.repeats, console)
-    if options.json:
-        Path(options.json).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    work: dict[str, Callable[[], Any]] = {
+        part: functools.partial(run, command, environment, console) for part, command in commands().items()
+    }
+    work["overhead"] = functools.partial(overheads, console)
+    work["bench"] = functools.partial(bench, options.exponent, options.repeats, console)
+    for part in options.part:
+        record[part] = work[part]()
+        if options.json:
+            Path(options.json).write_text(json.dumps(record) + "\n", encoding="utf-8")
     return int(any(record.get(part, {}).get("status") not in (0, None) for part in commands()))
 
 
@@ -137,23 +141,30 @@ def run(command: list[str], environment: dict[str, str], console: Console) -> di
     return {"status": done.returncode, "seconds": seconds, "output": output}
 
 
-def contestants(function: str, x: Any, g: Any) -> dict[str, Call]:
-    """Ours fresh and into an array that is there, then what people use instead, as calls without arguments."""
+def contestants(function: str, x: Any, g: Any) -> tuple[Calls, dict[str, str]]:
+    """Ours fresh and into an array that is there, then what people use instead, and who can't take part and why."""
     arrays = (x, g) if function.endswith("vjp") else (x,)
     ours = functools.partial(getattr(relu_xp, function), *arrays)
     target = cupy.empty_like(x)
-    calls: dict[str, Call] = {"relu_xp": ours, "relu_xp, out=": functools.partial(ours, out=target)}
+    calls: Calls = {"relu_xp": ours, "relu_xp, out=": functools.partial(ours, out=target)}
     calls["copy"] = lambda: target.data.copy_from_device_async(x.data, x.nbytes, cupy.cuda.get_current_stream())
-    if function == "relu":
-        calls["cupy.maximum"] = lambda: cupy.maximum(x, 0)
-    if x.dtype.name != "bfloat16":
-        idiom = _idiom(function)
-        calls["ElementwiseKernel"] = lambda: idiom(*arrays)
-    if importlib.util.find_spec("torch"):
-        calls |= _torch(function, x, g)
-    if importlib.util.find_spec("jax") and x.dtype.name != "float64":
-        calls |= _jax(function, x, g)
-    return calls
+    calls["ElementwiseKernel"] = functools.partial(_idiom(function), *arrays)
+    cotangent = g if function.endswith("vjp") else cupy.ones_like(x)
+    calls |= _peers.idioms(function, x, cotangent, SLOPE, cupy)
+    left_out = {}
+    for name, move in (("torch", _as_torch), ("jax", _as_jax)):
+        try:
+            calls |= _peers.PEERS[name][name](function, move(x), move(cotangent), SLOPE)
+        except Exception as error:
+            left_out[name] = first_line(error)
+    for name in [*calls]:
+        try:  # compiles, and fills the pools
+            calls[name]()
+            cupy.cuda.Device().synchronize()
+        except Exception as error:
+            left_out[name] = first_line(error)
+            del calls[name]
+    return calls, left_out
 
 
 @functools.cache
@@ -170,42 +181,19 @@ def _idiom(function: str) -> Any:
     return cupy.ElementwiseKernel(inputs, "T y", body[function], f"idiom_{function}")
 
 
-def _torch(function: str, x: Any, g: Any) -> dict[str, Call]:
+def _as_torch(a: Any) -> Any:
+    """Share the memory; bfloat16 has no place in the exchange protocol of every version, its bits have."""
     import torch
 
-    aten = torch.ops.aten
-    tx, tg = (_as_torch(torch, a) for a in (x, g))
-    ones = torch.ones_like(tx)
-    return {
-        "torch": {
-            "relu": lambda: torch.relu(tx),
-            "leaky_relu": lambda: aten.leaky_relu(tx, SLOPE),
-            "relu_grad": lambda: aten.threshold_backward(ones, tx, 0),
-            "relu_vjp": lambda: aten.threshold_backward(tg, tx, 0),
-            "leaky_relu_grad": lambda: aten.leaky_relu_backward(ones, tx, SLOPE, False),
-            "leaky_relu_vjp": lambda: aten.leaky_relu_backward(tg, tx, SLOPE, False),
-        }[function]
-    }
-
-
-def _jax(function: str, x: Any, g: Any) -> dict[str, Call]:
-    import jax
-
-    jx, jg = (jax.device_put(cupy.asnumpy(a)) for a in (x, g))
-    nn = jax.nn.leaky_relu if function.startswith("leaky") else jax.nn.relu
-    if function in ("relu", "leaky_relu"):
-        jitted = jax.jit(nn)
-        return {"jax.nn, jit": lambda: jitted(jx)}
-    cotangent = jg if function.endswith("vjp") else jax.numpy.ones_like(jx)
-    pull = jax.jit(lambda x, g: jax.vjp(nn, x)[1](g)[0])
-    return {"jax.nn, jit": lambda: pull(jx, cotangent)}
-
-
-def _as_torch(torch: Any, a: Any) -> Any:
-    """Share the memory; bfloat16 has no place in the exchange protocol of every version, its bits have."""
     if a.dtype.name == "bfloat16":
         return torch.from_dlpack(a.view(np.int16)).view(torch.bfloat16)
     return torch.from_dlpack(a)
+
+
+def _as_jax(a: Any) -> Any:
+    import jax
+
+    return jax.device_put(cupy.asnumpy(a))
 
 
 def bench(exponents: list[int], repeats: int, console: Console) -> list[dict[str, Any]]:
@@ -219,13 +207,11 @@ def bench(exponents: list[int], repeats: int, console: Console) -> list[dict[str
             continue
         rng = cupy.random.default_rng(0)
         x, g = (rng.standard_normal(1 << exponent, np.float32).astype(dtype) for _ in range(2))
-        calls = contestants(function, x, g)
+        calls, left_out = contestants(function, x, g)
         samples: dict[str, list[float]] = {label: [] for label in calls}
-        for turn in range(repeats + 2):
+        for _ in range(repeats):
             for label, call in calls.items():
-                seconds = (_by_clock if label.startswith("jax") else _by_events)(call, flush)
-                if turn >= 2:  # the first compile and fill pools
-                    samples[label].append(seconds)
+                samples[label].append((_by_clock if label.startswith("jax") else _by_events)(call, flush))
         passes = 3 if function.endswith("vjp") else 2  # over memory: arrays read, and the result
         records.append(
             {
@@ -235,6 +221,7 @@ def bench(exponents: list[int], repeats: int, console: Console) -> list[dict[str
                 "bytes": passes * x.nbytes,
                 "bytes of copy": 2 * x.nbytes,
                 "seconds": samples,
+                "left_out": left_out,
             }
         )
         del x, g, calls
@@ -255,7 +242,7 @@ def _dtype(name: str) -> Any:
     return np.dtype(ml_dtypes.bfloat16)
 
 
-def _by_events(call: Call, flush: Any) -> float:
+def _by_events(call: Callable[[], Any], flush: Any) -> float:
     """Seconds between two events around a call; writing `flush` takes longer than to launch what follows."""
     begin, end = cupy.cuda.Event(), cupy.cuda.Event()
     flush.fill(1)
@@ -267,7 +254,7 @@ def _by_events(call: Call, flush: Any) -> float:
     return float(cupy.cuda.get_elapsed_time(begin, end)) / 1e3
 
 
-def _by_clock(call: Call, flush: Any) -> float:
+def _by_clock(call: Callable[[], Any], flush: Any) -> float:
     flush.fill(1)
     cupy.cuda.Device().synchronize()
     begin = time.perf_counter()
@@ -278,11 +265,7 @@ def _by_clock(call: Call, flush: Any) -> float:
 def overheads(console: Console, calls: int = 2000, rounds: int = 15) -> dict[str, float]:
     """Median microseconds to make a call on 16 elements, the device not waited for."""
     x = cupy.ones(16, np.float32)
-    contest = {"cupy.maximum(x, 0)": lambda: cupy.maximum(x, 0)}
-    contest |= {f: functools.partial(getattr(relu_xp, f), x) for f in FUNCTIONS if not f.endswith("vjp")}
-    contest |= {f: functools.partial(getattr(relu_xp, f), x, x) for f in FUNCTIONS if f.endswith("vjp")}
-    if importlib.util.find_spec("torch"):
-        contest |= {f"torch, {f}": call for f in FUNCTIONS for call in _torch(f, x, x).values()}
+    contest = {f"{f}: {name}": call for f in FUNCTIONS for name, call in contestants(f, x, x)[0].items()}
     samples: dict[str, list[float]] = {name: [] for name in contest}
     for _ in range(rounds):
         for name, call in contest.items():

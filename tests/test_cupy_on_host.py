@@ -8,6 +8,7 @@ import ctypes
 import functools
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,12 @@ def test_slopes_are_arguments(host):
     for slope in (0.25, 0.5, -3):
         assert host.get(relu_xp.leaky_relu(x, slope)).tolist() == [-slope, 2.0]
     assert {launch[:3] for launch in host.launches} == {("contiguous", 1, 256)}
+
+
+def test_the_benchmark_says_that_there_is_no_gpu(cupy):
+    try:
+        pytest.skip(f"{cupy.cuda.runtime.getDeviceCount()} GPU, which the benchmark would take for minutes")
+    except cupy.cuda.runtime.CUDARuntimeError:
+        script = Path(__file__).parents[1] / "benchmarks/gpu.py"
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split(":")[0]) == (2, "no GPU"), done.stderr
