@@ -57,7 +57,8 @@ def accesses(body):
 
 @pytest.mark.parametrize(("function", "dtype", "size"), INSTANCES)
 def test_every_architecture(nvrtc, function, dtype, size):
-    for architecture in nvrtc.getSupportedArchs():
+    # Those between are revisions, and chips for boards and cars.
+    for architecture in {75, 80, 86, 89, 90, 100, 110, 120}.intersection(nvrtc.getSupportedArchs()):
         where = f"{function} of {dtype}, sm_{architecture}"
         ptx = compile_to_ptx(nvrtc, function, dtype, architecture)
         assert not re.findall(r"\.ftz|\.local\b|\bfma\.rn\.f|\.approx|\bcall\b", ptx), where

@@ -186,6 +186,12 @@ def test_array_that_is_no_slope(jax, x, name, bad):
         getattr(relu_xp, name)(*args, bad(jax.numpy))
 
 
+def test_a_learned_slope_with_an_array_of_numpy_is_told_to_move_that(jax):
+    x = np.ones(3, np.float32)
+    with pytest.raises(TypeError, match=r"leaky_relu: negative_slope .* or an x that is a JAX array too"):
+        jax.jit(lambda slope: relu_xp.leaky_relu(x, slope))(0.1)
+
+
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_grad_at_zero_is_static(jax, x, name):
     args = (x, x) if name.endswith("vjp") else (x,)

@@ -248,8 +248,9 @@ def test_without_sources(tmp_path):
     subprocess.run([sys.executable, "-m", "compileall", "-q", "-b", tmp_path], check=True)
     for source in tmp_path.rglob("*.py"):
         source.unlink()
-    run = python(CALL, RELU_XP_ENGINE="numba", PYTHONPATH=str(tmp_path))
-    assert (run.stdout, run.stderr) == ("-1.0\n", "")
+    kept = tmp_path / "kept"
+    run = python(CALL, RELU_XP_ENGINE="numba", PYTHONPATH=str(tmp_path), NUMBA_CACHE_DIR=str(kept))
+    assert (run.stdout, run.stderr, kept.exists()) == ("-1.0\n", "", False)
 
 
 def test_no_place_on_the_disk():

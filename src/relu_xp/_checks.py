@@ -38,7 +38,8 @@ def real(function: str, name: str, value: Any) -> Any:
     if type(value).__module__ == "ml_dtypes":  # whose scalars are registered as no kind of number
         value = float(value)
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        msg = f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float"
+        learned = ", or an x that is a JAX array too" if name == "negative_slope" and "jax" in type_name(value) else ""
+        msg = f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float{learned}"
         raise TypeError(msg)
     if not isinstance(value, numbers.Rational) and not hasattr(value, "as_integer_ratio"):
         value = float(value)  # of such a number no other value can be had exactly
