@@ -34,11 +34,14 @@ def ramp(shape):
 
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_layouts_keep_their_order(cupy, name):
-    whole = cupy.asarray(ramp((8, 9, 10)))
-    for x in (whole, whole.transpose(1, 2, 0), whole[::2, ::-3], whole[0, 0, 0], whole[:0], whole.T):
+    def views(a):
+        return a, a.transpose(1, 2, 0), a[::2, ::-3], a[:1, :1, 0], a[:0], a.T
+
+    whole = ramp((8, 9, 10))
+    for x, held in zip(views(cupy.asarray(whole)), views(whole), strict=True):
         result = call(name, x)
-        assert result.strides == cupy.positive(x).strides
-        oracle.assert_same(result.get(), want(name, x.get()))
+        assert result.strides == np.positive(held).strides  # CuPy's own functions give C order whatever they get
+        oracle.assert_same(result.get(), want(name, held))
         assert not cupy.may_share_memory(result, x)
 
 

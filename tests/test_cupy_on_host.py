@@ -220,6 +220,7 @@ def test_arguments_are_checked_first(host, cupy):
         (lambda: relu_xp.leaky_relu(x, np.nan), ValueError, "negative_slope must be finite, got nan"),
         (lambda: relu_xp.leaky_relu(x, 1e39), ValueError, "must be finite in float32"),
         (lambda: relu_xp.leaky_relu(x, "0.1"), TypeError, "negative_slope must be a real number, got str"),
+        (lambda: relu_xp.leaky_relu(x, None), TypeError, "negative_slope must be a real number, got NoneType"),
         (lambda: relu_xp.relu(x, grad_at_zero=np.inf), ValueError, "grad_at_zero must be finite"),
         (lambda: relu_xp.relu(host.put(np.ones(3, int)), grad_at_zero="1"), TypeError, "grad_at_zero must be a real"),
     ]:

@@ -21,6 +21,7 @@ Array = Any  # a cupy.ndarray
 BLOCK = 256  # threads
 BLOCKS_PER_PROCESSOR = 8  # of that size fill a multiprocessor's 2048 threads; a kernel's threads then loop
 PACK = 16  # bytes of the widest load
+ANY_SLOPE = 1.0  # for relu's kernels, which take one like the others, and do not look at it
 
 _LAYOUT = np.dtype([("size", "i8"), ("dimensions", "i8")] + [(name, "i8", 64) for name in ("shape", "x", "g", "out")])
 
@@ -32,17 +33,17 @@ def owns(x: object) -> bool:
 
 def relu(x: Array, z: Any, out: Array) -> Array:
     """Rectify."""
-    return _run("relu", x, x, None, z, out)
+    return _run("relu", x, x, ANY_SLOPE, z, out)
 
 
 def relu_grad(x: Array, z: Any, out: Array) -> Array:
     """Differentiate relu."""
-    return _run("relu_grad", x, x, None, z, out)
+    return _run("relu_grad", x, x, ANY_SLOPE, z, out)
 
 
 def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
     """Pull g back through relu."""
-    return _run("relu_vjp", x, g, None, z, out)
+    return _run("relu_vjp", x, g, ANY_SLOPE, z, out)
 
 
 def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
@@ -79,8 +80,8 @@ def get(x: Array) -> Array:
 def _run(function: str, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
     """Check every argument, and launch without waiting for the result; a function of x alone is given x for g."""
     _check(function, x, g, out)
+    s_bits = _bits(function, "negative_slope", s, x.dtype)
     z_bits = _bits(function, "grad_at_zero", z, x.dtype)
-    s_bits = z_bits if s is None else _bits(function, "negative_slope", s, x.dtype)  # relu's kernels look at no slope
     device = x.device
     if device.id != cupy.cuda.runtime.getDevice():
         with device:
