@@ -112,9 +112,11 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(python=CURRENT)
 def cuda(session: nox.Session) -> None:
-    """Hold CuPy's CUDA text to the definition without a GPU: as C++ on the host, and as NVIDIA's compiler's PTX."""
+    """Hold CuPy's backend to the definition without a GPU: on the host, and by what NVIDIA's compiler makes of it."""
     session.install(".[cuda13,cli]", "nvidia-cuda-nvrtc", *TEST)
     session.run("pytest", "--backend=cupy", "tests/test_cupy_on_host.py", "tests/test_cupy_ptx.py", *session.posargs)
+    everyone = ["tests/test_definition.py", "tests/test_bad_input.py", "tests/test_api.py"]
+    session.run("pytest", "-p", "cupy_on_host", "--backend=cupy", *everyone, env={"PYTHONPATH": "tests"})
 
 
 @nox.session(python=CURRENT)

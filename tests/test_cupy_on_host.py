@@ -1,16 +1,15 @@
-"""CuPy's backend without a GPU: real CuPy arrays over the host's memory, its CUDA text compiled as C++.
+"""CuPy's backend without a GPU, as `cupy_on_host.py` runs it: the definition, layouts, alignment, checks and geometry.
 
-Everything of the backend runs but the launch and the device's own calls, so the definition, layouts, alignment, checks
-and geometry are held here; what the GPU's compiler makes of the text, `test_cupy_ptx.py` looks at.
+What the GPU's compiler makes of its CUDA text, `test_cupy_ptx.py` looks at.
 """
 
 import ctypes
-import functools
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cupy_on_host
 import numpy as np
 import oracle
 import pytest
@@ -21,7 +20,6 @@ from relu_xp._machine import Place
 from relu_xp.verify import _cases
 
 COMPILER = shutil.which("g++")
-PROCESSORS = 2
 
 
 @pytest.fixture(scope="session")
@@ -34,75 +32,18 @@ def cupy(wanted):
 
 @pytest.fixture(scope="session")
 def library(cupy, tmp_path_factory):
-    """Compile the text for one function and type, once."""
-    from relu_xp._backends import cupy as backend
-
-    folder = tmp_path_factory.mktemp("cuda")
-
-    @functools.cache
-    def compiled(function, dtype):
-        file = folder / f"{function}_{dtype}.so"
-        harness = Path(__file__).with_name("cuda_on_host.cpp")
-        text = Path(backend.__file__).parent
-        options = ["-O1", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing"]
-        defines = [f"-DFUNCTION={function}", f"-DTYPE={dtype}", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
-        command = [COMPILER, *options, *defines, f"-I{text}", str(harness), "-o", str(file)]
-        subprocess.run(command, check=True)
-        return ctypes.CDLL(str(file))
-
-    return compiled
+    return cupy_on_host.compiler(COMPILER, tmp_path_factory.mktemp("cuda"))
 
 
 @pytest.fixture
 def host(cupy, library, monkeypatch):
     """A place whose arrays are CuPy's own, in the host's memory, and whose launches run here."""
-    from cupy._core import _scalar
-
     from relu_xp._backends import cupy as backend
 
-    def over(array):
-        memory = cupy.cuda.memory.UnownedMemory(array.ctypes.data, max(array.nbytes, 1), array, 0)
-        pointer = cupy.cuda.memory.MemoryPointer(memory, 0)
-        return cupy.ndarray(array.shape, array.dtype, pointer, strides=array.strides)
-
-    def allocate(size):
-        return over(np.empty(max(size, 1), np.uint8)).data
-
-    def get(x):
-        if not x.size:
-            return np.empty(x.shape, x.dtype)
-        low, high = backend._extent(x)
-        memory = (ctypes.c_uint8 * (high - low)).from_address(low)
-        return np.ndarray(x.shape, x.dtype, memory, x.data.ptr - low, x.strides).copy("K")
-
-    def packed_by_cupy(argument):
-        if isinstance(argument, np.ndarray):
-            return ctypes.c_void_p(argument.ctypes.data)  # by value on a GPU, here by reference
-        held = _scalar.CScalar(argument)
-        memory = ctypes.string_at(held.ptr, held.dtype.itemsize)
-        return np.ctypeslib.as_ctypes_type(held.dtype).from_buffer_copy(memory)
-
-    def kernel(function, dtype, way):
-        def launch(grid, block, arguments):
-            OnHost.launches.append((way, grid[0], block[0], *arguments[3:-2]))
-            packed = [packed_by_cupy(argument) for argument in arguments]
-            getattr(library(function, dtype.name), way)(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *packed)
-
-        return launch
-
     class OnHost(Place):
-        launches = []  # noqa: RUF012  # of this fixture's one instance
+        pass
 
-        def put(self, array):
-            return over(np.array(array, copy=True, order="K"))
-
-        def get(self, x):
-            return get(x)
-
-    monkeypatch.setattr(backend, "_kernel", kernel)
-    monkeypatch.setattr(backend, "_processors", lambda device: PROCESSORS)
-    monkeypatch.setattr(backend, "_apart", lambda a, out: over(get(a)) if backend._spoils(out, a) else a)
-    monkeypatch.setattr(cupy.cuda.runtime, "getDevice", lambda: 0)
+    OnHost.launches, allocate = cupy_on_host.install(monkeypatch.setattr, library)
     with cupy.cuda.using_allocator(allocate):
         yield OnHost("cupy", backend, "cuda:0")
 
@@ -148,7 +89,7 @@ def test_every_alignment(host, dtype):
 
 
 def test_more_than_one_round_of_the_grid(host):
-    size = PROCESSORS * 8 * 256 * 4 * 5 + 3  # every thread has packs in flight, and then one more
+    size = cupy_on_host.PROCESSORS * 8 * 256 * 4 * 5 + 3  # every thread has packs in flight, and then one more
     x, g = (np.random.default_rng(i).normal(size=size).astype(np.float32) for i in (0, 1))
     result = host.get(relu_xp.leaky_relu_vjp(host.put(x), host.put(g)))
     oracle.assert_same(result, oracle.expected("leaky_relu_vjp", (x, g), 0.01, 1.0))
