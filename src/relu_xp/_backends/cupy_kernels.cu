@@ -1,11 +1,11 @@
 // The rectifiers for a word of elements, and the two ways through an array: the CUDA text of the CuPy backend.
 //
 // Compiled for one function and type at a time, with -DFUNCTION=relu_vjp -DTYPE=float32. Elements are their bits, and
-// short ones share a word of 32, a lane each: where elements are told apart one by one, the two-byte types are bound by
-// instructions, not by memory. The product is one PTX instruction without .ftz: CuPy asks the compiler for -ftz=true,
-// which nothing overrides and by which comparisons and products of float would take subnormals for zeros. It includes
-// no header, so that NVRTC alone compiles it, and a C++ compiler too, which is how it is held against the definition
-// where there is no GPU.
+// short ones share a word of 32, a lane each: told apart one by one, each would take as many instructions as a long one,
+// and there are more of them to a byte. The product is one PTX instruction without .ftz: CuPy asks the compiler for
+// -ftz=true, which nothing overrides and by which comparisons and products of float would take subnormals for zeros. It
+// includes no header, so that NVRTC alone compiles it, and a C++ compiler too, which is how it is held against the
+// definition where there is no GPU.
 
 #ifndef __CUDA_ARCH__
 template <class To, class From> static To reinterpret(From from) {
