@@ -1,8 +1,8 @@
 """Everything that is to be known of a GPU, from a checkout alone: `python benchmarks/gpu.py --json results.json`.
 
 The CuPy tests, `verify` for CuPy and JAX, a memory check, and times against what people use instead. Needs CuPy,
-pytest, hypothesis and rich; PyTorch and JAX are compared if they are there. What fails is recorded, and the rest goes
-on; the file is written after each part.
+array-api-compat, ml_dtypes, pytest, hypothesis and rich; PyTorch and JAX are compared if they are there. What fails is
+recorded, and the rest goes on; the file is written after each part, and each size of the last.
 
 Times are medians of CUDA events around one call, the cache flushed before each by writing another array, contestants
 in turn; data are normally distributed. JAX has streams of its own: its time is the host's, until the result is there. A
@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ FUNCTIONS = [name for name in relu_xp.__all__ if "relu" in name]
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 CHECKED = """
 import cupy, relu_xp
+cupy.cuda.set_allocator(None)  # each array its own memory, or what lies beyond it would be the pool's
 for dtype in ("float16", "float32", "float64", "int8"):
     for n in (1, 17, 1000, 100_003):
         x = cupy.arange(2 * n).astype(dtype) - cupy.asarray(n).astype(dtype)
@@ -82,12 +83,20 @@ def main() -> int:
         part: functools.partial(run, command, environment, console) for part, command in commands().items()
     }
     work["overhead"] = functools.partial(overheads, console)
-    work["bench"] = functools.partial(bench, options.exponent, options.repeats, console)
     for part in options.part:
-        record[part] = work[part]()
-        if options.json:
-            Path(options.json).write_text(json.dumps(record) + "\n", encoding="utf-8")
+        if part == "bench":
+            for record["bench"] in bench(options.exponent, options.repeats, console):
+                _write(options.json, record)
+            _show(console, record.get("bench", []))
+        else:
+            record[part] = work[part]()
+            _write(options.json, record)
     return int(any(record.get(part, {}).get("status") not in (0, None) for part in commands()))
+
+
+def _write(file: str | None, record: dict[str, Any]) -> None:
+    if file:
+        Path(file).write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
 def about() -> dict[str, Any]:
@@ -120,8 +129,10 @@ def commands() -> dict[str, list[str]]:
     backends = ["cupy", *(["jax"] if importlib.util.find_spec("jax") else [])]
     sanitizer = shutil.which("compute-sanitizer")
     checked = [sanitizer, "--tool", "memcheck", "--error-exitcode", "1", python, "-c", CHECKED] if sanitizer else []
+    without_gpu = ["--ignore=tests/test_cupy_ptx.py", "--ignore=tests/test_cupy_on_host.py"]  # CI runs these
+    everything = ["-q", "-W", "default", "--backend=cupy", "-m", "large or not large", *without_gpu]
     return {
-        "tests": [python, "-m", "pytest", "-q", "-W", "default", "--backend=cupy", "-m", "large or not large"],
+        "tests": [python, "-m", "pytest", *everything],
         "verify": [python, "-m", "relu_xp", "verify", "--backend", *backends],
         "memcheck": checked,
     }
@@ -133,12 +144,16 @@ def run(command: list[str], environment: dict[str, str], console: Console) -> di
         console.print("memcheck: compute-sanitizer is not installed")
         return {"status": None, "output": "compute-sanitizer: not installed"}
     begin = time.perf_counter()
-    done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=False)
+    with subprocess.Popen(
+        command, cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        lines = []
+        for line in process.stdout or ():  # at once: who is killed in the middle has shown how far it came
+            console.print(line, end="", markup=False, highlight=False)
+            lines.append(line)
     seconds = time.perf_counter() - begin
-    output = (done.stdout + done.stderr)[-8000:]
-    console.print(f"{' '.join(command[:6])} …: status {done.returncode} after {seconds:.0f} s")
-    console.print(output, markup=False, highlight=False)
-    return {"status": done.returncode, "seconds": seconds, "output": output}
+    console.print(f"{' '.join(command[:6])} …: status {process.returncode} after {seconds:.0f} s")
+    return {"status": process.returncode, "seconds": seconds, "output": "".join(lines)[-8000:]}
 
 
 def contestants(function: str, x: Any, g: Any) -> tuple[Calls, dict[str, str]]:
@@ -172,11 +187,11 @@ def _idiom(function: str) -> Any:
     inputs = "T x, T g" if function.endswith("vjp") else "T x"
     body = {
         "relu": "y = x > T(0) ? x : T(0)",
-        "leaky_relu": "y = x > T(0) ? x : T(0.01) * x",
+        "leaky_relu": "y = x > T(0) ? x : T(T(0.01) * x)",
         "relu_grad": "y = x >= T(0) ? T(1) : T(0)",
         "leaky_relu_grad": "y = x >= T(0) ? T(1) : T(0.01)",
         "relu_vjp": "y = x >= T(0) ? g : T(0)",
-        "leaky_relu_vjp": "y = x >= T(0) ? g : T(0.01) * g",
+        "leaky_relu_vjp": "y = x >= T(0) ? g : T(T(0.01) * g)",
     }
     return cupy.ElementwiseKernel(inputs, "T y", body[function], f"idiom_{function}")
 
@@ -196,42 +211,45 @@ def _as_jax(a: Any) -> Any:
     return jax.device_put(cupy.asnumpy(a))
 
 
-def bench(exponents: list[int], repeats: int, console: Console) -> list[dict[str, Any]]:
-    """Time every function, dtype and size that the memory holds; all in the default stream, PyTorch's too."""
-    flush = cupy.empty(FLUSH, np.uint8)
-    records = []
-    plan = [(f, d, e) for f in FUNCTIONS for d in DTYPES for e in exponents]
+def bench(exponents: list[int], repeats: int, console: Console) -> Iterator[list[dict[str, Any]]]:
+    """Time every function, dtype and size that the memory holds; give all records so far after each.
+
+    All in the default stream, PyTorch's too.
+    """
+    flush = cupy.empty(FLUSH, np.uint8), cupy.zeros(FLUSH, np.uint8)
+    records: list[dict[str, Any]] = []
+    plan = [(f, d, e) for e in exponents for f in FUNCTIONS for d in DTYPES]
     for function, name, exponent in track(plan, description="measuring", console=console):
         dtype = _dtype(name)
-        if 6 * (dtype.itemsize << exponent) > cupy.cuda.Device().mem_info[0]:
+        if 8 * (dtype.itemsize << exponent) > cupy.cuda.Device().mem_info[0]:
             continue
-        rng = cupy.random.default_rng(0)
-        x, g = (rng.standard_normal(1 << exponent, np.float32).astype(dtype) for _ in range(2))
-        calls, left_out = contestants(function, x, g)
-        samples: dict[str, list[float]] = {label: [] for label in calls}
-        for _ in range(repeats):
-            for label, call in calls.items():
-                samples[label].append((_by_clock if label.startswith("jax") else _by_events)(call, flush))
-        passes = 3 if function.endswith("vjp") else 2  # over memory: arrays read, and the result
-        records.append(
-            {
-                "function": function,
-                "dtype": name,
-                "size": 1 << exponent,
-                "bytes": passes * x.nbytes,
-                "bytes of copy": 2 * x.nbytes,
-                "seconds": samples,
-                "left_out": left_out,
-            }
-        )
-        del x, g, calls
+        try:
+            records.append(contest(function, dtype, 1 << exponent, repeats, flush))
+        except Exception as error:
+            console.print(f"{function} of {name}, 2**{exponent}: {first_line(error)}", markup=False)
         cupy.get_default_memory_pool().free_all_blocks()
-    for function in FUNCTIONS:
-        for name in DTYPES:
-            _show(
-                console, f"{function}, {name}", [r for r in records if (r["function"], r["dtype"]) == (function, name)]
-            )
-    return records
+        yield records
+
+
+def contest(function: str, dtype: Any, size: int, repeats: int, flush: tuple[Any, Any]) -> dict[str, Any]:
+    """Time all contestants in turns."""
+    rng = cupy.random.default_rng(0)
+    x, g = (rng.standard_normal(size, np.float32).astype(dtype) for _ in range(2))
+    calls, left_out = contestants(function, x, g)
+    samples: dict[str, list[float]] = {label: [] for label in calls}
+    for _ in range(repeats):
+        for label, call in calls.items():
+            samples[label].append((_by_clock if label.startswith("jax") else _by_events)(call, flush))
+    passes = 3 if function.endswith("vjp") else 2  # over memory: arrays read, and the result
+    return {
+        "function": function,
+        "dtype": dtype.name,
+        "size": size,
+        "bytes": passes * x.nbytes,
+        "bytes of copy": 2 * x.nbytes,
+        "seconds": samples,
+        "left_out": left_out,
+    }
 
 
 def _dtype(name: str) -> Any:
@@ -242,10 +260,17 @@ def _dtype(name: str) -> Any:
     return np.dtype(ml_dtypes.bfloat16)
 
 
-def _by_events(call: Callable[[], Any], flush: Any) -> float:
-    """Seconds between two events around a call; writing `flush` takes longer than to launch what follows."""
+def _flush(flush: tuple[Any, Any]) -> None:
+    """Drive all else out of the caches, and leave nothing in them that is yet to be written to memory."""
+    written, read = flush
+    written.fill(1)
+    read.sum(dtype=np.uint8)
+
+
+def _by_events(call: Callable[[], Any], flush: tuple[Any, Any]) -> float:
+    """Seconds between two events around a call; to flush takes longer than to launch what follows."""
     begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-    flush.fill(1)
+    _flush(flush)
     begin.record()
     result = call()
     end.record()
@@ -254,8 +279,8 @@ def _by_events(call: Callable[[], Any], flush: Any) -> float:
     return float(cupy.cuda.get_elapsed_time(begin, end)) / 1e3
 
 
-def _by_clock(call: Callable[[], Any], flush: Any) -> float:
-    flush.fill(1)
+def _by_clock(call: Callable[[], Any], flush: tuple[Any, Any]) -> float:
+    _flush(flush)
     cupy.cuda.Device().synchronize()
     begin = time.perf_counter()
     call().block_until_ready()
@@ -283,19 +308,23 @@ def overheads(console: Console, calls: int = 2000, rounds: int = 15) -> dict[str
     return medians
 
 
-def _show(console: Console, title: str, records: list[dict[str, Any]]) -> None:
-    if not records:
-        return
-    names = [name for name in records[0]["seconds"] if name not in ("relu_xp", "copy")]
-    table = Table("elements", "relu_xp", "GB/s", "of copy's", *(f"/ {name}" for name in names), title=title)
-    for record in records:
-        medians = {name: statistics.median(values) for name, values in record["seconds"].items()}
-        ours = medians["relu_xp"]
-        ratios = [f"{medians[name] / ours:.2f}" if name in medians else "" for name in names]
-        bandwidth, copy = record["bytes"] / ours, record["bytes of copy"] / medians["copy"]
-        size, time_taken = f"2**{record['size'].bit_length() - 1}", f"{ours * 1e6:,.1f} µs"
-        table.add_row(size, time_taken, f"{bandwidth / 1e9:,.0f}", f"{bandwidth / copy:.2f}", *ratios)
-    console.print(table)
+def _show(console: Console, records: list[dict[str, Any]]) -> None:
+    for function, dtype in sorted({(record["function"], record["dtype"]) for record in records}):
+        table = Table("elements", "relu_xp", "GB/s", "of copy's", "time of others / ours", title=f"{function}, {dtype}")
+        for record in records:
+            medians = {name: statistics.median(values) for name, values in record["seconds"].items()}
+            if (record["function"], record["dtype"]) != (function, dtype) or not {"relu_xp", "copy"} <= {*medians}:
+                continue
+            ours, copy = medians.pop("relu_xp"), medians.pop("copy")
+            bandwidth = record["bytes"] / ours
+            table.add_row(
+                f"2**{record['size'].bit_length() - 1}",
+                f"{ours * 1e6:,.1f} µs",
+                f"{bandwidth / 1e9:,.0f}",
+                f"{bandwidth / (record['bytes of copy'] / copy):.2f}",
+                ", ".join(f"{name} {seconds / ours:.2f}" for name, seconds in medians.items()),
+            )
+        console.print(table)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,18 @@ def test_info(cli):
     assert "cupy" in result.stdout
 
 
+def test_a_checkout_that_is_not_installed(monkeypatch, capsys):
+    def version(name):
+        raise __main__.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(__main__.importlib.metadata, "version", version)
+    with pytest.raises(SystemExit):
+        __main__.main(["--version"])
+    assert capsys.readouterr().out == "unknown\n"
+
+
 def test_version_and_usage():
-    assert run("--version").stdout.strip() == __main__.importlib.metadata.version("relu-xp")
+    assert run("--version").stdout.strip() == __main__._version()
     assert run().returncode == 2
     assert "demo" in run("--help").stdout
 

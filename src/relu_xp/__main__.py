@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # pragma: no branch  # a notebook's is none
         sys.stdout.reconfigure(errors="replace")  # not every terminal has a plus-minus sign
     parser = argparse.ArgumentParser(prog="relu-xp", description="Rectifiers for every array.")
-    parser.add_argument("--version", action="version", version=importlib.metadata.version("relu-xp"))
+    parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("demo", help="run the functions on every backend here, and train a small classifier with them")
     commands.add_parser("info", help="list versions, backends and devices, and why one is not usable")
@@ -81,6 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("relu-xp")
+    except importlib.metadata.PackageNotFoundError:  # from a checkout that is not installed
+        return "unknown"
 
 
 def _writeable(file: str) -> str:

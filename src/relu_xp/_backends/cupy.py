@@ -82,7 +82,7 @@ def _run(function: str, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array
     _check(function, x, g, out)
     s_bits = _bits(function, "negative_slope", s, x.dtype)
     z_bits = _bits(function, "grad_at_zero", z, x.dtype)
-    device = x.device
+    device, is_unary = x.device, g is x
     if device.id != cupy.cuda.runtime.getDevice():
         with device:
             return _run(function, x, g, s, z, out)
@@ -91,8 +91,10 @@ def _run(function: str, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array
         out = cupy.empty(x.shape, x.dtype) if x.flags.c_contiguous else cupy.empty_like(x)
         if type(x) is not cupy.ndarray:
             out = out.view(type(x))
+            out.__array_finalize__(x)  # as CuPy's own functions do, so that a subclass keeps what it holds
     else:
-        x, g = _apart(x, out), _apart(g, out)
+        g = _apart(g, out)
+        x = g if is_unary else _apart(x, out)
     if x.size:
         pointers = xp, gp, outp = x.data.ptr, g.data.ptr, out.data.ptr
         strides, starts = (x.strides, g.strides, out.strides), (xp % PACK, gp % PACK, outp % PACK)
