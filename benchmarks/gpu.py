@@ -34,13 +34,13 @@ from rich.progress import track  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import relu_xp  # noqa: E402
-from relu_xp import _peers  # noqa: E402
+from relu_xp import _peers, verify  # noqa: E402
 from relu_xp._machine import first_line  # noqa: E402
 
 SLOPE = 0.01
 FLUSH = 1 << 28  # bytes, more than any cache holds
 FUNCTIONS = [name for name in relu_xp.__all__ if "relu" in name]
-DTYPES = ["float16", "bfloat16", "float32", "float64"]
+DTYPES = [dtype for dtype in verify.dtypes() if dtype.name in ("float16", "bfloat16", "float32", "float64")]
 CHECKED = """
 import cupy, relu_xp
 cupy.cuda.set_allocator(None)  # each array its own memory, or what lies beyond it would be the pool's
@@ -79,18 +79,14 @@ def main() -> int:
     record: dict[str, Any] = {"about": about()}
     console.print(record["about"])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE / "src"), os.environ.get("PYTHONPATH", "")])}
-    work: dict[str, Callable[[], Any]] = {
-        part: functools.partial(run, command, environment, console) for part, command in commands().items()
-    }
-    work["overhead"] = functools.partial(overheads, console)
     for part in options.part:
         if part == "bench":
-            for record["bench"] in bench(options.exponent, options.repeats, console):
+            for record[part] in bench(options.exponent, options.repeats, console):
                 _write(options.json, record)
-            _show(console, record.get("bench", []))
-        else:
-            record[part] = work[part]()
-            _write(options.json, record)
+            _show(console, record.get(part, []))
+            continue
+        record[part] = overheads(console) if part == "overhead" else run(commands()[part], environment, console)
+        _write(options.json, record)
     return int(any(record.get(part, {}).get("status") not in (0, None) for part in commands()))
 
 
@@ -219,14 +215,13 @@ def bench(exponents: list[int], repeats: int, console: Console) -> Iterator[list
     flush = cupy.empty(FLUSH, np.uint8), cupy.zeros(FLUSH, np.uint8)
     records: list[dict[str, Any]] = []
     plan = [(f, d, e) for e in exponents for f in FUNCTIONS for d in DTYPES]
-    for function, name, exponent in track(plan, description="measuring", console=console):
-        dtype = _dtype(name)
+    for function, dtype, exponent in track(plan, description="measuring", console=console):
         if 8 * (dtype.itemsize << exponent) > cupy.cuda.Device().mem_info[0]:
             continue
         try:
             records.append(contest(function, dtype, 1 << exponent, repeats, flush))
         except Exception as error:
-            console.print(f"{function} of {name}, 2**{exponent}: {first_line(error)}", markup=False)
+            console.print(f"{function} of {dtype.name}, 2**{exponent}: {first_line(error)}", markup=False)
         cupy.get_default_memory_pool().free_all_blocks()
         yield records
 
@@ -250,14 +245,6 @@ def contest(function: str, dtype: Any, size: int, repeats: int, flush: tuple[Any
         "seconds": samples,
         "left_out": left_out,
     }
-
-
-def _dtype(name: str) -> Any:
-    if name != "bfloat16":
-        return np.dtype(name)
-    import ml_dtypes
-
-    return np.dtype(ml_dtypes.bfloat16)
 
 
 def _flush(flush: tuple[Any, Any]) -> None:
@@ -290,10 +277,10 @@ def _by_clock(call: Callable[[], Any], flush: tuple[Any, Any]) -> float:
 def overheads(console: Console, calls: int = 2000, rounds: int = 15) -> dict[str, float]:
     """Median microseconds to make a call on 16 elements, the device not waited for."""
     x = cupy.ones(16, np.float32)
-    contest = {f"{f}: {name}": call for f in FUNCTIONS for name, call in contestants(f, x, x)[0].items()}
-    samples: dict[str, list[float]] = {name: [] for name in contest}
+    everyone = {f"{f}: {name}": call for f in FUNCTIONS for name, call in contestants(f, x, x)[0].items()}
+    samples: dict[str, list[float]] = {name: [] for name in everyone}
     for _ in range(rounds):
-        for name, call in contest.items():
+        for name, call in everyone.items():
             call()
             cupy.cuda.Device().synchronize()
             begin = time.perf_counter()

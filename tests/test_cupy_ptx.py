@@ -1,5 +1,6 @@
 """What NVIDIA's compiler makes of the CUDA text, for every function, type and architecture: needs no GPU."""
 
+import functools
 import re
 from importlib import resources
 
@@ -26,6 +27,7 @@ def nvrtc(request, wanted):
     return nvrtc
 
 
+@functools.cache
 def compile_to_ptx(nvrtc, function, dtype, architecture):
     """Compile as CuPy does: C++17, flushing whatever is not told otherwise, as far as the machine's own code."""
     source = resources.files("relu_xp._backends").joinpath("cupy_kernels.cu").read_text("utf-8")

@@ -79,13 +79,13 @@ def get(x: Array) -> Array:
 
 def _run(function: str, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
     """Check every argument, and launch without waiting for the result; a function of x alone is given x for g."""
-    _check(function, x, g, out)
-    s_bits = _bits(function, "negative_slope", s, x.dtype)
-    z_bits = _bits(function, "grad_at_zero", z, x.dtype)
     device, is_unary = x.device, g is x
     if device.id != cupy.cuda.runtime.getDevice():
         with device:
             return _run(function, x, g, s, z, out)
+    _check(function, x, g, out)
+    s_bits = _bits(function, "negative_slope", s, x.dtype)
+    z_bits = _bits(function, "grad_at_zero", z, x.dtype)
     if out is None:
         # In the memory order of x, which empty_like takes longer to find.
         out = cupy.empty(x.shape, x.dtype) if x.flags.c_contiguous else cupy.empty_like(x)
