@@ -1,0 +1,47 @@
+// The rectifiers, each once, for NumPy's loops (`loops.cpp`), CuPy's kernels (`rectifiers.cu`) and the proof.
+//
+// All of them work on words. A word holds the bits of one element, or of several side by side, called lanes; what it is
+// and what can be done with it, `P` supplies:
+//
+//   P::Word                   with the bit operations & | ~
+//   P::one()                  the number 1 in each lane
+//   P::positive(x)            a mask: all ones in each lane where x > 0, zeros elsewhere
+//   P::negative(x)            where x < 0
+//   P::zero(x)                where x == 0, of either sign
+//   P::signed_number(x)       where x < 0 or x is -0: the sign bit is set, and x is not NaN
+//   P::select(mask, a, b)     the bits of a where the mask is set, of b elsewhere
+//   P::product(mask, a, b)    a * b, rounded once, where the mask is set, with the floating-point flags of these lanes;
+//                             elsewhere any bits, and no flag
+//
+// Derivatives select, they never multiply by a mask: 0 * inf would be NaN. The select stands after the product, so no
+// compiler can fuse the product with a sum that follows.
+
+template <class P> struct rectifiers {
+    typedef typename P::Word Word;
+
+    static RELU_XP_DEVICE Word relu(Word x) { return x & ~P::signed_number(x); }
+
+    static RELU_XP_DEVICE Word relu_grad(Word x, Word z) {
+        return P::select(P::positive(x), P::one(), z & P::zero(x));
+    }
+
+    // A cotangent times 1 is itself. Times 0 it need not be 0, so that zero is selected.
+    static RELU_XP_DEVICE Word relu_vjp(Word x, Word g, Word z) {
+        const Word scaled = P::zero(x) & ~P::zero(z);
+        return P::select(P::positive(x), g, P::product(scaled, z, g) & scaled);
+    }
+
+    static RELU_XP_DEVICE Word leaky_relu(Word x, Word s) {
+        const Word scaled = P::negative(x);
+        return P::select(scaled, P::product(scaled, s, x), x);
+    }
+
+    static RELU_XP_DEVICE Word leaky_relu_grad(Word x, Word s, Word z) {
+        return P::select(P::positive(x), P::one(), P::select(P::zero(x), z, s));
+    }
+
+    static RELU_XP_DEVICE Word leaky_relu_vjp(Word x, Word g, Word s, Word z) {
+        const Word at_zero = P::zero(x), passed = P::positive(x), scaled = ~(passed | (at_zero & P::zero(z)));
+        return P::select(passed, g, P::product(scaled, P::select(at_zero, z, s), g) & scaled);
+    }
+};
