@@ -193,7 +193,7 @@ def _idiom(function: str) -> Any:
 
 
 def _as_torch(a: Any) -> Any:
-    """Share the memory; bfloat16 has no place in the exchange protocol of every version, its bits have."""
+    """Share the memory; bfloat16 has no target in the exchange protocol of every version, its bits have."""
     import torch
 
     if a.dtype.name == "bfloat16":

@@ -79,15 +79,15 @@ def capabilities(record: dict[str, Any]) -> str:
         marks = "".join(f" [^{notes.setdefault(reason, len(notes) + 1)}]" for reason in dict.fromkeys(reasons))
         return ("equal" if values else "not tried") + marks
 
-    for place in record["places"]:
-        dtypes = place["dtypes"]
+    for target in record["targets"]:
+        dtypes = target["dtypes"]
         floats = [cell([dtypes[name]]) for name in FLOATS]
         writes = "no" if any("out=" in tally["left_out"] for tally in dtypes.values()) else "yes"
         integers = cell([dtypes[name] for name in DTYPES if name not in FLOATS])
-        lines.append("| " + " | ".join([place["backend"], place["device"], *floats, integers, writes]) + " |")
-    absent = [each for each in _machine.survey() if isinstance(each, _machine.Absence)]
+        lines.append("| " + " | ".join([target["backend"], target["device"], *floats, integers, writes]) + " |")
+    absent = [each for each in _machine.survey() if isinstance(each, _machine.Unavailable)]
     lines += [f"| {each.name} | not usable here: {_plain(each.reason)} |" + " |" * 6 for each in absent]
-    values = sum(tally["values"] for place in record["places"] for tally in place["dtypes"].values())
+    values = sum(tally["values"] for target in record["targets"] for tally in place["dtypes"].values())
     where = f"Python {record['python']}, NumPy {record['numpy']}, {record['platform']}"
     footnotes = "\n".join(f"[^{number}]: {_plain(reason)}." for reason, number in notes.items())
     return "\n".join(lines) + f"\n\n{values:,} values compared: {where}.\n\n{footnotes}\n"

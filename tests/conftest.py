@@ -21,9 +21,7 @@ def pytest_addoption(parser):
 
 # Files that are not about every backend, with those that they are run for: each costs a session half a minute.
 OF_SOME = {
-    "test_numpy.py": {"numpy", "numba"},
-    "test_numpy_blocks.py": {"numpy", "numba"},
-    "test_numpy_numba.py": {"numba"},
+    "test_numpy.py": {"numpy"},
     "test_bench.py": {"numpy", "torch"},
     "test_docs.py": {"numpy"},
     "test_plugins.py": {"numpy", "xarray"},
@@ -56,16 +54,16 @@ def machine():
 
 
 def pytest_generate_tests(metafunc):
-    if "place" in metafunc.fixturenames:
+    if "target" in metafunc.fixturenames:
         names = metafunc.config.getoption("--backend") or NAMES
-        metafunc.parametrize("place", names, ids=names, indirect=True, scope="session")
+        metafunc.parametrize("target", names, ids=names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def place(request, machine):
+def target(request, machine):
     """One backend on its first device."""
-    found = machine.get(request.param, _machine.Absence(request.param, "not installed"))
-    if isinstance(found, _machine.Absence):
+    found = machine.get(request.param, _machine.Unavailable(request.param, "not installed"))
+    if isinstance(found, _machine.Unavailable):
         if request.config.getoption("--backend"):
             pytest.fail(f"{found.name}: {found.reason}", pytrace=False)
         pytest.skip(f"{found.name}: {found.reason}")
@@ -77,8 +75,7 @@ def place(request, machine):
         import dask
 
         dask.config.set(scheduler="synchronous")  # numpy.errstate reaches no other thread
-    with found.options():
-        yield found
+    return found
 
 
 @pytest.fixture(scope="session")

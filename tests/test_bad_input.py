@@ -76,14 +76,14 @@ def test_complex_dtype(name, dtype):
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "relu"])
 @pytest.mark.parametrize("dtype", ["int8", "int64", "uint8"])
-def test_integers_are_for_relu_alone(place, name, dtype):
-    x = place.put(np.zeros(3, dtype))
+def test_integers_are_for_relu_alone(target, name, dtype):
+    x = target.put(np.zeros(3, dtype))
     with pytest.raises(TypeError, match=says(name, f"takes real floating dtypes, got .*{dtype}.*; cast it first")):
         call(name, x)
 
 
-def test_unsupported_dtype_elsewhere(place):
-    x = place.put(np.zeros(3, bool))
+def test_unsupported_dtype_elsewhere(target):
+    x = target.put(np.zeros(3, bool))
     with pytest.raises(TypeError, match=says("relu", "takes real floating and integer dtypes, got .*bool.*; cast")):
         relu_xp.relu(x)
 
@@ -97,23 +97,23 @@ EACH_SCALAR = [(name, scalar) for name in ALL for scalar in scalars_of(name)]
 
 @pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
 @pytest.mark.parametrize("value", [True, np.True_, "0.1", None, 1j, [0.1], np.array(0.1), np.ones(2)], ids=repr)
-def test_scalar_not_a_real_number(place, name, scalar, value):
-    for x in (1.0, place.put(np.ones(3, np.float32))):
+def test_scalar_not_a_real_number(target, name, scalar, value):
+    for x in (1.0, target.put(np.ones(3, np.float32))):
         with pytest.raises(TypeError, match=says(name, f"{scalar} must be a real number, got .*; pass a Python float")):
             call(name, x, **{scalar: value})
 
 
 @pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float32("nan")], ids=str)
-def test_scalar_not_finite(place, name, scalar, value):
-    for x in (1.0, place.put(np.ones(3, np.float32))):
+def test_scalar_not_finite(target, name, scalar, value):
+    for x in (1.0, target.put(np.ones(3, np.float32))):
         with pytest.raises(ValueError, match=says(name, f"{scalar} must be finite, got {value}")):
             call(name, x, **{scalar: value})
 
 
 @pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
-def test_scalar_is_huge(place, name, scalar):
-    for x in (1.0, place.put(np.ones(3, np.float32))):
+def test_scalar_is_huge(target, name, scalar):
+    for x in (1.0, target.put(np.ones(3, np.float32))):
         for value, exponent in ((10**5000, 16609), (Fraction(10**5000, 3), 16608)):
             with pytest.raises(
                 ValueError, match=says(name, rf"{scalar} must be finite in .*, got about 2\*\*{exponent}$")
@@ -123,8 +123,8 @@ def test_scalar_is_huge(place, name, scalar):
 
 @pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
 @pytest.mark.parametrize(("dtype", "largest", "too_large"), [("float32", 3.4028235e38, 3.4028236e38)])
-def test_scalar_not_finite_once_rounded(place, name, scalar, dtype, largest, too_large):
-    x = place.put(np.ones(3, dtype))
+def test_scalar_not_finite_once_rounded(target, name, scalar, dtype, largest, too_large):
+    x = target.put(np.ones(3, dtype))
     call(name, x, **{scalar: largest})
     call(name, x, **{scalar: -largest})
     with pytest.raises(ValueError, match=says(name, rf"{scalar} must be finite in .*{dtype}, got 3\.4028236e\+38")):
@@ -142,10 +142,10 @@ def test_scalar_not_finite_in_float16(name):
     "value", [1, np.float16(0.5), np.int8(-3), np.float64(0.1), Fraction(1, 2), ml_dtypes.bfloat16(0.5)], ids=repr
 )
 @pytest.mark.parametrize("name", LEAKY)
-def test_real_numbers_of_any_type_are_slopes(place, name, value):
-    x = place.put(np.array([-2.0, 3.0], np.float32))
+def test_real_numbers_of_any_type_are_slopes(target, name, value):
+    x = target.put(np.array([-2.0, 3.0], np.float32))
     np.testing.assert_array_equal(
-        place.get(call(name, x, negative_slope=value)), place.get(call(name, x, negative_slope=float(value)))
+        target.get(call(name, x, negative_slope=value)), target.get(call(name, x, negative_slope=float(value)))
     )
 
 
@@ -160,9 +160,9 @@ def test_real_numbers_of_any_type_are_slopes(place, name, value):
     ],
     ids=str,
 )
-def test_scalars_are_rounded_once(place, value, nearest):
-    x = place.put(np.array([-1], np.float32))
-    assert place.get(relu_xp.leaky_relu_grad(x, value))[0] == np.float32(nearest)
+def test_scalars_are_rounded_once(target, value, nearest):
+    x = target.put(np.array([-1], np.float32))
+    assert target.get(relu_xp.leaky_relu_grad(x, value))[0] == np.float32(nearest)
 
 
 def test_scalars_are_rounded_once_to_bfloat16():
@@ -180,16 +180,16 @@ def test_cotangent_of_another_device(name):
 
 
 @pytest.mark.parametrize("name", VJPS)
-def test_cotangent_of_another_library(place, name):
-    x = place.put(np.ones(3, np.float32))
-    for other in (1.0,) if place.name in ("numpy", "numba") else (1.0, np.ones(3, np.float32)):
+def test_cotangent_of_another_library(target, name):
+    x = target.put(np.ones(3, np.float32))
+    for other in (1.0,) if target.name in ("numpy", "numba") else (1.0, np.ones(3, np.float32)):
         with pytest.raises(TypeError, match=says(name, "x and cotangent must come from one library, got .* and .*; ")):
             call(name, x, other)
 
 
 @pytest.mark.parametrize("name", VJPS)
-def test_cotangent_of_another_dtype(place, name):
-    x, g = place.put(np.ones(3, np.float32)), place.put(np.ones(3, np.int32))
+def test_cotangent_of_another_dtype(target, name):
+    x, g = target.put(np.ones(3, np.float32)), target.put(np.ones(3, np.int32))
     with pytest.raises(TypeError, match=says(name, "x and cotangent must have one dtype, got .*float32.* and .*int32")):
         call(name, x, g)
 
@@ -206,8 +206,8 @@ def test_cotangent_of_any_other_dtype(name, dtype):
 
 @pytest.mark.parametrize("name", VJPS)
 @pytest.mark.parametrize("shape", [(), (1,), (3, 1), (4,)])
-def test_cotangent_of_another_shape(place, name, shape):
-    x, g = place.put(np.ones(3, np.float32)), place.put(np.ones(shape, np.float32))
+def test_cotangent_of_another_shape(target, name, shape):
+    x, g = target.put(np.ones(3, np.float32)), target.put(np.ones(shape, np.float32))
     with pytest.raises(
         ValueError, match=says(name, r"x and cotangent must have one shape, got .*3.* and .*; broadcast")
     ):
@@ -215,9 +215,9 @@ def test_cotangent_of_another_shape(place, name, shape):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_out_where_nothing_can_be_written(place, name):
-    x = place.put(np.ones(3, np.float32))
-    if place.name in WRITEABLE:
+def test_out_where_nothing_can_be_written(target, name):
+    x = target.put(np.ones(3, np.float32))
+    if target.name in WRITEABLE:
         assert call(name, x, out=x) is x
         return
     with pytest.raises(
@@ -235,11 +235,11 @@ def test_out_for_a_scalar(name, x):
         call(name, x, out=np.zeros(()))
 
 
-def outs(place):
+def outs(target):
     """Each wrong `out` with its error."""
     ones = np.ones(3, np.float32)
     yield [9.0] * 3, TypeError, "out must be .*, got list"
-    if place.name in ("numpy", "numba"):
+    if target.name in ("numpy", "numba"):
         yield np.ma.ones(3, "f4"), TypeError, "out must be no masked array"
         yield np.ones(3, ">f4"), TypeError, "out must have the result's dtype float32, got >f4"
         readonly = ones.copy()
@@ -247,20 +247,20 @@ def outs(place):
         yield readonly, ValueError, "out is read-only"
     else:
         yield ones, TypeError, r"out must be .*, got numpy\.ndarray"
-    yield place.put(np.ones(3, np.int32)), TypeError, "out must have the result's dtype .*float32, got .*int32"
-    yield place.put(np.ones(4, np.float32)), ValueError, "out must have the result's shape .*3.*, got .*4"
-    yield place.put(np.ones((), np.float32)), ValueError, "out must have the result's shape"
+    yield target.put(np.ones(3, np.int32)), TypeError, "out must have the result's dtype .*float32, got .*int32"
+    yield target.put(np.ones(4, np.float32)), ValueError, "out must have the result's shape .*3.*, got .*4"
+    yield target.put(np.ones((), np.float32)), ValueError, "out must have the result's shape"
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_bad_out_is_untouched(place, name):
-    if place.name not in WRITEABLE:
-        pytest.skip(f"{place.name}: arrays can't be written")
-    x = place.put(np.full(3, -1, np.float32))
-    for out, error, text in outs(place):
+def test_bad_out_is_untouched(target, name):
+    if target.name not in WRITEABLE:
+        pytest.skip(f"{target.name}: arrays can't be written")
+    x = target.put(np.full(3, -1, np.float32))
+    for out, error, text in outs(target):
         with pytest.raises(error, match=says(name, text)):
             call(name, x, out=out)
-        held = out if isinstance(out, list | np.ndarray) else place.get(out)
+        held = out if isinstance(out, list | np.ndarray) else target.get(out)
         assert np.isin(held, [1, 9]).all()
 
 

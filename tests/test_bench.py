@@ -159,9 +159,9 @@ def test_what_is_lazy_is_waited_for(module, name):
     fetched = []
     backend = types.ModuleType(module)
     backend.get = fetched.append
-    place = _machine.Place(name, backend, "cpu")
-    (entrant,) = _contests._timed(place, np.ones(3), "ours", {"relu_xp": lambda: "a promise"})
-    entrant.call()
+    target = _machine.Target(name, backend, "cpu")
+    (candidate,) = _contests._timed(target, np.ones(3), "ours", {"relu_xp": lambda: "a promise"})
+    candidate.call()
     assert fetched == ["a promise"]
 
 
@@ -210,7 +210,7 @@ def _here():
     from relu_xp import _machine
     from relu_xp._backends import numpy as backend
 
-    return ([_machine.Place("numpy", backend, "cpu")],)
+    return ([_machine.Target("numpy", backend, "cpu")],)
 
 
 def test_compare_shows_and_returns(results, tmp_path, capsys):
@@ -360,9 +360,9 @@ def test_contestants_take_turns_and_who_cannot_is_left_out():
     def fails():
         raise TypeError("no such dtype here\nand more")
 
-    entrants = [_measuring.Entrant(name, "ours", functools.partial(turns.append, name)) for name in "ab"]
-    entrants.append(_measuring.Entrant("c", "peer", fails))
-    entries, refused = _measuring.measure(entrants, 0.0, flush=lambda: turns.append("flush"))
+    candidates = [_measuring.Entrant(name, "ours", functools.partial(turns.append, name)) for name in "ab"]
+    candidates.append(_measuring.Entrant("c", "peer", fails))
+    entries, refused = _measuring.measure(candidates, 0.0, flush=lambda: turns.append("flush"))
     assert refused == {"c": "TypeError: no such dtype here"}
     assert {each["name"]: len(each["seconds"]) for each in entries} == {"a": 9, "b": 9}
     rounds = [turns[at : at + 4] for at in range(6, len(turns), 4)]
@@ -372,8 +372,8 @@ def test_contestants_take_turns_and_who_cannot_is_left_out():
 
 def test_who_is_much_slower_takes_part_less_often():
     slow = functools.partial(time.sleep, 5e-3)
-    entrants = [_measuring.Entrant(name, "ours", call) for name, call in {"a": int, "b": int, "c": slow}.items()]
-    entries, _ = _measuring.measure(entrants, 0.0)
+    candidates = [_measuring.Entrant(name, "ours", call) for name, call in {"a": int, "b": int, "c": slow}.items()]
+    entries, _ = _measuring.measure(candidates, 0.0)
     assert {each["name"]: (each["every"], len(each["seconds"])) for each in entries} == {
         "a": (1, 9),
         "b": (1, 9),
@@ -383,13 +383,13 @@ def test_who_is_much_slower_takes_part_less_often():
 
 def test_the_garbage_collector_stays_as_it_was():
     states = []
-    entrant = _measuring.Entrant("a", "ours", lambda: states.append(gc.isenabled()))
+    candidate = _measuring.Entrant("a", "ours", lambda: states.append(gc.isenabled()))
     assert gc.isenabled()
-    _measuring.measure([entrant], 0.0)
+    _measuring.measure([candidate], 0.0)
     assert gc.isenabled()
     gc.disable()
     try:
-        _measuring.measure([entrant], 0.0)
+        _measuring.measure([candidate], 0.0)
         assert not gc.isenabled()
     finally:
         gc.enable()
@@ -417,7 +417,7 @@ def test_regimes_are_found_where_the_curves_bend():
 
 def test_a_peer_computes_what_it_is_compared_for():
     x, g = _contests.data("float32", 100)
-    places = [each for each in _machine.survey() if isinstance(each, _machine.Place)]
+    targets = [each for each in _machine.survey() if isinstance(each, _machine.Target)]
     for function in verify.FUNCTIONS:
         vjp = function.endswith("vjp")
         want = getattr(relu_xp, function)(*(x, g)[: 1 + vjp])
@@ -425,21 +425,21 @@ def test_a_peer_computes_what_it_is_compared_for():
         idioms = _peers.idioms(function, x, g, 0.01).items(), _peers.idioms_into(target, function, x, g, 0.01).items()
         for name, call in itertools.chain(*idioms):
             assert np.array_equal(call(), want), (function, name)
-        for place in places:
-            for library, peer in _peers.PEERS.get(place.name, {}).items():
+        for target in places:
+            for library, peer in _peers.PEERS.get(target.name, {}).items():
                 try:
-                    calls = peer(function, place.put(x), place.put(g if vjp else np.ones_like(x)), 0.01)
+                    calls = peer(function, target.put(x), target.put(g if vjp else np.ones_like(x)), 0.01)
                 except ImportError:
                     continue
                 for name, call in calls.items():
-                    assert np.array_equal(np.asarray(place.get(call())), want), (function, library, name)
+                    assert np.array_equal(np.asarray(target.get(call())), want), (function, library, name)
 
 
 def test_peers_take_part_where_their_backend_was_not_asked_for(capsys):
     pytest.importorskip("torch", reason="torch: not installed")
-    place = _machine.choose(Console(), ["numpy"])
+    target = _machine.choose(Console(), ["numpy"])
     torch = _machine.choose(Console(), ["torch"])
-    contest = next(_contests.kernels(place, ("relu",), ("float32",), (16,), torch))
+    contest = next(_contests.kernels(target, ("relu",), ("float32",), (16,), torch))
     kinds = {each["name"]: each["kind"] for each in contest.hold(0.0)["entries"]}
     assert kinds["torch.nn.functional"] == "peer"
     assert "relu_xp, torch" not in kinds
@@ -555,7 +555,7 @@ def test_what_is_about_numpy_is_measured_where_numpy_takes_part():
     from relu_xp.bench import _report
 
     options = Namespace(function=None, dtype=None, sizes=[64], peers=False, backend=["boxes"])
-    places = {"numpy": _here()[0], "boxes": [_machine.Place("boxes", types.ModuleType("elsewhere"), "cpu")]}
+    targets = {"numpy": _here()[0], "boxes": [_machine.Target("boxes", types.ModuleType("elsewhere"), "cpu")]}
     parts = {name: {contest.part for contest in _report.plan(some, options)} for name, some in places.items()}
     assert parts["boxes"] == {"overhead", "kernels"}
     assert "growth" in parts["numpy"]
@@ -590,8 +590,8 @@ def test_what_memory_cannot_hold_is_left_out_with_the_reason(monkeypatch):
 def test_a_library_without_the_dtype_is_left_out_with_the_reason():
     backend = types.ModuleType("elsewhere")
     backend.put = lambda array, device: array.astype("f4")
-    place = _machine.Place("boxes", backend, "cpu")
-    result = next(_contests.kernels([*_here()[0], place], ("relu",), ("float64",), (16,), ())).hold(0.0)
+    target = _machine.Target("boxes", backend, "cpu")
+    result = next(_contests.kernels([*_here()[0], target], ("relu",), ("float64",), (16,), ())).hold(0.0)
     assert result["left_out"] == {"relu_xp, boxes": "TypeError: holds no float64 here"}
     assert "relu_xp, numpy" in [each["name"] for each in result["entries"]]
 

@@ -101,11 +101,11 @@ def test_demo_without_jax(demo, monkeypatch):
 def test_demo_fails_where_a_backend_is_wrong(demo, monkeypatch):
     import relu_xp
 
-    place = next(p for p in _machine.survey() if isinstance(p, _machine.Place))
+    target = next(p for p in _machine.survey() if isinstance(p, _machine.Target))
     console = demo.Console(record=True, width=120, file=io.StringIO())
-    assert demo._show_tutorial(console, [place])
+    assert demo._show_tutorial(console, [target])
     monkeypatch.setattr(relu_xp, "relu", lambda x: x)
-    assert not demo._show_tutorial(console, [place])
+    assert not demo._show_tutorial(console, [target])
     assert "[1.0, -10.0, 0.0, 15.0, -20.0]" in console.export_text()
 
 
@@ -117,8 +117,8 @@ def test_a_backend_that_is_broken_is_reported_with_its_reason(monkeypatch):
 
     monkeypatch.setattr(backend, "devices", broken)
     found = {each.name: each for each in _machine.survey()}
-    assert found["numpy"] == _machine.Absence("numpy", "RuntimeError: no driver")
+    assert found["numpy"] == _machine.Unavailable("numpy", "RuntimeError: no driver")
     monkeypatch.setattr(backend, "get", lambda x: x + 1)
-    assert _machine.Place("numpy", backend, "cpu").trouble() == "relu of [-1, 2] gives [1.0, 3.0]"
+    assert _machine.Target("numpy", backend, "cpu").trouble() == "relu of [-1, 2] gives [1.0, 3.0]"
     monkeypatch.setattr(backend, "put", lambda array, device: broken())
-    assert _machine.Place("numpy", backend, "cpu").trouble() == "RuntimeError: no driver"
+    assert _machine.Target("numpy", backend, "cpu").trouble() == "RuntimeError: no driver"

@@ -12,7 +12,7 @@ from relu_xp import _machine
 def cupy(request, machine):
     found = machine.get("cupy")
     chosen = request.config.getoption("--backend")
-    if isinstance(found, _machine.Absence) and "cupy" not in (chosen or ()):
+    if isinstance(found, _machine.Unavailable) and "cupy" not in (chosen or ()):
         pytest.skip(f"cupy: {found.reason}")
     import cupy
 

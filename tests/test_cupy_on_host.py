@@ -16,7 +16,7 @@ import pytest
 
 import relu_xp
 from relu_xp import verify
-from relu_xp._machine import Place
+from relu_xp._machine import Target
 from relu_xp.verify import _cases
 
 COMPILER = shutil.which("g++")
@@ -37,10 +37,10 @@ def library(cupy, tmp_path_factory):
 
 @pytest.fixture
 def host(cupy, library, monkeypatch):
-    """A place whose arrays are CuPy's own, in the host's memory, and whose launches run here."""
+    """A target whose arrays are CuPy's own, in the host's memory, and whose launches run here."""
     from relu_xp._backends import cupy as backend
 
-    class OnHost(Place):
+    class OnHost(Target):
         pass
 
     OnHost.launches, allocate = cupy_on_host.install(monkeypatch.setattr, library)
@@ -70,7 +70,7 @@ def test_equals_the_reference(host, name, function):
 
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64"])
 def test_every_alignment(host, dtype):
-    """Heads and tails of every length, with a place for the packs between them, or none."""
+    """Heads and tails of every length, with a target for the packs between them, or none."""
     memory = np.arange(-40, 60).astype(dtype)
     lanes = 16 // memory.itemsize
     held = host.put(memory)

@@ -15,29 +15,29 @@ NAMES = [*_cases.FLOATS, *_cases.INTEGERS]
     ("name", "function"),
     [(name, function) for name in NAMES for function in (oracle.FUNCTIONS if name in _cases.FLOATS else ["relu"])],
 )
-def test_equals_the_reference(place, name, function):
+def test_equals_the_reference(target, name, function):
     dtype = next(dtype for dtype in verify.dtypes() if dtype.name == name)
-    *_, record = verify.verify(place, [dtype], (function,))
+    *_, record = verify.verify(target, [dtype], (function,))
     tally = record[name]
     if "all" in tally.left_out:
-        pytest.skip(f"{place.name}: {tally.left_out['all']}")
+        pytest.skip(f"{target.name}: {tally.left_out['all']}")
     assert tally.values > 0
     assert tally.mismatches == 0, "\n".join(map(str, tally.examples))
-    assert set(tally.excepted) <= {each.name for each in _exceptions.exceptions(place, name, function)}
+    assert set(tally.excepted) <= {each.name for each in _exceptions.exceptions(target, name, function)}
 
 
 @pytest.mark.parametrize("function", oracle.FUNCTIONS)
-def test_sweep_begins_and_goes_on(place, function):
+def test_sweep_begins_and_goes_on(target, function):
     tally = verify.Tally()
-    counts = verify.sweep(place, function, tally, chunk=1 << 16)
+    counts = verify.sweep(target, function, tally, chunk=1 << 16)
     assert [next(counts), next(counts)] == [1 << 16, 1 << 17]
     assert (tally.values, tally.mismatches) == (1 << 17, 0), tally.examples
 
 
-def test_tutorial(place):
-    x = place.put(np.array([1, -10, 0, 15, -20], np.float32))
+def test_tutorial(target):
+    x = target.put(np.array([1, -10, 0, 15, -20], np.float32))
     results = [getattr(relu_xp, name)(x) for name in ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad")]
-    relu, leaky, relu_grad, leaky_grad = (place.get(r) for r in results)
+    relu, leaky, relu_grad, leaky_grad = (target.get(r) for r in results)
     slope = np.float32(0.01)
     np.testing.assert_array_equal(relu, np.array([1, 0, 0, 15, 0], np.float32))
     np.testing.assert_array_equal(leaky, np.array([1, slope * -10, 0, 15, slope * -20], np.float32))

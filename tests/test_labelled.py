@@ -23,8 +23,8 @@ def pandas(wanted):
 @pytest.fixture
 def labelled(xarray):
     def make(values):
-        coordinates = {"time": [10, 20], "place": ["a", "b", "c"], "height": ("place", [1.0, 2.0, 3.0])}
-        return xarray.DataArray(values, coordinates, ("time", "place"), "depth", {"units": "m"})
+        coordinates = {"time": [10, 20], "target": ["a", "b", "c"], "height": ("target", [1.0, 2.0, 3.0])}
+        return xarray.DataArray(values, coordinates, ("time", "target"), "depth", {"units": "m"})
 
     return make
 
@@ -101,7 +101,7 @@ def test_xarray_aligns_nothing(labelled):
 
 def test_a_transposed_cotangent_finds_its_dimensions(labelled):
     result = relu_xp.relu_vjp(labelled(X), labelled(G).transpose())
-    assert result.dims == ("time", "place")
+    assert result.dims == ("time", "target")
     oracle.assert_same(result.to_numpy(), want("relu_vjp"))
 
 

@@ -146,18 +146,18 @@ def test_what_is_not_refused_is_told_of_the_dtypes_that_there_are(registry):
     backend.relu_vjp = lambda x, g, z, out: x
     backend.relu_grad = lambda x, z, out: x
     relu_xp.register_backend("boxes", backend)
-    place = _machine.Place("boxes", backend, "cpu")
+    target = _machine.Target("boxes", backend, "cpu")
     taken = ["a cotangent of another shape", "a grad_at_zero that is NaN"]
-    assert list(accepted(place, ["float32"])) == taken
-    assert list(accepted(place, ["float32", "int32"])) == ["an x of int32, which has no derivative", *taken]
+    assert list(accepted(target, ["float32"])) == taken
+    assert list(accepted(target, ["float32", "int32"])) == ["an x of int32, which has no derivative", *taken]
 
 
 def test_a_dtype_that_put_loses_is_told(registry):
     backend = boxes_backend()
     backend.put = lambda array, device: Boxed(array.astype("f4") if array.dtype == np.float16 else array)
     relu_xp.register_backend("boxes", backend)
-    place = _machine.Place("boxes", backend, "cpu")
-    *_, record = verify(place, [np.dtype("f2"), np.dtype("i1")])
+    target = _machine.Target("boxes", backend, "cpu")
+    *_, record = verify(target, [np.dtype("f2"), np.dtype("i1")])
     assert record["float16"].left_out == {"all": "is held as float32"}
     assert record["int8"].values == 256
 
@@ -167,7 +167,7 @@ def test_a_backend_that_breaks_on_out_is_no_end_of_the_run(registry):
     careful = backend.relu
     backend.relu = lambda x, z, out: careful(x, z, None) if out is None else out.nothing
     relu_xp.register_backend("boxes", backend)
-    *_, record = verify(_machine.Place("boxes", backend, "cpu"), [np.dtype("f2")], ("relu",))
+    *_, record = verify(_machine.Target("boxes", backend, "cpu"), [np.dtype("f2")], ("relu",))
     assert record["float16"].mismatches == 5 * 1000
     assert "out=" not in record["float16"].left_out
 

@@ -12,7 +12,7 @@ from relu_xp import __main__, _machine, reference, verify
 from relu_xp._backends import numpy as backend
 from relu_xp.verify import _cases, _engine, _exceptions, _expected
 
-HERE = _machine.Place("numpy", backend, "cpu")
+HERE = _machine.Target("numpy", backend, "cpu")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -148,15 +148,15 @@ def test_an_exception_lets_nothing_else_pass(monkeypatch):
     right = backend.leaky_relu
     flushed = functools.partial(flushes_subnormals, right)
 
-    def tally_of(place, kernel):
+    def tally_of(target, kernel):
         monkeypatch.setattr(backend, "leaky_relu", kernel)
         tally = verify.Tally()
-        _engine.check(place, case, tally)
+        _engine.check(target, case, tally)
         return tally
 
     assert tally_of(HERE, flushed).mismatches > 0
-    assert tally_of(_machine.Place("jax", backend, "cuda:0"), flushed).mismatches > 0
-    on_cpu = tally_of(_machine.Place("jax", backend, "cpu:0"), flushed)
+    assert tally_of(_machine.Target("jax", backend, "cuda:0"), flushed).mismatches > 0
+    on_cpu = tally_of(_machine.Target("jax", backend, "cpu:0"), flushed)
     assert (on_cpu.mismatches, list(on_cpu.excepted)) == (0, ["XLA flushes subnormals"])
     assert on_cpu.excepted["XLA flushes subnormals"] > 0
 
@@ -164,8 +164,8 @@ def test_an_exception_lets_nothing_else_pass(monkeypatch):
         tiny = np.abs(x) <= np.finfo(np.float32).smallest_normal
         return np.where(tiny, right(x, *rest) * 4, right(x, *rest))
 
-    assert tally_of(_machine.Place("jax", backend, "cpu:0"), doubled).mismatches > 0
-    assert tally_of(_machine.Place("jax", backend, "cpu:0"), functools.partial(swallows_nan, right)).mismatches > 0
+    assert tally_of(_machine.Target("jax", backend, "cpu:0"), doubled).mismatches > 0
+    assert tally_of(_machine.Target("jax", backend, "cpu:0"), functools.partial(swallows_nan, right)).mismatches > 0
 
 
 def test_a_zero_may_lose_its_sign_only_where_onnxruntime_selects_a_minus_zero(monkeypatch):
@@ -175,7 +175,7 @@ def test_a_zero_may_lose_its_sign_only_where_onnxruntime_selects_a_minus_zero(mo
     for case in _cases.cases(np.dtype(np.float32), ("leaky_relu",)):
         if case.kind == "values":
             tally = tallies[str(case.slope)] = verify.Tally()
-            _engine.check(_machine.Place("ndonnx", backend, "cpu"), case, tally)
+            _engine.check(_machine.Target("ndonnx", backend, "cpu"), case, tally)
     assert tallies["-0.0"].mismatches == 0
     assert tallies["-0.0"].excepted["onnxruntime's Where gives +0 for -0"] > 0
     assert tallies["0.01"].mismatches > 0
@@ -261,18 +261,18 @@ def test_json(tmp_path):
     file = tmp_path / "found.json"
     options = ["--quick", "--backend", "numpy", "--dtype", "float16", "--function", "relu", "--json", str(file)]
     assert __main__.main(["verify", *options]) == 0
-    [place] = json.loads(file.read_text())["places"]
-    assert place["backend"] == "numpy"
-    assert place["dtypes"]["float16"]["mismatches"] == 0
-    assert place["dtypes"]["float16"]["values"] >= 65536
+    [target] = json.loads(file.read_text())["targets"]
+    assert target["backend"] == "numpy"
+    assert target["dtypes"]["float16"]["mismatches"] == 0
+    assert target["dtypes"]["float16"]["values"] >= 65536
 
 
 def test_an_interrupted_sweep_says_what_was_covered(monkeypatch, capsys):
     pytest.importorskip("rich", reason="rich: not installed")
     from relu_xp.verify import _report
 
-    def interrupted(place, function, tally, chunk):
-        steps = verify.sweep(place, function, tally, chunk=1 << 10)
+    def interrupted(target, function, tally, chunk):
+        steps = verify.sweep(target, function, tally, chunk=1 << 10)
         yield next(steps)
         yield next(steps)
         raise KeyboardInterrupt
@@ -289,8 +289,8 @@ def test_a_sweep_to_the_end(monkeypatch, tmp_path, capsys):
     pytest.importorskip("rich", reason="rich: not installed")
     from relu_xp.verify import _report
 
-    def short(place, function, tally, chunk):
-        yield from itertools.islice(verify.sweep(place, function, tally, chunk=1 << 10), 2)
+    def short(target, function, tally, chunk):
+        yield from itertools.islice(verify.sweep(target, function, tally, chunk=1 << 10), 2)
 
     monkeypatch.setattr(_report, "sweep", short)
     file = tmp_path / "found.json"
@@ -299,9 +299,9 @@ def test_a_sweep_to_the_end(monkeypatch, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "equal the definition, bit for bit." in said
     assert "Interrupted" not in said
-    [place] = json.loads(file.read_text())["places"]
-    assert place["dtypes"]["float32, sweep: relu"]["values"] == 2048
-    assert place["dtypes"]["float32, sweep: relu_vjp"]["values"] == 2048
+    [target] = json.loads(file.read_text())["targets"]
+    assert target["dtypes"]["float32, sweep: relu"]["values"] == 2048
+    assert target["dtypes"]["float32, sweep: relu_vjp"]["values"] == 2048
 
 
 @pytest.fixture(scope="module")

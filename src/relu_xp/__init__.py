@@ -1,16 +1,9 @@
 """Rectifiers for every array: ReLU, Leaky ReLU, their derivatives and vector-Jacobian products."""
 
 from relu_xp import reference
-from relu_xp._api import (
-    leaky_relu,
-    leaky_relu_grad,
-    leaky_relu_vjp,
-    relu,
-    relu_grad,
-    relu_vjp,
-)
-from relu_xp._dispatch import register_backend
-from relu_xp._options import cpu_options
+from relu_xp._api import leaky_relu, leaky_relu_grad, leaky_relu_vjp, relu, relu_grad, relu_vjp
+from relu_xp._dispatch import register_backend, unregister_backend
+from relu_xp._threads import cpu_options
 
 __all__ = [
     "cpu_options",
@@ -22,4 +15,14 @@ __all__ = [
     "relu",
     "relu_grad",
     "relu_vjp",
+    "unregister_backend",
 ]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        import importlib.metadata  # late: it takes longer to import than all the rest
+
+        return importlib.metadata.version("relu-xp")
+    msg = f"module 'relu_xp' has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -150,8 +150,8 @@ def _info(options: argparse.Namespace) -> int:
     for heading in ("backend", "device", "usable"):
         backends.add_column(heading)
     for found in _machine.survey():
-        device = found.where if isinstance(found, _machine.Place) else ""
-        trouble = found.trouble() if isinstance(found, _machine.Place) else found.reason
+        device = found.where if isinstance(found, _machine.Target) else ""
+        trouble = found.trouble() if isinstance(found, _machine.Target) else found.reason
         backends.add_row(found.name, device, Text(f"no: {trouble}", "red") if trouble else Text("yes", "green"))
     console.print(backends)
     return 0

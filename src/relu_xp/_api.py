@@ -1,15 +1,26 @@
-"""The six public functions: each hands over to the backend that owns x, which checks and computes."""
+"""The public functions: each hands over to the backend that owns x, which checks and computes."""
 
 from typing import Any, TypeVar
 
-from relu_xp import _checks
-from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
-from relu_xp._dispatch import owner
+from relu_xp._dispatch import call
+from relu_xp._functions import (
+    GRAD_AT_ZERO,
+    LEAKY_RELU,
+    LEAKY_RELU_GRAD,
+    LEAKY_RELU_VJP,
+    NEGATIVE_SLOPE,
+    RELU,
+    RELU_GRAD,
+    RELU_VJP,
+)
 
 Array = TypeVar("Array")
 
+# The defaults are the records' own objects, by which backends know them.
+_SLOPE, _AT_ZERO = NEGATIVE_SLOPE.default, GRAD_AT_ZERO.default
 
-def relu(x: Array, /, *, grad_at_zero: float = DEFAULT_GRAD_AT_ZERO, out: Array | None = None) -> Array:
+
+def relu(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = None) -> Array:
     """Rectify: x where x > 0, +0 where x <= 0, NaN where x is NaN.
 
     Parameters
@@ -48,10 +59,10 @@ def relu(x: Array, /, *, grad_at_zero: float = DEFAULT_GRAD_AT_ZERO, out: Array 
     >>> relu_xp.relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
     array([ 1.,  0.,  0., 15.,  0.])
     """
-    return owner("relu", x).relu(x, grad_at_zero, out)
+    return call(RELU, (x,), (grad_at_zero,), out)
 
 
-def relu_grad(x: Array, /, *, grad_at_zero: float = DEFAULT_GRAD_AT_ZERO, out: Array | None = None) -> Array:
+def relu_grad(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = None) -> Array:
     """Differentiate relu: 1 where x > 0, grad_at_zero where x == 0, else 0 (NaN included).
 
     Parameters
@@ -94,7 +105,7 @@ def relu_grad(x: Array, /, *, grad_at_zero: float = DEFAULT_GRAD_AT_ZERO, out: A
     >>> relu_xp.relu_grad(0.0, grad_at_zero=0.5)
     0.5
     """
-    return owner("relu_grad", x).relu_grad(x, grad_at_zero, out)
+    return call(RELU_GRAD, (x,), (grad_at_zero,), out)
 
 
 def relu_vjp(
@@ -102,7 +113,7 @@ def relu_vjp(
     cotangent: Array,
     /,
     *,
-    grad_at_zero: float = DEFAULT_GRAD_AT_ZERO,
+    grad_at_zero: float = _AT_ZERO,
     out: Array | None = None,
 ) -> Array:
     """Pull a cotangent back through relu: kept where x > 0, scaled where x == 0, else +0 (NaN included).
@@ -139,15 +150,15 @@ def relu_vjp(
     >>> relu_xp.relu_vjp(np.array([2.0, 0.0, -3.0]), np.array([0.5, 0.5, np.inf]))
     array([0.5, 0.5, 0. ])
     """
-    return _one_owner("relu_vjp", x, cotangent).relu_vjp(x, cotangent, grad_at_zero, out)
+    return call(RELU_VJP, (x, cotangent), (grad_at_zero,), out)
 
 
 def leaky_relu(
     x: Array,
     /,
-    negative_slope: float = DEFAULT_SLOPE,
+    negative_slope: float = _SLOPE,
     *,
-    grad_at_zero: float = DEFAULT_GRAD_AT_ZERO,
+    grad_at_zero: float = _AT_ZERO,
     out: Array | None = None,
 ) -> Array:
     """Rectify with a leak: x where x >= 0, negative_slope * x where x < 0, NaN where x is NaN.
@@ -156,9 +167,10 @@ def leaky_relu(
     ----------
     x : array or number
         Any shape; any real floating dtype. A Python int counts as a float.
-    negative_slope : float, default 0.01
-        Any finite number, rounded once to the dtype of x; negative and above 1 too. With JAX it may be a 0-d
-        array or tracer, and be learned.
+    negative_slope : float or array, default 0.01
+        Any finite number, rounded once to the dtype of x; negative and above 1 too. Or a real floating array of the
+        library of x, one slope a channel, a row or an element: it broadcasts to the shape of x, and its values are
+        not looked at. JAX and PyTorch differentiate in it.
     grad_at_zero : float, default 1.0
         The derivative that automatic differentiation uses at x == 0. The value does not depend on it. PyTorch and
         TensorFlow take negative_slope for their own leaky ReLU.
@@ -191,15 +203,15 @@ def leaky_relu(
     >>> relu_xp.leaky_relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
     array([ 1. , -0.1,  0. , 15. , -0.2])
     """
-    return owner("leaky_relu", x).leaky_relu(x, negative_slope, grad_at_zero, out)
+    return call(LEAKY_RELU, (x,), (negative_slope, grad_at_zero), out)
 
 
 def leaky_relu_grad(
     x: Array,
     /,
-    negative_slope: float = DEFAULT_SLOPE,
+    negative_slope: float = _SLOPE,
     *,
-    grad_at_zero: float = DEFAULT_GRAD_AT_ZERO,
+    grad_at_zero: float = _AT_ZERO,
     out: Array | None = None,
 ) -> Array:
     """Differentiate leaky_relu: 1 where x > 0, grad_at_zero where x == 0, else negative_slope (NaN included).
@@ -208,7 +220,7 @@ def leaky_relu_grad(
     ----------
     x : array or number
         Any shape; any real floating dtype. A Python int counts as a float.
-    negative_slope : float, default 0.01
+    negative_slope : float or array, default 0.01
         As for `leaky_relu`.
     grad_at_zero : float, default 1.0
         The result at x == 0, of either sign: any finite number.
@@ -233,16 +245,16 @@ def leaky_relu_grad(
     >>> relu_xp.leaky_relu_grad(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
     array([1.  , 0.01, 1.  , 1.  , 0.01])
     """
-    return owner("leaky_relu_grad", x).leaky_relu_grad(x, negative_slope, grad_at_zero, out)
+    return call(LEAKY_RELU_GRAD, (x,), (negative_slope, grad_at_zero), out)
 
 
 def leaky_relu_vjp(
     x: Array,
     cotangent: Array,
     /,
-    negative_slope: float = DEFAULT_SLOPE,
+    negative_slope: float = _SLOPE,
     *,
-    grad_at_zero: float = DEFAULT_GRAD_AT_ZERO,
+    grad_at_zero: float = _AT_ZERO,
     out: Array | None = None,
 ) -> Array:
     """Pull a cotangent back through leaky_relu: kept where x > 0, else scaled by the derivative.
@@ -253,7 +265,7 @@ def leaky_relu_vjp(
         The point at which leaky_relu was evaluated. Any shape; any real floating dtype.
     cotangent : array or number
         The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
-    negative_slope : float, default 0.01
+    negative_slope : float or array, default 0.01
         As for `leaky_relu`; the factor where x < 0 or x is NaN.
     grad_at_zero : float, default 1.0
         The share of the cotangent that passes at x == 0: all of it for 1, +0 for 0, else the product.
@@ -278,11 +290,4 @@ def leaky_relu_vjp(
     >>> relu_xp.leaky_relu_vjp(np.array([2.0, 0.0, -3.0]), np.array([0.5, 0.5, 0.5]))
     array([0.5  , 0.5  , 0.005])
     """
-    return _one_owner("leaky_relu_vjp", x, cotangent).leaky_relu_vjp(x, cotangent, negative_slope, grad_at_zero, out)
-
-
-def _one_owner(function: str, x: object, cotangent: object) -> Any:
-    backend = owner(function, x)
-    if type(cotangent) is not type(x) and owner(function, cotangent, "cotangent") is not backend:
-        raise _checks.same_library(function, x, cotangent)
-    return backend
+    return call(LEAKY_RELU_VJP, (x, cotangent), (negative_slope, grad_at_zero), out)

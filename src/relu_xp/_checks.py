@@ -1,16 +1,50 @@
-"""What an argument must be, in words backends share: an error starts with the function and ends with what to do."""
+"""What a call's arguments must be, and the words of every error: each starts with the function and says what to do."""
 
-import functools
 import math
 import numbers
-from fractions import Fraction
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
-DEFAULT_SLOPE = 0.01
-DEFAULT_GRAD_AT_ZERO = 1.0
+from relu_xp import _dtypes
+from relu_xp._functions import Function, Scalar
+
+Array = Any
 
 
-def not_an_array(function: str, name: str, x: object) -> TypeError:
+@dataclass(frozen=True)
+class Library:
+    """How a library tells what its arrays are: all that the check of a call needs to know of it."""
+
+    array: str  # what one is called: "a cupy.ndarray"
+    is_array: Callable[[object], bool]
+    dtype: Callable[[Array], Any] = attrgetter("dtype")
+    shape: Callable[[Array], Any] = attrgetter("shape")
+    device: Callable[[Array], Any] = lambda _: None
+    kind: Callable[[Any], str] = _dtypes.kind
+    is_writeable: Callable[[Array], bool] | None = None  # None where no array of the library can be written
+    cast: str = "cast it first, for example x.astype('float32')"
+
+
+def call(
+    library: Library, function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
+) -> tuple[Any, ...]:
+    """Check every argument of a call; return the scalars, rounded to the dtype of x, but for arrays among them."""
+    x, *others = arrays
+    x_dtype, shape = library.dtype(x), library.shape(x)
+    dtype(function, x_dtype, library.kind(x_dtype), library.cast)
+    for a in others:
+        alike(function, x_dtype, shape, library.dtype(a), library.shape(a))
+        same_device(function, "cotangent", library.device(x), library.device(a))
+    pairs = zip(function.parameters, scalars, strict=True)
+    rounded = tuple([scalar(library, function, each, value, x) for each, value in pairs])
+    if out is not None:
+        _out(library, function, x_dtype, x, out)
+    return rounded
+
+
+def not_an_array(function: Function, name: str, x: object) -> TypeError:
     """For a list, str, None, bool, or any type that no backend owns."""
     return TypeError(
         f"relu_xp.{function}: {name} must be an array or a real number, got {type_name(x)}; "
@@ -18,87 +52,26 @@ def not_an_array(function: str, name: str, x: object) -> TypeError:
     )
 
 
-def dtype(
-    function: str, given: object, kind: str, *, cast: str = "cast it first, for example x.astype('float32')"
-) -> None:
-    """Let pass the real floating dtypes (kind "f") and, for relu, the integers ("i", "u"); TypeError for others."""
-    if kind == "f" or (kind and function == "relu"):
+def same_library(function: Function, x: object, other: object, name: str = "cotangent") -> TypeError:
+    """For a cotangent or a slope that another library owns."""
+    return TypeError(
+        f"relu_xp.{function}: x and {name} must come from one library, got {type_name(x)} and "
+        f"{type_name(other)}; convert one of them first"
+    )
+
+
+def dtype(function: Function, given: object, kind: str, cast: str) -> None:
+    """Let pass the real floating dtypes (kind "f") and, where the function takes them, the integers ("i", "u")."""
+    if kind == "f" or (kind and function.takes_integers):
         return
     if "complex" in str(given):
         cast = "take x.real, or x.imag"
-    takes = "real floating and integer dtypes" if function == "relu" else "real floating dtypes"
+    takes = "real floating and integer dtypes" if function.takes_integers else "real floating dtypes"
     msg = f"relu_xp.{function}: takes {takes}, got {given}; {cast}"
     raise TypeError(msg)
 
 
-def real(function: str, name: str, value: Any) -> Any:
-    """Let pass a finite real number, of whatever type."""
-    if type(value) is float and -math.inf < value < math.inf:  # as most are: a call should not wait for the rest
-        return value
-    if type(value).__module__ == "ml_dtypes":  # whose scalars are registered as no kind of number
-        value = float(value)
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        learned = ", or an x that is a JAX array too" if name == "negative_slope" and "jax" in type_name(value) else ""
-        msg = f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float{learned}"
-        raise TypeError(msg)
-    if not isinstance(value, numbers.Rational) and not hasattr(value, "as_integer_ratio"):
-        value = float(value)  # of such a number no other value can be had exactly
-    if not -math.inf < value < math.inf:
-        msg = f"relu_xp.{function}: {name} must be finite, got {value}"
-        raise ValueError(msg)
-    return value
-
-
-def rounded(function: str, name: str, value: Any, dtype: object, info: Any, number: Any = float) -> Any:
-    """Round a finite real number once, half to even, to the dtype that the finfo describes, which `number` can hold."""
-    value = real(function, name, value)
-    if value == 0:
-        return number(value)  # a zero keeps its sign
-    # Other types are no keys for a cache: they may equal a float and yet be something else.
-    exact = value if type(value) is float else _exact(value)
-    result = _nearest(exact, number, number(info.eps), number(info.smallest_normal), number(info.max))
-    if result is None:
-        size = _exponent(exact := Fraction(exact))
-        long = exact.numerator.bit_length() + exact.denominator.bit_length() > 256
-        shown = f"about 2**{size}" if long and isinstance(value, numbers.Rational) else value
-        msg = f"relu_xp.{function}: {name} must be finite in {dtype}, got {shown}"
-        raise ValueError(msg)
-    return result
-
-
-@functools.lru_cache
-def _nearest(value: float | Fraction, number: Any, eps: Any, smallest_normal: Any, largest: Any) -> Any:
-    """Round to a multiple of the format's quantum there, exactly: casts may round twice, as by way of binary32."""
-    exact = Fraction(value)
-    quantum = max(Fraction(2) ** _exponent(exact), _exact(smallest_normal)) * _exact(eps)  # a power of two
-    multiple = round(exact / quantum)
-    if abs(multiple) * quantum > _exact(largest):
-        return None
-    size = number(abs(multiple)) * number(2) ** _exponent(quantum)
-    return -size if exact < 0 else size
-
-
-def _exact(value: Any) -> Fraction:
-    if isinstance(value, numbers.Rational):
-        return Fraction(int(value.numerator), int(value.denominator))
-    return Fraction(*value.as_integer_ratio())
-
-
-def _exponent(exact: Fraction) -> int:
-    """The number is at least 2 to this, and less than twice that."""
-    exponent = abs(exact.numerator).bit_length() - exact.denominator.bit_length()
-    return exponent if abs(exact) >= Fraction(2) ** exponent else exponent - 1
-
-
-def same_library(function: str, x: object, cotangent: object) -> TypeError:
-    """For a cotangent that another library owns."""
-    return TypeError(
-        f"relu_xp.{function}: x and cotangent must come from one library, got {type_name(x)} and "
-        f"{type_name(cotangent)}; convert one of them first"
-    )
-
-
-def cotangent(function: str, x_dtype: object, x_shape: object, dtype: object, shape: object) -> None:
+def alike(function: Function, x_dtype: object, x_shape: object, dtype: object, shape: object) -> None:
     """A cotangent has the dtype and the shape of x: nothing is promoted, nothing broadcast."""
     if dtype != x_dtype:
         msg = f"relu_xp.{function}: x and cotangent must have one dtype, got {x_dtype} and {dtype}; cast one of them"
@@ -111,58 +84,120 @@ def cotangent(function: str, x_dtype: object, x_shape: object, dtype: object, sh
         raise ValueError(msg)
 
 
-def cotangent_labels(function: str, what: str, x_labels: Any, labels: Any) -> None:
+def same_labels(function: Function, what: str, x_labels: Any, labels: Any) -> None:
     """A cotangent has the labels of x, in the same order: nothing is aligned behind the caller's back."""
-    alike = x_labels.equals(labels) if hasattr(x_labels, "equals") else x_labels == labels
-    if not alike:
+    equal = x_labels.equals(labels) if hasattr(x_labels, "equals") else x_labels == labels
+    if not equal:
         msg = f"relu_xp.{function}: x and cotangent must have the same {what}; align one of them first"
         raise ValueError(msg)
 
 
-def cotangent_device(function: str, x_device: object, device: object) -> None:
-    """A cotangent lies on the device of x: nothing is copied between devices behind the caller's back."""
+def same_device(function: Function, name: str, x_device: object, device: object) -> None:
+    """Nothing is copied between devices behind the caller's back."""
     if device != x_device:
-        msg = (
-            f"relu_xp.{function}: x and cotangent must be on one device, got {x_device} and {device}; move one of them"
-        )
+        msg = f"relu_xp.{function}: x and {name} must be on one device, got {x_device} and {device}; move one of them"
         raise ValueError(msg)
 
 
-def no_out(function: str, out: object, library: str) -> None:
+def scalar(library: Library, function: Function, parameter: Scalar, value: Any, x: Array) -> Any:
+    """Round a number once to the dtype of x; let pass an array that may stand in its place."""
+    if parameter.may_be_array and type(value) is not float:
+        if library.is_array(value):
+            return _array_scalar(library, function, parameter.name, value, x)
+        if getattr(value, "shape", ()) and hasattr(value, "dtype"):
+            raise _no_number(function, parameter.name, value, f", or an array of x's own library, {library.array}")
+    return number(function, parameter.name, value, library.dtype(x))
+
+
+def _array_scalar(library: Library, function: Function, name: str, value: Array, x: Array) -> Array:
+    """An array's values are not looked at: that would wait for a device, and read all of it once more."""
+    dtype, shape, x_shape = library.dtype(value), tuple(library.shape(value)), tuple(library.shape(x))
+    if library.kind(dtype) != "f":
+        msg = f"relu_xp.{function}: {name} must be real floating, got {dtype}; {library.cast.replace('x', name, 1)}"
+        raise TypeError(msg)
+    aligned = x_shape[len(x_shape) - len(shape) :]
+    if len(shape) > len(x_shape) or any(n not in (1, of_x) for n, of_x in zip(shape, aligned, strict=True)):
+        msg = (
+            f"relu_xp.{function}: {name} must broadcast to the shape of x, {x_shape}, got {shape}; "
+            "reshape it, for example to (channels, 1, 1)"
+        )
+        raise ValueError(msg)
+    same_device(function, name, library.device(x), library.device(value))
+    return value
+
+
+def number(function: Function, name: str, value: Any, dtype: Any) -> Any:
+    """Round a finite real number once to a dtype; for integers, which need none, only check it."""
+    value = real(function, name, value)
+    if _dtypes.kind(dtype) != "f":
+        return value
+    result = _dtypes.rounded(value, dtype)
+    if result is None:
+        exact = _dtypes.exact(value)
+        long = exact.numerator.bit_length() + exact.denominator.bit_length() > 256
+        shown = f"about 2**{_dtypes.exponent(exact)}" if long and isinstance(value, numbers.Rational) else value
+        msg = f"relu_xp.{function}: {name} must be finite in {dtype}, got {shown}"
+        raise ValueError(msg)
+    return result
+
+
+def real(function: Function, name: str, value: Any) -> Any:
+    """Let pass a finite real number, of whatever type."""
+    if type(value) is float and -math.inf < value < math.inf:  # as most are: a call should not wait for the rest
+        return value
+    if type(value).__module__ == "ml_dtypes":  # whose scalars are registered as no kind of number
+        value = float(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise _no_number(function, name, value)
+    if not isinstance(value, numbers.Rational) and not hasattr(value, "as_integer_ratio"):
+        value = float(value)  # of such a number no other value can be had exactly
+    if not -math.inf < value < math.inf:
+        msg = f"relu_xp.{function}: {name} must be finite, got {value}"
+        raise ValueError(msg)
+    return value
+
+
+def no_out(function: Function, out: object, library: str) -> None:
     """Refuse `out` where results can't be written into what the caller holds."""
     if out is not None:
         msg = f"relu_xp.{function}: {library} cannot be written to; leave out=None and use the returned value"
         raise TypeError(msg)
 
 
-def out_type(function: str, out: object, expected: str) -> TypeError:
+def out_type(function: Function, out: object, expected: str) -> TypeError:
     """For an `out` of the wrong library."""
     return TypeError(f"relu_xp.{function}: out must be {expected}, got {type_name(out)}")
-
-
-def out(function: str, dtype: object, shape: object, out_dtype: object, out_shape: object) -> None:
-    """An `out` has the dtype and the shape of the result."""
-    if out_dtype != dtype:
-        msg = f"relu_xp.{function}: out must have the result's dtype {dtype}, got {out_dtype}"
-        raise TypeError(msg)
-    if out_shape != shape:
-        msg = f"relu_xp.{function}: out must have the result's shape {shape}, got {out_shape}"
-        raise ValueError(msg)
-
-
-def out_device(function: str, device: object, out_device: object) -> None:
-    """An `out` lies on the device of x."""
-    if out_device != device:
-        msg = f"relu_xp.{function}: out must be on the device of x, {device}, got {out_device}"
-        raise ValueError(msg)
-
-
-def out_readonly(function: str) -> ValueError:
-    """For an `out` that is an array of the right kind but marked read-only."""
-    return ValueError(f"relu_xp.{function}: out is read-only; pass a writeable array or leave out=None")
 
 
 def type_name(x: object) -> str:
     """The type's name as its users write it: `list`, `torch.Tensor`."""
     cls = type(x)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _no_number(function: Function, name: str, value: object, alternative: str = "") -> TypeError:
+    return TypeError(
+        f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float{alternative}"
+    )
+
+
+def _out(library: Library, function: Function, dtype: Any, x: Array, out: Array) -> None:
+    """An `out` is of the library, dtype, shape and device of the result, and can be written."""
+    if library.is_writeable is None:
+        no_out(function, out, library.array)
+        return
+    if not library.is_array(out):
+        raise out_type(function, out, library.array)
+    if out.dtype != dtype:
+        msg = f"relu_xp.{function}: out must have the result's dtype {dtype}, got {out.dtype}"
+        raise TypeError(msg)
+    if library.shape(out) != library.shape(x):
+        msg = f"relu_xp.{function}: out must have the result's shape {library.shape(x)}, got {library.shape(out)}"
+        raise ValueError(msg)
+    device, out_device = library.device(x), library.device(out)
+    if device != out_device:
+        msg = f"relu_xp.{function}: out must be on the device of x, {device}, got {out_device}"
+        raise ValueError(msg)
+    if not library.is_writeable(out):
+        msg = f"relu_xp.{function}: out is read-only; pass a writeable array or leave out=None"
+        raise ValueError(msg)

@@ -8,63 +8,124 @@ caller's array. Because names can lie (`numpy.dtype` is no array), the backend c
 import functools
 import importlib
 import sys
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from relu_xp import _checks
+from relu_xp._functions import Function
+
+Run = Callable[[Function, tuple[Any, ...], tuple[Any, ...], Any], Any]
+
+
+class Holder(Protocol):
+    """What every backend has: a module, or any object."""
+
+    def owns(self, x: object, /) -> bool:
+        """Whether it is an array of the backend's."""
+
+    def devices(self) -> list[str]:
+        """Name the devices that arrays can be put on here; raise if its library is not usable."""
+
+    def put(self, array: Any, device: str, /) -> Any:
+        """Hand a NumPy array over to one of them."""
+
+    def get(self, x: Any, /) -> Any:
+        """Give an array's elements as a NumPy array."""
+
+
+class Backend(Holder, Protocol):
+    """One that computes."""
+
+    def call(self, function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any, /) -> Any:
+        """Check the arguments and compute; the scalars are those of `function.parameters`, in their order."""
+
+
+class Delegating(Holder, Protocol):
+    """One whose arrays hold others, which have backends of their own."""
+
+    def delegate(
+        self, function: Function, inside: Callable[..., Any], arrays: tuple[Any, ...], out: Any, /
+    ) -> Any:
+        """Compute by inside(*arrays) on what is held, which has the scalars already; wrap the result again."""
+
 
 # The registry: packages whose arrays the module of the same name in `_backends` may own, in the order of every list.
 BACKENDS = ("numpy", "jax", "cupy", "torch", "dask", "xarray", "pandas", "pint")
 # From the top-level package of a class to that module.
 _MODULES = {**{name: name for name in BACKENDS}, "jaxlib": "jax", "builtins": "python"}
 ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in names its package and its module
-_INTERFACE = (
-    *("relu", "relu_grad", "relu_vjp", "leaky_relu", "leaky_relu_grad", "leaky_relu_vjp"),
-    *("owns", "devices", "put", "get"),
-)
+_INTERFACE = ("owns", "devices", "put", "get")
 
-_registered: dict[str, str | ModuleType] = {}
+_registered: dict[str, Any] = {}
 MOST_TYPES = 64  # so that classes made again and again, as each registry of units makes its own, are not kept for ever
-# Filled once per type. Two threads may both find the owner of a new type; both store the same module.
-_OWNERS: dict[type, Any] = {}
+# Filled once per type. Two threads may both find the owner of a new type; both store the same.
+_OWNERS: dict[type, tuple[Any, Run]] = {}
 
 
-def owner(function: str, x: object, name: str = "x") -> Any:
-    """Return the backend module that owns x; TypeError, in the name of `function`, if there is none."""
-    backend = _OWNERS.get(type(x))
-    if backend is None:
-        backend = _find(function, x, name)
-        if len(_OWNERS) > MOST_TYPES:
-            _OWNERS.clear()
-        _OWNERS[type(x)] = backend
-    return backend
+def call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
+    """Hand over to the backend that owns x, and the cotangent too."""
+    x = arrays[0]
+    found = _OWNERS.get(type(x)) or _remember(function, "x", x)
+    for name, a in zip(function.arrays[1:], arrays[1:], strict=True):
+        if type(a) is not type(x) and owner(function, name, a) is not found[0]:
+            raise _checks.same_library(function, x, a)
+    return found[1](function, arrays, scalars, out)
 
 
-def register_backend(package: str, backend: str | ModuleType) -> None:
-    """Let a module of yours own the arrays of a package.
+def owner(function: Function, name: str, x: object) -> Any:
+    """Return the backend that owns x; TypeError, in the name of `function`, if there is none."""
+    return (_OWNERS.get(type(x)) or _remember(function, name, x))[0]
+
+
+def _remember(function: Function, name: str, x: object) -> tuple[Any, Run]:
+    backend = _find(function, name, x)
+    if len(_OWNERS) > MOST_TYPES:
+        _OWNERS.clear()
+    found = _OWNERS[type(x)] = (backend, _run(backend))
+    return found
+
+
+def _run(backend: Any) -> Run:
+    if not hasattr(backend, "delegate"):
+        return backend.call
+
+    def run(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
+        return backend.delegate(function, functools.partial(_inside, function, scalars), arrays, out)
+
+    return run
+
+
+def _inside(function: Function, scalars: tuple[Any, ...], *arrays: Any) -> Any:
+    return call(function, arrays, scalars, None)
+
+
+def register_backend(package: str, backend: Any) -> None:
+    """Let a backend of yours own the arrays of a package.
 
     Where several could own an array, the package of its most derived class decides; for one package a registered
     backend comes before relu_xp's own, and that before an installed plug-in's. An installed plug-in needs no call: it
-    names its module in the entry-point group ``relu_xp.backends``.
+    names its backend in the entry-point group ``relu_xp.backends``.
 
     Parameters
     ----------
     package : str
         The top-level package that the arrays' class is defined in, such as ``"awkward"``.
-    backend : str or module
-        The module, or its full name: then it is imported when the first array of that package arrives. It has the
-        six functions, each with all arguments by position (``relu(x, z, out)``, ``leaky_relu_vjp(x, g, s, z, out)``),
-        ``owns(x)`` to confirm, and ``devices()``, ``put(array, device)`` and ``get(x)`` for `relu_xp.verify`.
+    backend : str, module or object
+        The backend, or the full name of a module that is imported when the first array of that package arrives. It has
+        ``owns(x)`` to confirm; ``call(function, arrays, scalars, out)``, or, where its arrays hold others,
+        ``delegate(function, inside, arrays, out)``; and ``devices()``, ``put(array, device)`` and ``get(x)`` for
+        `relu_xp.verify`.
 
     Raises
     ------
     TypeError
-        If package is no string, or backend neither a string nor a module with all of these.
+        If package is no string, or backend neither a string nor an object with all of these.
     ValueError
         If package is not the name of a top-level package.
 
     See Also
     --------
+    unregister_backend : Undo it.
     relu_xp.verify.assert_conforms : Whether a backend computes the definition, in one line.
 
     Examples
@@ -72,22 +133,55 @@ def register_backend(package: str, backend: str | ModuleType) -> None:
     >>> import relu_xp
     >>> relu_xp.register_backend("awkward", "my_library.rectifiers_for_awkward")
     """
-    if not isinstance(package, str):
-        msg = f"relu_xp.register_backend: package must be a string, got {_checks.type_name(package)}"
-        raise TypeError(msg)
-    if not package.isidentifier():
-        msg = f"relu_xp.register_backend: package must be the name of a top-level package, got {package!r}"
-        raise ValueError(msg)
+    _check_package("register_backend", package)
     if not isinstance(backend, str):
-        missing = [name for name in _INTERFACE if not callable(getattr(backend, name, None))]
-        if missing:
-            msg = f"relu_xp.register_backend: backend must have {', '.join(_INTERFACE)}; it lacks {', '.join(missing)}"
-            raise TypeError(msg)
+        _check_interface("relu_xp.register_backend: backend", backend)
     _registered[package] = backend
     _OWNERS.clear()
 
 
-def plugins() -> dict[str, str | ModuleType]:
+def unregister_backend(package: str) -> None:
+    """Undo `register_backend`: the arrays of the package are again whoever's they were before.
+
+    Parameters
+    ----------
+    package : str
+        The package whose backend was registered.
+
+    Raises
+    ------
+    TypeError
+        If package is no string.
+    ValueError
+        If no backend is registered for the package.
+    """
+    _check_package("unregister_backend", package)
+    if package not in _registered:
+        msg = f"relu_xp.unregister_backend: no backend is registered for {package}; there are {[*_registered]}"
+        raise ValueError(msg)
+    del _registered[package]
+    _OWNERS.clear()
+
+
+def _check_package(function: str, package: object) -> None:
+    if not isinstance(package, str):
+        msg = f"relu_xp.{function}: package must be a string, got {_checks.type_name(package)}"
+        raise TypeError(msg)
+    if not package.isidentifier():
+        msg = f"relu_xp.{function}: package must be the name of a top-level package, got {package!r}"
+        raise ValueError(msg)
+
+
+def _check_interface(name: str, backend: Any) -> None:
+    lacks = [each for each in _INTERFACE if not callable(getattr(backend, each, None))]
+    if not any(callable(getattr(backend, each, None)) for each in ("call", "delegate")):
+        lacks.append("call(function, arrays, scalars, out), or delegate(function, inside, arrays, out)")
+    if lacks:
+        msg = f"{name} must have {', '.join(_INTERFACE)}, and call or delegate; it lacks {', '.join(lacks)}"
+        raise TypeError(msg)
+
+
+def plugins() -> dict[str, Any]:
     """All backends from elsewhere, by the package they serve: installed ones, and over them those registered."""
     return {**_installed(), **_registered}
 
@@ -99,7 +193,7 @@ def _installed() -> dict[str, str]:
     return {each.name: each.value for each in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
-def _find(function: str, x: object, name: str) -> Any:
+def _find(function: Function, name: str, x: object) -> Any:
     for package, found in _candidates(type(x)):
         load(package, found)
         backend = sys.modules[found] if isinstance(found, str) else found  # torch.compile takes no module from `load`
@@ -108,9 +202,9 @@ def _find(function: str, x: object, name: str) -> Any:
     raise _checks.not_an_array(function, name, x)
 
 
-def _candidates(cls: type) -> list[tuple[str, str | ModuleType]]:
+def _candidates(cls: type) -> list[tuple[str, Any]]:
     """List the packages that the class goes by, each with a backend to be asked, in turn, whether it owns the array."""
-    found: list[tuple[str, str | ModuleType]] = []
+    found: list[tuple[str, Any]] = []
     for package in dict.fromkeys(str(base.__module__).partition(".")[0] for base in cls.__mro__):
         if package in sys.modules:
             if package in _registered:
@@ -124,15 +218,17 @@ def _candidates(cls: type) -> list[tuple[str, str | ModuleType]]:
     return found
 
 
-def load(package: str, backend: str | ModuleType) -> Any:
+def load(package: str, backend: Any) -> Any:
     """Import a backend from elsewhere, unless it is there already."""
-    if not isinstance(backend, str):
-        return backend
-    try:
-        return importlib.import_module(backend)
-    except ImportError as error:
-        error.add_note(f"relu_xp: {backend} is the backend of {package}")
-        raise
+    if isinstance(backend, str):
+        name = backend
+        try:
+            backend = importlib.import_module(name)
+        except ImportError as error:
+            error.add_note(f"relu_xp: {name} is the backend of {package}")
+            raise
+        _check_interface(f"relu_xp: {name}, the backend of {package},", backend)
+    return backend
 
 
 # torch.compile can trace neither: it runs them while it traces, and takes what they return as it stands.

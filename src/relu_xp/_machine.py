@@ -4,9 +4,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,32 +12,26 @@ import numpy as np
 import relu_xp
 from relu_xp import _dispatch
 
-# What is surveyed under the name of its package: the registry, and next to NumPy its other engine.
-NAMES = ("numpy", "numba", *_dispatch.BACKENDS[1:])
+NAMES = _dispatch.BACKENDS  # what is surveyed under the name of its package
 _DISTRIBUTIONS = (
-    "relu-xp", "numpy", "array-api-compat", "ml_dtypes", "numba", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x",
+    "relu-xp", "numpy", "array-api-compat", "ml_dtypes", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x",
     "torch", "dask", "xarray", "pandas", "pint", "array-api-strict", "sparse", "ndonnx", "keras", "thinc",
     "onnxruntime",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """One device of one library."""
 
-    name: str  # the library's, or that of NumPy's other engine
-    backend: ModuleType
+    name: str  # the library's
+    backend: Any
     device: str
-    engine: str = "numpy"
 
     @property
     def where(self) -> str:
         """The device as a person would read it; the array API's libraries here all run on the host."""
         return "cpu" if self.device == self.name else self.device
-
-    def options(self) -> AbstractContextManager[None]:
-        """What calls here are to be made with."""
-        return relu_xp.cpu_options(engine=self.engine)
 
     def put(self, array: Any) -> Any:
         """Hand a NumPy array over."""
@@ -52,28 +44,25 @@ class Place:
     def trouble(self) -> str:
         """Run relu there once; return what went wrong, or nothing."""
         try:
-            with self.options():
-                result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
+            result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
         except Exception as error:  # whatever an installed library breaks of its own
             return first_line(error)
         return "" if result.tolist() == [0.0, 2.0] else f"relu of [-1, 2] gives {result.tolist()}"
 
 
 @dataclass(frozen=True)
-class Absence:
+class Unavailable:
     """A backend that can't run here."""
 
     name: str
     reason: str
 
 
-def survey() -> Iterator[Place | Absence]:
+def survey() -> Iterator[Target | Unavailable]:
     """Find the devices of every backend, one after the other: this imports what is installed."""
     for name in NAMES:
         if importlib.util.find_spec(name) is None:
-            yield Absence(name, "not installed")
-        elif name == "numba":
-            yield from _devices(name, "relu_xp._backends.numpy", engine=name)
+            yield Unavailable(name, "not installed")
         else:
             yield from _devices(name, f"relu_xp._backends.{name}")
     yield from _devices("array_api", "relu_xp._backends.array_api")
@@ -81,23 +70,23 @@ def survey() -> Iterator[Place | Absence]:
         yield from _devices(package, backend)
 
 
-def choose(console: Any, names: Sequence[str] | None = None, device: str | None = None) -> list[Place]:
-    """The places of the backends named, or of all; none if one that was named is missing. Tells why others are not."""
+def choose(console: Any, names: Sequence[str] | None = None, device: str | None = None) -> list[Target]:
+    """The targets of the backends named, or of all; none if one that was named is missing. Tells why others are not."""
     found = list(survey())
-    present = [each for each in found if isinstance(each, Place)]
+    present = [each for each in found if isinstance(each, Target)]
     here = list(dict.fromkeys(each.name for each in present))
     wanted = names or here
     # A device may be named by its kind: cpu is cpu:0 too.
-    places = [p for p in present if p.name in wanted and (not device or f"{p.where}:".startswith(f"{device}:"))]
-    reasons = {each.name: each.reason for each in found if isinstance(each, Absence)}
-    for name in (name for name in wanted if name not in {place.name for place in places}):
+    targets = [p for p in present if p.name in wanted and (not device or f"{p.where}:".startswith(f"{device}:"))]
+    reasons = {each.name: each.reason for each in found if isinstance(each, Unavailable)}
+    for name in (name for name in wanted if name not in {target.name for target in targets}):
         devices = ", ".join(each.where for each in present if each.name == name)
         none = f"no such backend here; there are {', '.join(here)}"
         reasons[name] = f"is on {devices} here" if devices else reasons.get(name, none)
     for name, reason in reasons.items():
-        style = "dim" if places and name not in (names or ()) else "red"
+        style = "dim" if targets and name not in (names or ()) else "red"
         console.print(f"{name}: {reason}", style=style, markup=False, highlight=False)
-    return [] if names and reasons.keys() & {*names} else places
+    return [] if names and reasons.keys() & {*names} else targets
 
 
 def versions() -> dict[str, str]:
@@ -115,13 +104,12 @@ def first_line(error: Exception) -> str:
     return f"{name}: {message.splitlines()[0]}" if message else name
 
 
-def _devices(name: str, backend: str | ModuleType, *, engine: str = "numpy") -> Iterator[Place | Absence]:
+def _devices(name: str, backend: Any) -> Iterator[Target | Unavailable]:
     try:
         module = _dispatch.load(name, backend)
-        with relu_xp.cpu_options(engine=engine):  # which may be installed, and yet not be importable
-            devices = module.devices()
+        devices = module.devices()
     except Exception as error:  # one broken framework must not hide the others
-        yield Absence(name, first_line(error))
+        yield Unavailable(name, first_line(error))
     else:
         for device in devices:  # of the array API's: libraries
-            yield Place(device if name == "array_api" else name, module, device, engine)
+            yield Target(device if name == "array_api" else name, module, device)

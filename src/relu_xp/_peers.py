@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from relu_xp import _options
+from relu_xp import _threads
 
 Array = Any
 Call = Callable[[], Any]
@@ -73,8 +73,8 @@ def _torch(function: str, x: Array, g: Array, s: float) -> Calls:
     """The functions, and what autograd calls for their derivatives; on as many threads as ours."""
     import torch
 
-    if torch.get_num_threads() != _options.workers():
-        torch.set_num_threads(_options.workers())
+    if torch.get_num_threads() != _threads.workers():
+        torch.set_num_threads(_threads.workers())
     aten, functional = torch.ops.aten, torch.nn.functional
     if function == "relu":
         return {"torch.nn.functional": functools.partial(functional.relu, x)}
@@ -127,7 +127,7 @@ def _onnx_session(function: str, dtype: str, s: float) -> Any:
     graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"], **attributes)], operator, *ends)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _options.workers()
+    options.intra_op_num_threads = _threads.workers()
     return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
 
 

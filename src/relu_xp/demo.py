@@ -41,16 +41,16 @@ class Digits(NamedTuple):
 def run(console: Console) -> bool:
     """Show it all; whether everything came out as it should."""
     found = list(_machine.survey())
-    places = [each for each in found if isinstance(each, _machine.Place)]
-    fine = _show_tutorial(console, places)
+    targets = [each for each in found if isinstance(each, _machine.Target)]
+    fine = _show_tutorial(console, targets)
     for absence in found:
-        if isinstance(absence, _machine.Absence):
+        if isinstance(absence, _machine.Unavailable):
             console.print(f"[dim]{absence.name}: {absence.reason}[/]")
     console.print()
-    return _show_digits(console, places) and fine
+    return _show_digits(console, targets) and fine
 
 
-def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
+def _show_tutorial(console: Console, targets: list[_machine.Target]) -> bool:
     x = np.array(INPUTS, np.float32)
     wanted = {name: expected(name, (x,), DEFAULT_SLOPE, DEFAULT_GRAD_AT_ZERO) for name in FOUR}
     definition = Table(title="The definition, on five inputs in float32")
@@ -62,21 +62,21 @@ def _show_tutorial(console: Console, places: list[_machine.Place]) -> bool:
     for heading in ("backend", "device", *FOUR):
         held.add_column(heading)
     fine = True
-    for place in places:
-        with place.options():
-            results = {name: place.get(getattr(relu_xp, name)(place.put(x))) for name in FOUR}
+    for target in places:
+        with target.options():
+            results = {name: target.get(getattr(relu_xp, name)(target.put(x))) for name in FOUR}
         equal = [results[name].tobytes() == wanted[name].tobytes() for name in FOUR]
         verdicts = (_verdict(e, "equal", str(results[n].tolist())) for n, e in zip(FOUR, equal, strict=True))
-        held.add_row(place.name, place.where, *verdicts)
+        held.add_row(target.name, target.where, *verdicts)
         fine &= all(equal)
     console.print(definition, held, sep="\n")
     return fine
 
 
-def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
+def _show_digits(console: Console, targets: list[_machine.Target]) -> bool:
     digits = _load_digits()
     how, epochs_of = "NumPy, by hand with our VJPs", _epochs_by_hand
-    if any(place.name == "jax" for place in places):
+    if any(target.name == "jax" for target in places):
         how, epochs_of = "JAX, jit(grad) of our functions", _epochs_by_jax
     console.print(
         f"Handwritten digits: a network of 64-{UNITS}-10 units, trained on {len(digits.train)} images by {how}. "
@@ -89,7 +89,7 @@ def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
     by_place = Table(title="The same weights on every backend")
     for heading in ("backend", "device", "predictions with relu", "predictions with leaky_relu"):
         by_place.add_column(heading)
-    rows: list[list[str]] = [[place.name, place.where] for place in places]
+    rows: list[list[str]] = [[target.name, target.where] for target in places]
 
     fine = True
     with Progress(console=console) as progress:
@@ -109,9 +109,9 @@ def _show_digits(console: Console, places: list[_machine.Place]) -> bool:
                 f"{_dead_share(name, params, digits.train):.0%}",
             )
             w1, b1, w2, b2 = params
-            for row, place in zip(rows, places, strict=True):
-                with place.options():
-                    hidden = place.get(getattr(relu_xp, name)(place.put(digits.test @ w1 + b1)))
+            for row, target in zip(rows, targets, strict=True):
+                with target.options():
+                    hidden = target.get(getattr(relu_xp, name)(target.put(digits.test @ w1 + b1)))
                 there = (hidden @ w2 + b2).argmax(1)  # labelled arrays multiply by their names
                 same = int((there == predicted).sum())
                 row.append(_verdict(same == len(predicted), f"all {same} the same", f"{same} of {len(predicted)}"))

@@ -1,5 +1,6 @@
 """Any other array that speaks the array API standard: the formulas, run in the array's own namespace."""
 
+import functools
 import importlib
 import importlib.util
 from typing import Any
@@ -8,7 +9,7 @@ import array_api_compat
 import numpy as np
 
 from relu_xp import _checks, _formulas
-from relu_xp._backends.uniform import six
+from relu_xp._functions import Function
 
 Array = Any
 
@@ -40,7 +41,7 @@ def get(x: Array) -> Array:
     return np.asarray(x)
 
 
-def _run(function: str, arrays: tuple[Array, ...], scalars: dict[str, Any], out: Array) -> Array:
+def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, compute in the arrays' namespace, and only then write."""
     x = arrays[0]
     try:
@@ -48,21 +49,38 @@ def _run(function: str, arrays: tuple[Array, ...], scalars: dict[str, Any], out:
     except TypeError:  # what answers to every name, as a tracer may, is not even one library's
         alone = len(arrays) == 1
         raise (_checks.not_an_array(function, "x", x) if alone else _checks.same_library(function, *arrays)) from None
-    library = xp.__name__.removeprefix("array_api_compat.")
-    kind = _kind(xp, x.dtype)
-    _checks.dtype(function, x.dtype, kind, cast=f"cast it first, for example {library}.astype(x, {library}.float32)")
-    if len(arrays) == 2:
-        _checks.cotangent(function, x.dtype, x.shape, arrays[1].dtype, arrays[1].shape)
-        _checks.cotangent_device(function, *map(_device, arrays))
-    rounded = [_rounded(function, name, value, xp, x.dtype) for name, value in scalars.items()]
-    if out is not None:
-        _check_out(function, xp, x, out)
-    # For what is never negative some libraries have no comparison.
-    result = xp.asarray(x, copy=True) if kind == "u" else getattr(_formulas, function)(xp, *arrays, *rounded)
+    if out is not None and (array_api_compat.is_lazy_array(x) or not array_api_compat.is_writeable_array(x)):
+        _checks.no_out(function, out, _checks.type_name(x))
+    rounded = _checks.call(_library(xp, type(x)), function, arrays, scalars, out)
+    if _kind(xp, x.dtype) == "u":  # never negative, for which some libraries have no comparison
+        result = xp.asarray(x, copy=True)
+    else:
+        operands = [xp.astype(a, x.dtype) if hasattr(a, "shape") else a for a in rounded[: len(function.scalars)]]
+        result = getattr(_formulas, function.name)(xp, *arrays, *operands)
     if out is None:
         return result
     out[...] = result
     return out
+
+
+@functools.cache
+def _library(xp: Any, cls: type) -> _checks.Library:
+    name = xp.__name__.removeprefix("array_api_compat.")
+
+    def is_array(a: object) -> bool:
+        try:
+            return array_api_compat.array_namespace(a) is xp
+        except TypeError:
+            return False
+
+    return _checks.Library(
+        f"{cls.__module__}.{cls.__qualname__}",
+        is_array=is_array,
+        device=_device,
+        kind=functools.partial(_kind, xp),
+        is_writeable=lambda out: True,
+        cast=f"cast it first, for example {name}.astype(x, {name}.float32)",
+    )
 
 
 def _device(x: Array) -> Any:
@@ -79,23 +97,3 @@ def _kind(xp: Any, dtype: Any) -> str:
         return next((kind for kind, name in kinds.items() if xp.isdtype(dtype, name)), "")
     except TypeError:  # NumPy's, of a dtype that ml_dtypes made
         return ""
-
-
-def _rounded(function: str, name: str, value: Any, xp: Any, dtype: Any) -> float:
-    if _kind(xp, dtype) != "f":
-        return _checks.real(function, name, value)
-    return _checks.rounded(function, name, value, dtype, xp.finfo(dtype))
-
-
-def _check_out(function: str, xp: Any, x: Array, out: Array) -> None:
-    if array_api_compat.is_lazy_array(x) or not array_api_compat.is_writeable_array(x):
-        _checks.no_out(function, out, _checks.type_name(x))
-    try:
-        array_api_compat.array_namespace(x, out)
-    except TypeError:
-        raise _checks.out_type(function, out, _checks.type_name(x)) from None
-    _checks.out(function, x.dtype, x.shape, out.dtype, out.shape)
-    _checks.out_device(function, _device(x), _device(out))
-
-
-relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = six(_run)

@@ -3,12 +3,13 @@
 So a block of NumPy, CuPy, masked or sparse arrays will do, of any dtype that those compute with.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import dask.array as da
 
 from relu_xp import _checks
-from relu_xp._backends.uniform import Call, wrapping
+from relu_xp._functions import Function
 
 Array = Any  # a dask.array.Array
 
@@ -33,14 +34,15 @@ def get(x: Array) -> Any:
     return x.compute()
 
 
-def _run(function: str, call: Call, arrays: tuple[Array, ...], out: None) -> Array:
+def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Array, ...], out: None) -> Array:
+    """Add one task a block."""
     _checks.no_out(function, out, "a Dask array")
     x, g = arrays[0], arrays[-1]
-    _checks.cotangent(function, _native(x.dtype), _sizes(x), _native(g.dtype), _sizes(g))
-    meta = call(*(a._meta for a in arrays))  # without elements, of the blocks' type: refuses now what they would later
+    _checks.alike(function, _native(x.dtype), _sizes(x), _native(g.dtype), _sizes(g))
+    meta = inside(*(a._meta for a in arrays))  # without elements, of the blocks' type: refuses now what they would later
     axes = tuple(range(x.ndim))
     operands = [each for a in arrays for each in (a, axes)]
-    return da.blockwise(call, axes, *operands, name=None, token=function, dtype=meta.dtype, meta=meta)
+    return da.blockwise(inside, axes, *operands, name=None, token=function.name, dtype=meta.dtype, meta=meta)
 
 
 def _native(dtype: Any) -> Any:
@@ -51,6 +53,3 @@ def _native(dtype: Any) -> Any:
 def _sizes(x: Array) -> tuple[int | None, ...]:
     """The shape, its unknown sizes as None: Dask has NaN for them, which would equal nothing."""
     return tuple(None if size != size else size for size in x.shape)
-
-
-relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = wrapping(_run)

@@ -20,7 +20,8 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from relu_xp import _checks, _formulas
+from relu_xp import _checks, _dtypes, _formulas
+from relu_xp._functions import GRAD_AT_ZERO, LEAKY_RELU, LEAKY_RELU_VJP, NEGATIVE_SLOPE, RELU, RELU_VJP, Function
 
 Array = Any  # a jax.Array or a tracer
 
@@ -30,48 +31,16 @@ def owns(x: object) -> bool:
     return isinstance(x, jax.Array)
 
 
-def relu(x: Array, z: Any, out: None) -> Array:
-    """Rectify."""
-    _check("relu", x, out)
-    z = _static("relu", z, x.dtype)
-    return _relu(z)(x) if _kind(x.dtype) == "f" else _relu_integers(x)
-
-
-def relu_grad(x: Array, z: Any, out: None) -> Array:
-    """Differentiate relu."""
-    _check("relu_grad", x, out)
-    return _jitted("relu_grad", _static("relu_grad", z, x.dtype).hex())(x)
-
-
-def relu_vjp(x: Array, g: Array, z: Any, out: None) -> Array:
-    """Pull g back through relu."""
-    _check("relu_vjp", x, out, g)
-    return _jitted("relu_vjp", _static("relu_vjp", z, x.dtype).hex())(x, g)
-
-
-def leaky_relu(x: Array, s: Any, z: Any, out: None) -> Array:
-    """Rectify with a leak."""
-    _check("leaky_relu", x, out)
-    return _leaky("leaky_relu", (x,), s, z)
-
-
-def leaky_relu_grad(x: Array, s: Any, z: Any, out: None) -> Array:
-    """Differentiate leaky_relu."""
-    _check("leaky_relu_grad", x, out)
-    return _leaky("leaky_relu_grad", (x,), s, z)
-
-
-def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: None) -> Array:
-    """Pull g back through leaky_relu."""
-    _check("leaky_relu_vjp", x, out, g)
-    return _leaky("leaky_relu_vjp", (x, g), s, z)
-
-
-def _leaky(function: str, arrays: tuple[Array, ...], s: Any, z: Any) -> Array:
-    z = _static(function, z, arrays[0].dtype).hex()
-    if s is _checks.DEFAULT_SLOPE:
-        return _with_default_slope(function, z)(*arrays)
-    return _jitted(function, z)(*arrays, _slope(function, s, arrays[0].dtype))
+def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None) -> Array:
+    """Check every argument; compute, or record for whatever transform is under way."""
+    x, (*slopes, z) = arrays[0], scalars
+    _check(function, out, *arrays)
+    z = _static(function, z, x.dtype)
+    if function is RELU:
+        return _relu(z)(x) if _kind(x.dtype) == "f" else _relu_integers(x)
+    if slopes and slopes[0] is NEGATIVE_SLOPE.default:
+        return _with_default_slope(function, z.hex())(*arrays)
+    return _jitted(function, z.hex())(*arrays, *(_slope(function, s, x) for s in slopes))
 
 
 def devices() -> list[str]:
@@ -98,7 +67,7 @@ def _relu(z: float) -> Callable[[Array], Array]:
     @relu.defjvp
     def rule(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
         (x,), (t,) = primals, tangents
-        return relu(x), _pull("relu_vjp", x, t, z)
+        return relu(x), _pull(RELU_VJP, x, t, z)
 
     return jax.jit(relu)
 
@@ -111,7 +80,7 @@ def _leaky_relu(z: float) -> Callable[[Array, Array], Array]:
     def rule(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
         (x, s), (t, dot_s) = primals, tangents
         # A constant slope has no tangent; a zero in its place would make NaN of an infinite x.
-        terms = [] if type(t) is SymbolicZero else [_pull("leaky_relu_vjp", x, t, s, z)]
+        terms = [] if type(t) is SymbolicZero else [_pull(LEAKY_RELU_VJP, x, t, s, z)]
         if type(dot_s) is not SymbolicZero:
             zero = jnp.zeros_like(x)  # selected on both sides, so that neither x nor a cotangent leaves a NaN in it
             terms.append(jnp.where(x < 0, dot_s * jnp.where(x < 0, x, zero), zero))
@@ -126,20 +95,20 @@ def _rounded(s: Any, dtype: Any) -> Any:
     return s if jnp.result_type(s) == dtype else jnp.asarray(s, dtype)
 
 
-def _pull(function: str, x: Array, t: Array, *scalars: Any) -> Array:
+def _pull(function: Function, x: Array, t: Array, *scalars: Any) -> Array:
     """Apply the VJP formula to a tangent, in which it is linear, and keep no more of x than its sign."""
     z = scalars[-1]
     sign = jnp.where(x >= 0, (x > 0).astype(jnp.int8), jnp.int8(-1))  # -1 for NaN too
     return jax.checkpoint(lambda *args: _vjp(function, *args, z), prevent_cse=False)(sign, t, *scalars[:-1])
 
 
-def _vjp(function: str, x: Array, g: Array, *scalars: Any) -> Array:
+def _vjp(function: Function, x: Array, g: Array, *scalars: Any) -> Array:
     """Run the VJP formula; for bfloat16 in float32, with a rounding that XLA may not leave out.
 
     Where it fuses, XLA keeps bfloat16 products in float32 unless told otherwise. The rounding stands on both sides of
     the product, since a transposition turns the one into the other; at one end it changes nothing.
     """
-    formula = getattr(_formulas, function)
+    formula = getattr(_formulas, function.name)
     if g.dtype != jnp.bfloat16:
         return formula(jnp, x, g, *scalars)
     wide = formula(jnp, x, lax.reduce_precision(g.astype(jnp.float32), 8, 7), *scalars)
@@ -150,25 +119,25 @@ _relu_integers = jax.jit(lambda x: jnp.maximum(x, 0))
 
 
 @functools.cache
-def _jitted(function: str, z_in_hex: str) -> Callable[..., Array]:
+def _jitted(function: Function, z_in_hex: str) -> Callable[..., Array]:
     """Jit a function of arrays and maybe a slope; hex tells -0.0 from 0.0 in a cache.
 
     A derivative or VJP differentiates as it stands.
     """
     z = float.fromhex(z_in_hex)
-    if function == "leaky_relu":
-        return _named(function, _leaky_relu(z))
-    if function.endswith("vjp"):
-        return _named(function, lambda x, g, *s: _vjp(function, x, g, *(_rounded(each, x.dtype) for each in s), z))
-    formula = getattr(_formulas, function)
-    return _named(function, lambda *args: formula(jnp, *args, z))
+    if function is LEAKY_RELU:
+        return _named(function.name, _leaky_relu(z))
+    if function.role == "vjp":
+        return _named(function.name, lambda x, g, *s: _vjp(function, x, g, *(_rounded(each, x.dtype) for each in s), z))
+    formula = getattr(_formulas, function.name)
+    return _named(function.name, lambda *args: formula(jnp, *args, z))
 
 
 @functools.cache
-def _with_default_slope(function: str, z_in_hex: str) -> Callable[..., Array]:
+def _with_default_slope(function: Function, z_in_hex: str) -> Callable[..., Array]:
     """Compile the default slope in, as jax.nn does: then no call moves it to the device."""
     call = _jitted(function, z_in_hex)
-    return _named(function, lambda *args: call(*args, _slope(function, _checks.DEFAULT_SLOPE, args[0].dtype)))
+    return _named(function.name, lambda *args: call(*args, _slope(function, NEGATIVE_SLOPE.default, args[0])))
 
 
 def _named(name: str, call: Callable[..., Array]) -> Callable[..., Array]:
@@ -176,47 +145,27 @@ def _named(name: str, call: Callable[..., Array]) -> Callable[..., Array]:
     return jax.jit(call)
 
 
-def _check(function: str, x: Array, out: object, g: Array | None = None) -> None:
-    if out is not None:
-        _checks.no_out(function, out, "a JAX array")
-    if _kind(x.dtype) != "f":
-        _checks.dtype(function, x.dtype, _kind(x.dtype))
-    if g is not None:
-        _checks.cotangent(function, x.dtype, x.shape, g.dtype, g.shape)
+def _check(function: Function, out: object, x: Array, *others: Array) -> None:
+    _checks.no_out(function, out, "a JAX array")
+    _checks.dtype(function, x.dtype, _kind(x.dtype), _LIBRARY.cast)
+    for a in others:
+        _checks.alike(function, x.dtype, x.shape, a.dtype, a.shape)
 
 
-@functools.cache
-def _kind(dtype: Any) -> str:
-    """Tell real floating ("f") and integer ("i") dtypes from all others ("")."""
-    if jnp.issubdtype(dtype, jnp.floating):
-        # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's results.
-        return "f" if np.zeros((), dtype) == 0 else ""
-    return "i" if jnp.issubdtype(dtype, jnp.integer) else ""
+_kind = _dtypes.kind
+_LIBRARY = _checks.Library("a JAX array", is_array=owns)
 
 
-def _slope(function: str, s: Any, dtype: Any) -> Any:
-    """Round a number once to dtype; let a 0-d JAX array or tracer through, to be learned."""
-    if isinstance(s, jax.Array):
-        if s.shape == () and _kind(s.dtype):
-            return s
-        given = f"a JAX array of {s.dtype}{list(s.shape)}"
-        msg = f"relu_xp.{function}: negative_slope must be a real number, got {given}; pass a float or a 0-d array"
-        raise TypeError(msg)
-    return _checks.rounded(function, "negative_slope", s, dtype, _finfo(dtype))
+def _slope(function: Function, s: Any, x: Array) -> Any:
+    """Round a number once to dtype; let a JAX array or tracer through, to be learned."""
+    return _checks.scalar(_LIBRARY, function, NEGATIVE_SLOPE, s, x)
 
 
-@functools.cache
-def _finfo(dtype: Any) -> Any:
-    return jnp.finfo(dtype)
-
-
-def _static(function: str, z: Any, dtype: Any) -> float:
+def _static(function: Function, z: Any, dtype: Any) -> float:
     """Round grad_at_zero once to dtype; it selects the compiled function, so it can't be traced."""
-    if z is _checks.DEFAULT_GRAD_AT_ZERO:
+    if z is GRAD_AT_ZERO.default:
         return z
     if isinstance(z, jax.Array):
         msg = f"relu_xp.{function}: grad_at_zero must be a Python float, got a JAX array; it is static under jit"
         raise TypeError(msg)
-    if _kind(dtype) != "f":
-        return _checks.real(function, "grad_at_zero", z)
-    return _checks.rounded(function, "grad_at_zero", z, dtype, _finfo(dtype))
+    return _checks.number(function, "grad_at_zero", z, dtype)

@@ -1,41 +1,30 @@
 """NumPy arrays and scalars, with NumPy's relatives: subclasses, masked arrays, memory maps, ml_dtypes.
 
-What an argument must be, and of what type a result is, stands here; how it is computed, in `numpy_blocks`.
+A schedule of the C++ text in `_native`, by real ufuncs: NumPy's machinery walks every layout, byte order and overlap, and
+the loops run near the speed of a copy, where `numpy.where` branches on the data. What has no loop of its own, such as
+float8, is cast to float32 and back in NumPy's buffers. Where no compiler built the loops, the formulas run.
 """
 
 import functools
+import itertools
+import operator
 import sys
+import threading
+import warnings
 from typing import Any
 
 import numpy as np
 
-from relu_xp import _checks
-from relu_xp._backends import numpy_blocks
-from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
-from relu_xp._options import check_environment, chosen_engine, engine
-
-check_environment()  # at the first array, not at the first for which it matters
-
-# NumPy's own floats, as most arrays are, with the default slope rounded to them.
-_NATIVE_FLOATS = {
-    dtype: float(dtype.type(DEFAULT_SLOPE)) for dtype in map(np.dtype, (np.float16, np.float32, np.float64))
-}
-
-SMALL = 1 << 11  # elements, below which blocks don't pay
-# Elements, from which compiled loops pay where an operation of NumPy's, or three, are enough.
-COMPILED = {"relu": 1 << 15, "leaky_relu": 1 << 13}
-LEAST = 2.0**-126  # of slopes: a smaller one may be rounded to 0, and 0 * inf is NaN
-# For small arrays 0-d zeros, which are cheaper to call with than a Python 0; for those of one block, a block.
-_MINUS_ZEROS = {dtype: np.array(-0.0, dtype) for dtype in map(np.dtype, (np.float32, np.float64))}
-_ZEROS = {
-    dtype: (np.zeros((), dtype), numpy_blocks.filled(0, dtype)[: numpy_blocks.BLOCK_BYTES // dtype.itemsize])
-    for dtype in map(np.dtype, (np.float32, np.float64))
-    if numpy_blocks.maximum_gives_plus_zero(dtype)
-}
-
-_PLAIN_OUT = (type(None), np.ndarray)
+from relu_xp import _checks, _formulas, _threads
+from relu_xp._functions import FUNCTIONS, Function
 
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
+DType = np.dtype[Any]
+
+SHARE = 1 << 23  # bytes of x that are worth a thread: to wake one takes as long as some hundred thousand elements
+STREAMED = 1 << 24  # bytes of x from which stores past the caches are faster, into memory that is there
+# Bits of what the loops collect, with the names and flags by which NumPy tells of it.
+_ERRORS = {1: ("over", "overflow", 2), 2: ("under", "underflow", 4), 4: ("invalid", "invalid value", 8)}
 
 
 def owns(x: object) -> bool:
@@ -43,60 +32,26 @@ def owns(x: object) -> bool:
     return isinstance(x, np.ndarray | np.generic)
 
 
-def relu(x: Array, z: Any, out: Array) -> Array:
-    """Rectify."""
-    if z is DEFAULT_GRAD_AT_ZERO and type(x) is np.ndarray and x.dtype in _ZEROS and x.ndim:
-        zero, zeros = _ZEROS[x.dtype]
-        if x.size <= SMALL and out is None:
-            return np.maximum(x, zero)
-        few = x.size <= COMPILED["relu"] or chosen_engine.get() == "numpy"
-        if few and x.size <= zeros.size and x.flags.c_contiguous and (out is None or _fits(out, x)):
-            if x.size > SMALL:
-                zero = zeros[: x.size] if x.ndim == 1 else zeros[: x.size].reshape(x.shape)
-            return np.maximum(x, zero, out=out)
-    return _run("relu", (x,), (z,), out)
+def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+    """Compute at once what most calls are, plain arrays with the default scalars; look more closely at all others."""
+    x = arrays[0]
+    if type(x) is np.ndarray and x.nbytes < SHARE and x.ndim:
+        operands = _DEFAULTS.get((function, x.dtype))
+        if (
+            operands is not None
+            and all(map(operator.is_, scalars, function.defaults))
+            and (len(arrays) == 1 or (_is_like(x, arrays[1]) and x.strides == arrays[1].strides))
+            and (out is None or (_is_like(x, out) and out.flags.writeable))
+        ):
+            result = _LOOPS[function](*arrays, *operands, out=out)
+            if errors := _take_errors():
+                _report(function, errors)
+            return result
+    return _checked(function, arrays, scalars, out)
 
 
-def _fits(out: Array, x: Array) -> bool:
-    return type(out) is np.ndarray and out.dtype is x.dtype and out.shape == x.shape and out.flags.writeable
-
-
-def relu_grad(x: Array, z: Any, out: Array) -> Array:
-    """Differentiate relu."""
-    return _run("relu_grad", (x,), (z,), out)
-
-
-def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
-    """Pull g back through relu."""
-    return _run("relu_vjp", (x, g), (z,), out)
-
-
-def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
-    """Rectify with a leak."""
-    usual = z is DEFAULT_GRAD_AT_ZERO and out is None and type(s) is float and LEAST <= s <= 1
-    small = type(x) is np.ndarray and x.nbytes <= numpy_blocks.BLOCK_BYTES and x.ndim and x.dtype in _ZEROS
-    if usual and small and (x.size <= COMPILED["leaky_relu"] or chosen_engine.get() == "numpy"):
-        # As in numpy_blocks, the product of a positive x must not underflow where that is heard. Then -0 takes its
-        # place: of two zeros, the maximum is the second, x.
-        quiet = numpy_blocks.is_ignored("under")
-        product = np.multiply(x if quiet else np.minimum(x, _MINUS_ZEROS[x.dtype]), _scalar(s, x.dtype))
-        return np.maximum(product, x, out=product)
-    return _run("leaky_relu", (x,), (s, z), out)
-
-
-def leaky_relu_grad(x: Array, s: Any, z: Any, out: Array) -> Array:
-    """Differentiate leaky_relu."""
-    return _run("leaky_relu_grad", (x,), (s, z), out)
-
-
-def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
-    """Pull g back through leaky_relu."""
-    return _run("leaky_relu_vjp", (x, g), (s, z), out)
-
-
-@functools.lru_cache
-def _scalar(s: float, dtype: np.dtype[Any]) -> Array:
-    return np.array(_rounded("leaky_relu", "negative_slope", s, dtype), dtype)
+def _is_like(x: Array, a: Array) -> bool:
+    return type(a) is np.ndarray and a.dtype is x.dtype and a.shape == x.shape
 
 
 def devices() -> list[str]:
@@ -114,73 +69,172 @@ def get(x: Array) -> Array:
     return x
 
 
-def _run(function: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
-    """Check every argument, compute, and only then write or wrap."""
-    if loops := engine():
-        result = loops.quick(function, arrays, scalars, out)
-        if result is not None:
-            return result
-    x = arrays[0]
-    dtype = x.dtype
-    if dtype not in _NATIVE_FLOATS:
-        _checks.dtype(function, dtype, _kind(dtype))
-        dtype = dtype.newbyteorder("=")
-    if len(arrays) == 2:
-        g = arrays[1]
-        if g.dtype is not dtype or g.shape != x.shape:
-            swapped = dtype.newbyteorder("S")
-            _checks.cotangent(function, dtype, x.shape, dtype if g.dtype == swapped else g.dtype, g.shape)
-    names = ("negative_slope", "grad_at_zero")[-len(scalars) :]
-    scalars = tuple([_rounded(function, *pair, dtype) for pair in zip(names, scalars, strict=True)])
-    is_plain = type(x) is np.ndarray is type(arrays[-1])
-    if not is_plain or type(out) not in _PLAIN_OUT:
-        _check_classes(function, arrays, out)
-    if out is not None:
-        _checks.out(function, dtype, x.shape, out.dtype, out.shape)
-        if not out.flags.writeable:
-            raise _checks.out_readonly(function)
+def _native(x: Array) -> DType:
+    """The dtype of x in the processor's byte order, which the results have."""
+    return x.dtype if x.dtype.isnative else x.dtype.newbyteorder("=")
 
+
+_LIBRARY = _checks.Library(
+    "a numpy.ndarray",
+    is_array=lambda a: isinstance(a, np.ndarray),
+    dtype=_native,
+    is_writeable=lambda out: out.flags.writeable,
+)
+
+
+def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+    """Check every argument, compute, and only then wrap."""
+    is_plain = all(type(a) is np.ndarray for a in arrays)
+    if not is_plain or type(out) not in (type(None), np.ndarray):
+        _check_classes(function, arrays, out)
+    scalars = _checks.call(_LIBRARY, function, arrays, scalars, out)
     plain = arrays if is_plain else tuple(map(np.asarray, arrays))
-    if out is None:
-        fresh = np.empty_like(plain[0], dtype)  # in the memory order of x
-        numpy_blocks.run(function, plain, scalars, fresh, fresh=True)
-        return fresh if is_plain else _wrap(function, arrays, fresh)
-    numpy_blocks.run(function, plain, scalars, np.asarray(out), fresh=False)
+    dtype = _native(plain[0])
+    operands = [_operand(scalar, dtype) for scalar in scalars[: len(function.scalars)]]
+    result = np.empty_like(plain[0], dtype) if out is None else np.asarray(out)  # in the memory order of x
+    errors = _compute(function, [*plain, *operands], result, is_fresh=out is None)
     if isinstance(out, np.ma.MaskedArray):
         out.mask = _mask(arrays)
-    return out
+    if errors:
+        _report(function, errors)
+    if out is not None:
+        return out
+    return result if is_plain else _wrap(function, arrays, result)
+
+
+def _operand(scalar: Any, dtype: DType) -> Array:
+    """A scalar in the dtype of x, or an array that stands in its place."""
+    return np.asarray(scalar).astype(dtype, copy=False)
+
+
+def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh: bool) -> int:
+    """Compute into out, on several threads if they are asked for and worth it; return the floating-point errors."""
+    x = operands[0]
+    loop = _loop(function, out.dtype)
+    threads = min(_threads.workers(), out.nbytes // SHARE)
+    if not is_fresh:
+        if any(_overlaps(out, a) for a in operands):
+            threads = 1  # NumPy copies what is yet to be read, a call at a time
+        elif out.nbytes >= STREAMED and not any(a.ctypes.data == out.ctypes.data for a in operands):
+            loop = _streaming(function, loop)
+    if threads < 2:
+        loop(*operands, out=out)
+        return _take_errors()
+    if all(a.flags.c_contiguous for a in (*operands, out)) and all(a.shape in ((), x.shape) for a in operands):
+        operands, out = [a.reshape(-1) if a.ndim else a for a in operands], out.reshape(-1)
+    axis = max(range(out.ndim), key=lambda i: (out.shape[i] >= threads, abs(out.strides[i])))
+    errors = []
+
+    def work(piece: slice) -> None:
+        at = (slice(None),) * axis + (piece,)
+        loop(*(np.broadcast_to(a, out.shape)[at] for a in operands), out=out[at])
+        errors.append(_take_errors())
+
+    edges = [out.shape[axis] * i // threads for i in range(threads + 1)]
+    _threads.share(threads, work, itertools.starmap(slice, itertools.pairwise(edges)))
+    return functools.reduce(operator.or_, errors)
+
+
+def _overlaps(out: Array, a: Array) -> bool:
+    """Whether an element of a might be read after it is overwritten: not where each has its own result put over it."""
+    same = a.ctypes.data == out.ctypes.data and a.shape == out.shape and a.strides == out.strides
+    return not same and np.may_share_memory(a, out)
+
+
+def _report(function: Function, errors: int) -> None:
+    """Tell of floating-point errors as the caller's numpy.errstate has it: once a call, at the caller's line."""
+    states: dict[str, Any] = {**np.geterr()}
+    for bit, (kind, word, flag) in _ERRORS.items():
+        message = f"{word} encountered in {function}"
+        if not errors & bit or states[kind] == "ignore":
+            continue
+        if states[kind] == "raise":
+            raise FloatingPointError(message)
+        if states[kind] == "warn":
+            warnings.warn(message, RuntimeWarning, stacklevel=_level_of_caller())
+        elif states[kind] == "call":
+            np.geterrcall()(word, flag)  # type: ignore[misc, operator]
+        elif states[kind] == "log":
+            np.geterrcall().write(f"Warning: {message}\n")  # type: ignore[union-attr]
+        else:
+            print(f"Warning: {message}")
+
+
+def _level_of_caller() -> int:
+    """The stack level, seen from `_report`, of whoever called relu_xp from outside."""
+    level, depth, frame = 1, 1, sys._getframe(1).f_back
+    while frame is not None:
+        depth += 1
+        if frame.f_globals.get("__name__", "").startswith("relu_xp."):
+            level = depth
+        frame = frame.f_back
+    return level
+
+
+class _Formulas:
+    """Stands in for the compiled loops: the formulas, with the same bits."""
+
+    def __init__(self) -> None:
+        self._caught = threading.local()
+        for function in FUNCTIONS:
+            setattr(self, function, functools.partial(self._run, getattr(_formulas, function)))
+
+    def _run(self, formula: Any, *operands: Array, out: Array | None = None, dtype: Any = None, casting: str = "") -> Array:
+        def catch(word: str, flag: int) -> None:
+            self._caught.errors = getattr(self._caught, "errors", 0) | flag >> 1
+
+        dtype = dtype or operands[0].dtype.newbyteorder("=")
+        x, *others = (a.astype(dtype, copy=False) for a in operands)
+        z = [float(a) if a.ndim == 0 and dtype.itemsize <= 8 else a for a in others]
+        with np.errstate(all="call", call=catch):
+            result = formula(np, x, *z)
+        if out is None:
+            out = np.empty_like(x)
+        out[...] = result
+        return out
+
+    def register_bfloat16(self, dtype: DType) -> None:
+        """Take it as every dtype that has no loop."""
+
+    def take_errors(self) -> int:
+        """As the extension's."""
+        errors = getattr(self._caught, "errors", 0)
+        self._caught.errors = 0
+        return errors
+
+
+try:
+    from relu_xp._native import _ufuncs
+except ImportError:  # there was no compiler when this was installed
+    _ufuncs = _Formulas()  # type: ignore[assignment]
+
+_take_errors = _ufuncs.take_errors
+_LOOPS: dict[Function, Any] = {each: getattr(_ufuncs, each.name) for each in FUNCTIONS.values()}
+_WITH_LOOPS = {np.dtype(t) for t in (np.float16, np.float32, np.float64, np.longdouble)}
+# The default scalars of a function in a dtype, as operands.
+_DEFAULTS = {
+    (function, dtype): tuple(np.array(each.default, dtype) for each in function.scalars)
+    for function in FUNCTIONS.values()
+    for dtype in _WITH_LOOPS
+    if dtype.itemsize <= 8
+}
 
 
 @functools.cache
-def _kind(dtype: np.dtype[Any]) -> str:
-    """Tell real floating ("f") and integer ("i", "u") dtypes from all others ("")."""
-    if not numpy_blocks.is_extended(dtype):
-        return dtype.kind if dtype.kind in "fiu" else ""
-    if "int" in dtype.name:
-        return "i"
-    # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's results.
-    return "f" if "complex" not in dtype.name and np.zeros((), dtype) == 0 else ""
+def _loop(function: Function, dtype: DType) -> Any:
+    """A function's ufunc; for a dtype without a loop of its own with the casts to one that has it."""
+    loop = _LOOPS[function]
+    if dtype.type.__module__ != "ml_dtypes":
+        return loop
+    if dtype.name == "bfloat16" and not isinstance(_ufuncs, _Formulas):
+        _ufuncs.register_bfloat16(dtype)  # before NumPy first looks for a loop, and remembers another
+        _DEFAULTS.update({(f, dtype): tuple(np.array(s.default, dtype) for s in f.scalars) for f in FUNCTIONS.values()})
+        return loop
+    wide = np.dtype(np.int8 if "int" in dtype.name else np.float32)
+    return functools.partial(loop, dtype=wide, casting="unsafe")
 
 
-def _rounded(function: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
-    """Round a slope or a derivative at zero once to dtype; for integers, whose value needs none, only check it."""
-    if value is DEFAULT_GRAD_AT_ZERO:
-        return value
-    if value is DEFAULT_SLOPE and dtype in _NATIVE_FLOATS:
-        return _NATIVE_FLOATS[dtype]
-    if _kind(dtype) != "f":
-        _checks.real(function, name, value)
-        return DEFAULT_GRAD_AT_ZERO
-    number = np.longdouble if dtype.type is np.longdouble else float
-    return _checks.rounded(function, name, value, dtype, _finfo(dtype), number)
-
-
-@functools.cache
-def _finfo(dtype: np.dtype[Any]) -> Any:
-    return sys.modules["ml_dtypes"].finfo(dtype) if numpy_blocks.is_extended(dtype) else np.finfo(dtype)
-
-
-def _check_classes(function: str, arrays: tuple[Array, ...], out: Array) -> None:
+def _check_classes(function: Function, arrays: tuple[Array, ...], out: Array) -> None:
     """Refuse the subclasses whose extra meaning can't be kept, in a result or in `out`."""
     for a in (*arrays, out):
         if isinstance(a, np.matrix) or (_has_own_ufunc(a) and hasattr(a, "mask")):
@@ -200,7 +254,7 @@ def _check_classes(function: str, arrays: tuple[Array, ...], out: Array) -> None
         raise _checks.out_type(function, out, f"None, since {_checks.type_name(a)} may carry more than its numbers")
 
 
-def _wrap(function: str, arrays: tuple[Array, ...], result: Array) -> Array:
+def _wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
     """Give a fresh plain array the type of x."""
     x, g = arrays[0], arrays[-1]
     if isinstance(x, np.generic):
@@ -210,7 +264,7 @@ def _wrap(function: str, arrays: tuple[Array, ...], result: Array) -> Array:
             return like if like is np.ma.masked else _masked(result, like, _mask(arrays))
     if _has_own_ufunc(x) or _has_own_ufunc(g):
         # Of quantities: a derivative has no unit, and a VJP that of the cotangent.
-        return result if function.endswith("_grad") or type(g) is np.ndarray else g.__array_wrap__(result)
+        return result if function.role == "grad" or type(g) is np.ndarray else g.__array_wrap__(result)
     return x.__array_wrap__(result)
 
 

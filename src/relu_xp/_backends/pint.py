@@ -1,11 +1,12 @@
 """pint's quantities keep their unit: a rectifier's is that of x, a VJP's the cotangent's; a derivative has none."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pint
 
 from relu_xp import _checks
-from relu_xp._backends.uniform import Call, wrapping
+from relu_xp._functions import Function
 
 Quantity = Any  # a pint.Quantity
 
@@ -30,11 +31,9 @@ def get(x: Any) -> Any:
     return getattr(x, "magnitude", x)
 
 
-def _run(function: str, call: Call, arrays: tuple[Quantity, ...], out: None) -> Any:
+def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Quantity, ...], out: None) -> Any:
+    """Compute on the magnitudes."""
     _checks.no_out(function, out, "a pint quantity")
-    result = call(*(a.magnitude for a in arrays))
+    result = inside(*(a.magnitude for a in arrays))
     like = arrays[-1]
-    return result if function.endswith("grad") else like.__class__(result, like.units)
-
-
-relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = wrapping(_run)
+    return result if function.role == "grad" else like.__class__(result, like.units)

@@ -24,6 +24,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 from relu_xp import _checks, _formulas
+from relu_xp._functions import FUNCTIONS, GRAD_AT_ZERO, Function
 
 Array = Any  # a torch.Tensor
 
@@ -34,7 +35,10 @@ _KINDS = {
     **dict.fromkeys((torch.int8, torch.int16, torch.int32, torch.int64), "i"),
     **dict.fromkeys((torch.uint8, torch.uint16, torch.uint32, torch.uint64), "u"),
 }
-_FINFO = {dtype: torch.finfo(dtype) for dtype, kind in _KINDS.items() if kind == "f"}
+_LIBRARY = _checks.Library(
+    "a torch.Tensor", is_array=lambda a: isinstance(a, torch.Tensor), device=lambda a: a.device,
+    is_writeable=lambda out: True, cast="cast it first, for example x.to(torch.float32)",
+)
 
 
 class _Namespace:
@@ -60,67 +64,9 @@ def owns(x: object) -> bool:
     return isinstance(x, torch.Tensor)
 
 
-def relu(x: Array, z: Any, out: Array) -> Array:
-    """Rectify."""
-    kind = _check("relu", (x,), out)
-    if kind != "f":
-        _checks.real("relu", "grad_at_zero", z)
-        return _into(out, x.clone() if kind == "u" else torch.threshold(x, 0, 0))
-    z = _rounded("relu", "grad_at_zero", z, x.dtype)
-    if _is_tracked(x):
-        nan_or_zero = torch.threshold(x.detach(), math.inf, 0)  # the sum with +0 is no -0
-        return _relu_vjp(x, x, z) + nan_or_zero
-    if out is x:
-        return functional.threshold(x, 0, 0, inplace=True)
-    return _into(out, torch.threshold(x, 0, 0))
-
-
-def relu_grad(x: Array, z: Any, out: Array) -> Array:
-    """Differentiate relu."""
-    _check("relu_grad", (x,), out)
-    z = _rounded("relu_grad", "grad_at_zero", z, x.dtype)
-    if _is_minus_zero(z):
-        return _into(out, _formulas.relu_grad(_Namespace, x, z))
-    return _into(out, _relu_vjp(x, x.new_full((), 1.0), z))
-
-
-def relu_vjp(x: Array, g: Array, z: Any, out: Array) -> Array:
-    """Pull g back through relu."""
-    _check("relu_vjp", (x, g), out)
-    z = _rounded("relu_vjp", "grad_at_zero", z, x.dtype)
-    return _into(out, _relu_vjp(x, g, z))
-
-
-def leaky_relu(x: Array, s: Any, z: Any, out: Array) -> Array:
-    """Rectify with a leak."""
-    _check("leaky_relu", (x,), out)
-    s = _rounded("leaky_relu", "negative_slope", s, x.dtype)
-    z = _rounded("leaky_relu", "grad_at_zero", z, x.dtype)
-    if _is_tracked(x) and not z == s > 0:  # when torch's own derivative is the definition's
-        return _differentiable_leaky_relu(x, s, z)
-    if s < 0 or _is_minus_zero(s):  # torch multiplies zeros too
-        return _into(out, _leaky_relu_vjp(x, x, s, 1.0))
-    if out is x:
-        return functional.leaky_relu(x, s, inplace=True)
-    return _into(out, functional.leaky_relu(x, s))
-
-
-def leaky_relu_grad(x: Array, s: Any, z: Any, out: Array) -> Array:
-    """Differentiate leaky_relu."""
-    _check("leaky_relu_grad", (x,), out)
-    s = _rounded("leaky_relu_grad", "negative_slope", s, x.dtype)
-    z = _rounded("leaky_relu_grad", "grad_at_zero", z, x.dtype)
-    if _is_minus_zero(z):
-        return _into(out, _formulas.leaky_relu_grad(_Namespace, x, s, z))
-    return _into(out, _leaky_relu_vjp(x, x.new_full((), 1.0), s, z))
-
-
-def leaky_relu_vjp(x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
-    """Pull g back through leaky_relu."""
-    _check("leaky_relu_vjp", (x, g), out)
-    s = _rounded("leaky_relu_vjp", "negative_slope", s, x.dtype)
-    z = _rounded("leaky_relu_vjp", "grad_at_zero", z, x.dtype)
-    return _into(out, _leaky_relu_vjp(x, g, s, z))
+def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+    """Check every argument and compute."""
+    return _CALLS[function](function, *arrays, *scalars, out)
 
 
 def devices() -> list[str]:
@@ -145,6 +91,72 @@ def get(x: Array) -> np.ndarray[Any, Any]:
 
         return x.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return x.numpy()
+
+
+def _call_relu(function: Function, x: Array, z: Any, out: Array) -> Array:
+    """Rectify."""
+    kind = _check(function, (x,), out)
+    if kind != "f":
+        _checks.real(function, "grad_at_zero", z)
+        return _into(out, x.clone() if kind == "u" else torch.threshold(x, 0, 0))
+    z = _rounded(function, "grad_at_zero", z, x.dtype)
+    if _is_tracked(x):
+        nan_or_zero = torch.threshold(x.detach(), math.inf, 0)  # the sum with +0 is no -0
+        return _relu_vjp(x, x, z) + nan_or_zero
+    if out is x:
+        return functional.threshold(x, 0, 0, inplace=True)
+    return _into(out, torch.threshold(x, 0, 0))
+
+
+def _call_relu_grad(function: Function, x: Array, z: Any, out: Array) -> Array:
+    """Differentiate relu."""
+    _check(function, (x,), out)
+    z = _rounded(function, "grad_at_zero", z, x.dtype)
+    if _is_minus_zero(z):
+        return _into(out, _formulas.relu_grad(_Namespace, x, z))
+    return _into(out, _relu_vjp(x, x.new_full((), 1.0), z))
+
+
+def _call_relu_vjp(function: Function, x: Array, g: Array, z: Any, out: Array) -> Array:
+    """Pull g back through relu."""
+    _check(function, (x, g), out)
+    z = _rounded(function, "grad_at_zero", z, x.dtype)
+    return _into(out, _relu_vjp(x, g, z))
+
+
+def _call_leaky_relu(function: Function, x: Array, s: Any, z: Any, out: Array) -> Array:
+    """Rectify with a leak."""
+    _check(function, (x,), out)
+    s = _rounded(function, "negative_slope", s, x.dtype)
+    z = _rounded(function, "grad_at_zero", z, x.dtype)
+    if _is_tracked(x) and not z == s > 0:  # when torch's own derivative is the definition's
+        return _differentiable_leaky_relu(x, s, z)
+    if s < 0 or _is_minus_zero(s):  # torch multiplies zeros too
+        return _into(out, _leaky_relu_vjp(x, x, s, 1.0))
+    if out is x:
+        return functional.leaky_relu(x, s, inplace=True)
+    return _into(out, functional.leaky_relu(x, s))
+
+
+def _call_leaky_relu_grad(function: Function, x: Array, s: Any, z: Any, out: Array) -> Array:
+    """Differentiate leaky_relu."""
+    _check(function, (x,), out)
+    s = _rounded(function, "negative_slope", s, x.dtype)
+    z = _rounded(function, "grad_at_zero", z, x.dtype)
+    if _is_minus_zero(z):
+        return _into(out, _formulas.leaky_relu_grad(_Namespace, x, s, z))
+    return _into(out, _leaky_relu_vjp(x, x.new_full((), 1.0), s, z))
+
+
+def _call_leaky_relu_vjp(function: Function, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
+    """Pull g back through leaky_relu."""
+    _check(function, (x, g), out)
+    s = _rounded(function, "negative_slope", s, x.dtype)
+    z = _rounded(function, "grad_at_zero", z, x.dtype)
+    return _into(out, _leaky_relu_vjp(x, g, s, z))
+
+
+_CALLS = {each: globals()[f"_call_{each.name}"] for each in FUNCTIONS.values()}
 
 
 def _relu_vjp(x: Array, g: Array, z: float) -> Array:
@@ -204,36 +216,34 @@ def _into(out: Array, result: Array) -> Array:
     return result if out is None else out.copy_(result)
 
 
-def _check(function: str, arrays: tuple[Array, ...], out: Array) -> str:
+def _check(function: Function, arrays: tuple[Array, ...], out: Array) -> str:
     x = arrays[0]
     kind = _KINDS.get(x.dtype, "")
     if kind != "f":
-        _checks.dtype(function, x.dtype, kind, cast="cast it first, for example x.to(torch.float32)")
+        _checks.dtype(function, x.dtype, kind, "cast it first, for example x.to(torch.float32)")
     for a in arrays:
         _check_dense(function, "x", a)
     if len(arrays) == 2:
         g = arrays[1]
-        _checks.cotangent(function, x.dtype, x.shape, g.dtype, g.shape)
-        _checks.cotangent_device(function, x.device, g.device)
+        _checks.alike(function, x.dtype, x.shape, g.dtype, g.shape)
+        _checks.same_device(function, "cotangent", x.device, g.device)
     if out is not None:
         _check_out(function, arrays, out)
     return kind
 
 
-def _check_dense(function: str, name: str, a: Array) -> None:
+def _check_dense(function: Function, name: str, a: Array) -> None:
     if a.layout is not torch.strided or a.is_nested:
         given = "nested" if a.is_nested else a.layout
         msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
         raise TypeError(msg)
 
 
-def _check_out(function: str, arrays: tuple[Array, ...], out: Array) -> None:
+def _check_out(function: Function, arrays: tuple[Array, ...], out: Array) -> None:
     x = arrays[0]
-    if not isinstance(out, torch.Tensor):
-        raise _checks.out_type(function, out, "a torch.Tensor")
-    _check_dense(function, "out", out)
-    _checks.out(function, x.dtype, x.shape, out.dtype, out.shape)
-    _checks.out_device(function, x.device, out.device)
+    if isinstance(out, torch.Tensor):
+        _check_dense(function, "out", out)
+    _checks._out(_LIBRARY, function, x.dtype, x, out)
     if any(n > 1 and stride == 0 for n, stride in zip(out.shape, out.stride(), strict=True)):
         msg = f"relu_xp.{function}: out is broadcast, its elements share memory; pass out.clone()"
         raise ValueError(msg)
@@ -245,17 +255,17 @@ def _check_out(function: str, arrays: tuple[Array, ...], out: Array) -> None:
         raise TypeError(msg)
 
 
-def _rounded(function: str, name: str, value: Any, dtype: Any) -> float:
+def _rounded(function: Function, name: str, value: Any, dtype: Any) -> float:
     """Round a scalar once to the dtype of x."""
-    if value is _checks.DEFAULT_GRAD_AT_ZERO:
+    if value is GRAD_AT_ZERO.default:
         return value
     if torch.compiler.is_compiling() and type(value) is float:
         (value,) = {value}  # a float that changed between calls is symbolic until it is hashed
     return _rounded_constant(function, name, value, dtype)
 
 
-def _rounded_constant(function: str, name: str, value: Any, dtype: Any) -> float:
-    return _checks.rounded(function, name, value, dtype, _FINFO[dtype])
+def _rounded_constant(function: Function, name: str, value: Any, dtype: Any) -> float:
+    return _checks.number(function, name, value, dtype)
 
 
 # What torch.compiler.assume_constant_result does, which imports the whole compiler: the graph gets the rounded number.

@@ -3,12 +3,13 @@
 By xarray's own `apply_ufunc`, so Dask stays lazy, and whatever array is inside finds its own backend.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import xarray
 
 from relu_xp import _checks
-from relu_xp._backends.uniform import Call, wrapping
+from relu_xp._functions import Function
 
 Labelled = Any  # an xarray.DataArray, Dataset or Variable
 
@@ -33,21 +34,19 @@ def get(x: Labelled) -> Any:
     return x.to_numpy()
 
 
-def _run(function: str, call: Call, arrays: tuple[Labelled, ...], out: None) -> Labelled:
+def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Labelled, ...], out: None) -> Labelled:
+    """Compute by xarray's own machinery."""
     _checks.no_out(function, out, "an xarray object")
     if len(arrays) == 2:
         x, g = arrays
         if type(x) is not type(g):
             raise _checks.same_library(function, x, g)
         # What is inside is compared again; here, that nothing is broadcast by name.
-        _checks.cotangent(function, None, dict(x.sizes), None, dict(g.sizes))
+        _checks.alike(function, None, dict(x.sizes), None, dict(g.sizes))
         if isinstance(x, xarray.Dataset):
-            _checks.cotangent_labels(function, "variables", set(x.data_vars), set(g.data_vars))
+            _checks.same_labels(function, "variables", set(x.data_vars), set(g.data_vars))
     try:
-        return xarray.apply_ufunc(call, *arrays, dask="allowed", keep_attrs=True, join="exact")
+        return xarray.apply_ufunc(inside, *arrays, dask="allowed", keep_attrs=True, join="exact")
     except xarray.AlignmentError as error:
         msg = f"relu_xp.{function}: x and cotangent must have the same coordinates; {error}"
         raise ValueError(msg) from None
-
-
-relu, relu_grad, relu_vjp, leaky_relu, leaky_relu_grad, leaky_relu_vjp = wrapping(_run)

@@ -15,7 +15,7 @@ import numpy as np
 
 import relu_xp
 from relu_xp import _peers
-from relu_xp._machine import Place, first_line
+from relu_xp._machine import Target, first_line
 from relu_xp._peers import Array, Call, Calls
 from relu_xp.bench import _environment
 from relu_xp.bench._measuring import Entrant, Timer, by_clock, by_cupy_events, by_last, by_torch_events, measure
@@ -50,8 +50,8 @@ class Contest:
 
     def hold(self, seconds: float) -> dict[str, Any]:
         """Let them run for about so long; give the record."""
-        entrants, left_out = self.enter()
-        entries, refused = measure(entrants, seconds, _flusher() if self.cache == "cold" else None)
+        candidates, left_out = self.enter()
+        entries, refused = measure(candidates, seconds, _flusher() if self.cache == "cold" else None)
         # What the function reads and writes, at least; a task is not counted in bytes.
         passes = 0 if self.task else 3 if self.function.endswith("vjp") else 2
         keys = ("part", "device", "function", "dtype", "size", "mode", "cache", "task")
@@ -71,24 +71,24 @@ def data(dtype: str, size: int) -> tuple[Array, Array]:
     return np.resize(x, size), np.resize(g, size)
 
 
-def device_of(place: Place) -> str:
+def device_of(target: Target) -> str:
     """Where its times may be compared: libraries name one device differently."""
-    kind, colon, number = place.where.partition(":")
+    kind, colon, number = target.where.partition(":")
     return "cpu" if kind == "cpu" else {"gpu": "cuda"}.get(kind, kind) + colon + number
 
 
 def kernels(
-    places: Sequence[Place], functions: Sequence[str], dtypes: Sequence[str], sizes: Sequence[int],
-    peers: Sequence[Place],
+    targets: Sequence[Target], functions: Sequence[str], dtypes: Sequence[str], sizes: Sequence[int],
+    peers: Sequence[Target],
 ) -> Iterator[Contest]:  # fmt: skip
     """Every function at the places of each device, against the idioms and a copy, and against the places' own.
 
     Each has its result fresh, and, beyond a few elements, also in an array that is there.
     """
-    devices = dict.fromkeys(map(device_of, places))
+    devices = dict.fromkeys(map(device_of, targets))
     for size, device, dtype, function in itertools.product(sizes, devices, dtypes, functions):
         for mode in (FRESH,) if size == FEW else (FRESH, OUT):
-            ours, others = ([p for p in some if device_of(p) == device] for some in (places, peers))
+            ours, others = ([p for p in some if device_of(p) == device] for some in (targets, peers))
             enter = functools.partial(_all, ours, others if mode == FRESH else [], function, dtype, size, mode)
             part = "overhead" if size == FEW else "kernels"
             yield Contest(part, device, function, dtype, size, mode, enter, weight=_weight(size))
@@ -148,60 +148,60 @@ def _idioms(function: str, x: Array, g: Array, target: Array | None = None) -> l
     return [Entrant(name, "idiom", call) for name, call in calls.items()]
 
 
-def _all(places: Sequence[Place], peers: Sequence[Place], function: str, dtype: str, size: int, mode: str) -> Field:
-    need = (4 + 2 * len({*places, *peers})) * size * DTYPES[dtype].itemsize
+def _all(targets: Sequence[Target], peers: Sequence[Target], function: str, dtype: str, size: int, mode: str) -> Field:
+    need = (4 + 2 * len({*targets, *peers})) * size * DTYPES[dtype].itemsize
     if need > 0.7 * _environment.available_memory():
         return [], {"all": f"{need / 2**30:.2g} GiB of memory would be needed"}
     x, g = data(dtype, size)
-    on_host = device_of(places[0]) == "cpu"
+    on_host = device_of(targets[0]) == "cpu"
     target = np.empty_like(x) if on_host and mode == OUT else None
-    entrants = [_limit(x, target)] if on_host else []
+    candidates = [_limit(x, target)] if on_host else []
     left_out: dict[str, str] = {}
-    if on_host and any(place.name == "numpy" for place in places):
-        entrants += _idioms(function, x, g, target)
-    for place in places:
+    if on_host and any(target.name == "numpy" for target in places):
+        candidates += _idioms(function, x, g, target)
+    for target in places:
         try:  # one library must not end the contest of the others
-            px, pg = _put(place, x, g)
+            px, pg = _put(target, x, g)
             out = copy.deepcopy(px) if mode == OUT else None
-            calls = {f"relu_xp, {place.name}": _ours(function, (px, pg), out)}
-            if not entrants:  # pragma: no cover  # on a GPU the first backend also gives the copy
-                entrants += _timed(place, px, "limit", {LIMIT: px.clone if place.name == "torch" else px.copy})
-            entrants += _timed(place, px, "ours", calls)
+            calls = {f"relu_xp, {target.name}": _ours(function, (px, pg), out)}
+            if not candidates:  # pragma: no cover  # on a GPU the first backend also gives the copy
+                candidates += _timed(target, px, "limit", {LIMIT: px.clone if target.name == "torch" else px.copy})
+            candidates += _timed(target, px, "ours", calls)
         except Exception as error:
-            left_out[f"relu_xp, {place.name}"] = first_line(error)
-    for place in peers:
-        for library, peer in _peers.PEERS.get(place.name, {}).items():
+            left_out[f"relu_xp, {target.name}"] = first_line(error)
+    for target in peers:
+        for library, peer in _peers.PEERS.get(target.name, {}).items():
             try:
-                px, pg = _put(place, x, g if function.endswith("vjp") else np.ones_like(x))
-                entrants += _timed(place, px, "peer", peer(function, px, pg, SLOPE))
+                px, pg = _put(target, x, g if function.endswith("vjp") else np.ones_like(x))
+                candidates += _timed(target, px, "peer", peer(function, px, pg, SLOPE))
             except Exception as error:  # not installed, or without this dtype
                 left_out[library] = first_line(error)
-    return entrants, left_out
+    return candidates, left_out
 
 
-def _put(place: Place, x: Array, g: Array) -> tuple[Array, Array]:
-    px, pg = place.put(x), place.put(g)
+def _put(target: Target, x: Array, g: Array) -> tuple[Array, Array]:
+    px, pg = target.put(x), target.put(g)
     if str(px.dtype).rpartition(".")[2] != x.dtype.name:
         msg = f"holds no {x.dtype.name} here"
         raise TypeError(msg)
     return px, pg
 
 
-def _timed(place: Place, x: Array, kind: str, calls: Calls) -> Iterator[Entrant]:
-    """Contestants on a place's arrays, such as x; waited for as those need."""
+def _timed(target: Target, x: Array, kind: str, calls: Calls) -> Iterator[Entrant]:
+    """Contestants on a target's arrays, such as x; waited for as those need."""
     timer: Timer = by_clock
     finish: Callable[[Array], Any] | None = None
-    on_host = device_of(place) == "cpu"
+    on_host = device_of(target) == "cpu"
     if hasattr(x, "block_until_ready"):
         timer, finish = (by_clock, type(x).block_until_ready) if on_host else (by_last, None)
-    elif place.name in ("dask", "mlx") or not place.backend.__name__.startswith("relu_xp."):
-        finish = place.get  # they are lazy, as a plug-in's may be
-    elif not on_host and place.name in ("cupy", "torch"):  # pragma: no cover  # on a GPU
-        by_events = by_cupy_events if place.name == "cupy" else by_torch_events
-        timer = functools.partial(by_events, device=int(place.where.partition(":")[2] or 0))
+    elif target.name in ("dask", "mlx") or not target.backend.__name__.startswith("relu_xp."):
+        finish = target.get  # they are lazy, as a plug-in's may be
+    elif not on_host and target.name in ("cupy", "torch"):  # pragma: no cover  # on a GPU
+        by_events = by_cupy_events if target.name == "cupy" else by_torch_events
+        timer = functools.partial(by_events, device=int(target.where.partition(":")[2] or 0))
     for name, call in calls.items():
         waited = functools.partial(_finished, call, finish) if finish else call
-        yield Entrant(name, kind, waited, timer, place.options if kind == "ours" else contextlib.nullcontext)
+        yield Entrant(name, kind, waited, timer, target.options if kind == "ours" else contextlib.nullcontext)
 
 
 def _finished(call: Call, finish: Callable[[Array], Any]) -> Any:
@@ -230,9 +230,9 @@ def _into(function: str, dtype: str, size: int) -> Field:
 def _threads(function: str, dtype: str, size: int, counts: Sequence[int]) -> Field:
     x, g = data(dtype, size)
     target = np.empty_like(x)
-    entrants = [_limit(x, target)]
+    candidates = [_limit(x, target)]
     for n in counts:
         options = functools.partial(relu_xp.cpu_options, workers=n)
         name = f"{n} worker{'s'[: n > 1]}"
-        entrants.append(Entrant(name, "ours", _ours(function, (x, g), target), options=options))
-    return entrants, {}
+        candidates.append(Entrant(name, "ours", _ours(function, (x, g), target), options=options))
+    return candidates, {}

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from relu_xp import _machine, _options
+from relu_xp import _machine, _threads
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -20,14 +20,14 @@ def describe() -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d %H:%M %z"),
         "cpu": _cpu(),
-        "cores": _options.processors(),
+        "cores": _threads.processors(),
         "caches": caches(),
         "memory": _memory("MemTotal"),
         "gpus": _gpus(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": _machine.versions(),
-        "workers": _options.workers(),
+        "workers": _threads.workers(),
         "huge_pages": _huge_pages(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }

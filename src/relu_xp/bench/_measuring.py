@@ -79,7 +79,7 @@ class Entrant:
     options: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext  # that hold for its calls
 
 
-def measure(entrants: list[Entrant], seconds: float, flush: Call | None = None) -> tuple[list[Entry], dict[str, str]]:
+def measure(candidates: list[Entrant], seconds: float, flush: Call | None = None) -> tuple[list[Entry], dict[str, str]]:
     """Let all take part in every round; give their samples, and why some could not take part.
 
     Before each sample a contestant makes a call that is not counted, since with what another left in the caches none
@@ -87,22 +87,22 @@ def measure(entrants: list[Entrant], seconds: float, flush: Call | None = None) 
     """
     fit: list[tuple[Entrant, float, Entry]] = []  # with seconds a call
     refused: dict[str, str] = {}
-    for entrant in entrants:
+    for candidate in candidates:
         try:
-            with entrant.options():
-                first, usual = entrant.timer(entrant.call, 1), entrant.timer(entrant.call, 1)
+            with candidate.options():
+                first, usual = candidate.timer(candidate.call, 1), candidate.timer(candidate.call, 1)
                 if usual < LONG:
-                    usual = entrant.timer(entrant.call, 1)
+                    usual = candidate.timer(candidate.call, 1)
         except Exception as error:  # whatever a library makes of a dtype, a size or an argument
-            refused[entrant.name] = first_line(error)
+            refused[candidate.name] = first_line(error)
         else:
             # The first call has whatever is compiled, loaded or set up only once.
-            entry: Entry = {"name": entrant.name, "kind": entrant.kind, "first": _digits(first), "every": 1}
-            fit.append((entrant, usual, {**entry, "seconds": []}))
+            entry: Entry = {"name": candidate.name, "kind": candidate.kind, "first": _digits(first), "every": 1}
+            fit.append((candidate, usual, {**entry, "seconds": []}))
     middle = statistics.median([max(SAMPLE, usual) for _, usual, _ in fit] or [0])
     is_long = middle > LONG
-    for entrant, usual, entry in fit:
-        if entrant.kind != "limit":
+    for candidate, usual, entry in fit:
+        if candidate.kind != "limit":
             entry["every"] = max(1, min(int(usual / (2 * middle)), REST_LONG if is_long else REST))
     order = random.Random(0)
     end = time.perf_counter() + seconds
@@ -110,16 +110,16 @@ def measure(entrants: list[Entrant], seconds: float, flush: Call | None = None) 
         for turn in range(MOST_ROUNDS if fit else 0):
             if turn >= (FEWEST_LONG if is_long else FEWEST_ROUNDS) and time.perf_counter() > end:
                 break
-            for entrant, usual, entry in order.sample(fit, len(fit)):  # so that nobody always follows the same one
+            for candidate, usual, entry in order.sample(fit, len(fit)):  # so that nobody always follows the same one
                 if turn % entry["every"]:
                     continue
                 repeats = 1 if flush else max(1, min(MOST_REPEATS, int(SAMPLE / max(usual, 1e-9))))
-                with entrant.options():
+                with candidate.options():
                     if flush:
                         flush()
                     elif not is_long:
-                        entrant.call()
-                    entry["seconds"].append(_digits(entrant.timer(entrant.call, repeats) / repeats))
+                        candidate.call()
+                    entry["seconds"].append(_digits(candidate.timer(candidate.call, repeats) / repeats))
     return [entry for _, _, entry in fit], refused
 
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from relu_xp import _machine, _options
-from relu_xp._machine import Place, first_line
+from relu_xp import _machine, _threads
+from relu_xp._machine import Target, first_line
 from relu_xp.bench import _comparing, _contests, _environment, _summary, _training
 from relu_xp.bench._contests import Contest
 from relu_xp.bench._summary import Record
@@ -39,10 +39,10 @@ def run(console: Console, options: Namespace) -> int:
         console.print(f"--compare: {first_line(error)}", style="red", markup=False, highlight=False)
         return MISSING
     if len(runs) < 2:
-        places = _machine.choose(console, options.backend)
-        if not places:
+        targets = _machine.choose(console, options.backend)
+        if not targets:
             return MISSING
-        runs.append(measured(console, list(plan(places, options)), options.seconds))
+        runs.append(measured(console, list(plan(targets, options)), options.seconds))
         if options.json:
             Path(options.json).write_text(json.dumps(runs[-1]) + "\n", encoding="utf-8")
         show(console, runs[-1])
@@ -70,14 +70,14 @@ def _read(file: str) -> Record:
     return record
 
 
-def plan(places: list[Place], options: Namespace) -> Iterator[Contest]:
+def plan(targets: list[Target], options: Namespace) -> Iterator[Contest]:
     """All contests of a run, the parts one after the other."""
     functions, dtypes = tuple(options.function or FUNCTIONS), tuple(options.dtype or ("float32",))
     sizes = options.sizes or SIZES
-    peers = [each for each in _machine.survey() if isinstance(each, Place)] if options.peers else []
-    places = [place for place in places if options.backend or place.name not in BY_NAME]
-    yield from _contests.kernels(places, functions, dtypes, [_contests.FEW, *sizes], peers)
-    names = {place.name for place in places}
+    peers = [each for each in _machine.survey() if isinstance(each, Target)] if options.peers else []
+    targets = [target for target in places if options.backend or target.name not in BY_NAME]
+    yield from _contests.kernels(targets, functions, dtypes, [_contests.FEW, *sizes], peers)
+    names = {target.name for target in places}
     if "numpy" in names:
         largest = max(sizes)
         room = min(_environment.available_memory() // 2, 4 * MOST_GROWTH)
@@ -85,7 +85,7 @@ def plan(places: list[Place], options: Namespace) -> Iterator[Contest]:
             room = min(room, 4 * largest * _contests.DTYPES[dtypes[0]].itemsize)
         yield from _contests.growth(functions[0], dtypes[0], room=room)
         both_ends = list(dict.fromkeys((functions[0], functions[-1])))
-        yield from _contests.workers(both_ends, dtypes[0], _options.processors(), largest)
+        yield from _contests.workers(both_ends, dtypes[0], _threads.processors(), largest)
         yield from _contests.cold(functions[0], dtypes[0], largest)
     yield from _training.steps(functions, names)
 

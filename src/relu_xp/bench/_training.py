@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import relu_xp
-from relu_xp import _options
+from relu_xp import _threads
 from relu_xp._peers import Array, Call
 from relu_xp.bench._contests import SLOPE, Contest, Field
 from relu_xp.bench._measuring import Entrant
@@ -140,7 +140,7 @@ def _jax(activation: str, network: str, trains: bool) -> Field:
 def _torch(activation: str, network: str, trains: bool) -> Field:
     import torch
 
-    torch.set_num_threads(_options.processors())
+    torch.set_num_threads(_threads.processors())
     functional = torch.nn.functional
     arrays, *rest = _material(network)
     first = [tuple(map(torch.from_numpy, pair)) for pair in arrays]

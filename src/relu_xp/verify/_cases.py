@@ -125,7 +125,7 @@ def sample(dtype: DType, size: int = 1 << 14) -> Array:
 
 
 def signs(dtype: DType, size: int) -> Array:
-    """Distinct enough values of both signs, zeros and a NaN among them, to show an element out of place."""
+    """Distinct enough values of both signs, zeros and a NaN among them, to show an element out of target."""
     x = (np.arange(size) * 37 % 255 - 127).astype(dtype)
     x[::31] = np.nan
     return x

@@ -12,7 +12,8 @@ import numpy as np
 
 import relu_xp
 from relu_xp._dispatch import owner
-from relu_xp._machine import Place, first_line
+from relu_xp._functions import RELU
+from relu_xp._machine import Target, first_line
 from relu_xp.verify import _cases as data
 from relu_xp.verify._cases import Case
 from relu_xp.verify._exceptions import exceptions
@@ -41,7 +42,7 @@ class Mismatch:
 
 @dataclass
 class Tally:
-    """What was found at one place."""
+    """What was found at one target."""
 
     cases: int = 0
     values: int = 0
@@ -53,52 +54,52 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One call: the elements it is given, as NumPy sees them, what they should give, and how to make it at a place."""
+class Check:
+    """One call: the elements it is given, as NumPy sees them, what they should give, and how to make it at a target."""
 
     inputs: tuple[Array, ...]
     want: Array
-    call: Callable[[Place], Array]
+    call: Callable[[Target], Array]
 
 
-def check(place: Place, case: Case, tally: Tally, *, few_lengths: bool = False) -> None:
-    """Make every trial of a case, and enter what differs."""
+def check(target: Target, case: Case, tally: Tally, *, few_lengths: bool = False) -> None:
+    """Make every check of a case, and enter what differs."""
     tally.cases += 1
     begin = time.perf_counter()
-    for trial in trials(case, few_lengths=few_lengths or place.name in SLOW_TO_CALL):
+    for check in checks(case, few_lengths=few_lengths or target.name in SLOW_TO_CALL):
         try:
             with np.errstate(all="ignore"):
-                got = trial.call(place)
+                got = check.call(target)
         except Exception as error:  # a backend may break in any way; none is the definition's result
-            tally.values += trial.want.size
-            tally.mismatches += max(trial.want.size, 1)
+            tally.values += check.want.size
+            tally.mismatches += max(check.want.size, 1)
             _keep(tally, Mismatch(str(case), 0, (), first_line(error), "a result"))
         else:
-            compare(place, case, trial.inputs, got, trial.want, tally)
+            compare(target, case, check.inputs, got, check.want, tally)
     tally.seconds += time.perf_counter() - begin
 
 
-def trials(case: Case, *, few_lengths: bool = False) -> Iterator[Trial]:
+def checks(case: Case, *, few_lengths: bool = False) -> Iterator[Check]:
     """The calls that a case consists of."""
     kind, _, name = case.kind.partition(": ")
     pair = case.function.endswith("vjp")
     if kind == "values":
         for arrays, want in _values(case, str(case)):
-            yield Trial(arrays, want, functools.partial(_plainly, case, arrays))
+            yield Check(arrays, want, functools.partial(_plainly, case, arrays))
     elif kind == "lengths":
         lengths = data.FEW_LENGTHS if few_lengths else data.LENGTHS
         memory = data.signs(case.dtype, max(lengths) + 2)
         for n in lengths:
             arrays = (memory[1 : n + 1], memory[2 : n + 2])[: 1 + pair]  # not where an allocation begins
             want = expected(case.function, arrays, case.slope, case.grad_at_zero)
-            yield Trial(arrays, want, functools.partial(_plainly, case, arrays))
+            yield Check(arrays, want, functools.partial(_plainly, case, arrays))
     elif kind == "layout":
         view = data.LAYOUTS[name]
         whole = data.signs(case.dtype, data.ROWS * data.COLUMNS).reshape(data.ROWS, data.COLUMNS)
         both = (whole, whole[::-1])[: 1 + pair]
         arrays = tuple(np.asarray(view(a)) for a in both)
         want = expected(case.function, arrays, case.slope, case.grad_at_zero)
-        yield Trial(arrays, want, lambda place: call(place, case, *(view(place.put(a)) for a in both)))
+        yield Check(arrays, want, lambda target: call(target, case, *(view(target.put(a)) for a in both)))
     else:
         shift, margin = data.OVERLAPS[name], data.MARGIN
         memory = data.signs(case.dtype, 1000 + 2 * margin)
@@ -106,14 +107,14 @@ def trials(case: Case, *, few_lengths: bool = False) -> Iterator[Trial]:
         cotangent = (x[::-1],) if pair else ()
         want = expected(case.function, (x, *cotangent), case.slope, case.grad_at_zero)
 
-        def into(place: Place) -> Array:
-            held = place.put(memory.copy())
+        def into(target: Target) -> Array:
+            held = target.put(memory.copy())
             given, out = held[margin:-margin], held[margin + shift : len(memory) - margin + shift]
-            result = call(place, case, given, *map(place.put, cotangent), out=given if shift == 0 else out)
-            written = place.get(given if shift == 0 else out)
+            result = call(target, case, given, *map(target.put, cotangent), out=given if shift == 0 else out)
+            written = target.get(given if shift == 0 else out)
             return result if same_bits(result, written).all() else written
 
-        yield Trial((x, *cotangent), want, into)
+        yield Check((x, *cotangent), want, into)
 
 
 @functools.cache
@@ -125,17 +126,16 @@ def _values(case: Case, words: str) -> list[tuple[tuple[Array, ...], Array]]:
     return [(a, expected(case.function, a, case.slope, case.grad_at_zero)) for a in data.values(case)]
 
 
-def _plainly(case: Case, arrays: tuple[Array, ...], place: Place) -> Array:
-    return call(place, case, *map(place.put, arrays))
+def _plainly(case: Case, arrays: tuple[Array, ...], target: Target) -> Array:
+    return call(target, case, *map(target.put, arrays))
 
 
-def call(place: Place, case: Case, *arrays: Any, **options: Any) -> Array:
-    """Call the public function at a place, on its own arrays, and bring the result to the host."""
-    with place.options():
-        return np.asarray(place.get(getattr(relu_xp, case.function)(*arrays, **case.scalars, **options)))
+def call(target: Target, case: Case, *arrays: Any, **options: Any) -> Array:
+    """Call the public function at a target, on its own arrays, and bring the result to the host."""
+    return np.asarray(target.get(getattr(relu_xp, case.function)(*arrays, **case.scalars, **options)))
 
 
-def compare(place: Place, case: Case, inputs: tuple[Array, ...], got: Array, want: Array, tally: Tally) -> None:
+def compare(target: Target, case: Case, inputs: tuple[Array, ...], got: Array, want: Array, tally: Tally) -> None:
     """Enter the elements that differ, those that a named exception explains apart."""
     tally.values += want.size
     if got.dtype != want.dtype or got.shape != want.shape:
@@ -149,7 +149,7 @@ def compare(place: Place, case: Case, inputs: tuple[Array, ...], got: Array, wan
     inputs = tuple(a.ravel()[wrong] for a in inputs)
     got, want = got.ravel()[wrong], want.ravel()[wrong]
     left = np.ones(wrong.size, bool)
-    for each in exceptions(place, case.dtype.name, case.function):
+    for each in exceptions(target, case.dtype.name, case.function):
         explained = left & each.explains(case.function, inputs, case.slope, case.grad_at_zero, got, want)
         tally.excepted[each.name] = tally.excepted.get(each.name, 0) + int(explained.sum())
         left &= ~explained
@@ -159,31 +159,31 @@ def compare(place: Place, case: Case, inputs: tuple[Array, ...], got: Array, wan
         _keep(tally, Mismatch(str(case), int(wrong[i]), elements, _shown(got[i]), _shown(want[i])))
 
 
-def lacks(place: Place, dtype: DType) -> str:
+def lacks(target: Target, dtype: DType) -> str:
     """Say why the library can't compute with the dtype; nothing if it can."""
-    if reason := data.LACKING.get((place.device, dtype.name)):
+    if reason := data.LACKING.get((target.device, dtype.name)):
         return reason
     try:
-        back = place.get(place.put(np.zeros(2, dtype)))
+        back = target.get(target.put(np.zeros(2, dtype)))
     except Exception as error:  # each library has an error of its own
         return first_line(error)
     return "" if back.dtype == dtype else f"is held as {back.dtype}"
 
 
-def lacks_view(place: Place, name: str, dtype: DType) -> str:
+def lacks_view(target: Target, name: str, dtype: DType) -> str:
     """Say why the library has no such view of an array, or another one by that name; nothing if it has it."""
     whole, view = data.signs(dtype, data.ROWS * data.COLUMNS).reshape(data.ROWS, data.COLUMNS), data.LAYOUTS[name]
     try:
-        got, want = np.asarray(place.get(view(place.put(whole)))), np.asarray(view(whole))
+        got, want = np.asarray(target.get(view(target.put(whole)))), np.asarray(view(whole))
     except Exception as error:  # each library has an error of its own
         return first_line(error)
     same = got.dtype == dtype and got.shape == want.shape and same_bits(got, want).all()
     return "" if same else "its indices mean something else"
 
 
-def writes(place: Place) -> bool:
+def writes(target: Target) -> bool:
     """Whether the library's arrays can be written to."""
-    x = place.put(np.ones(2, np.float32))
+    x = target.put(np.ones(2, np.float32))
     try:
         relu_xp.relu(x, out=x)
     except TypeError:
@@ -194,24 +194,24 @@ def writes(place: Place) -> bool:
 
 
 def verify(
-    place: Place, dtypes: Iterable[DType], functions: tuple[str, ...] = data.FUNCTIONS, *, quick: bool = False
+    target: Target, dtypes: Iterable[DType], functions: tuple[str, ...] = data.FUNCTIONS, *, quick: bool = False
 ) -> Iterator[dict[str, Tally]]:
     """Yield one growing record, a tally for each dtype, after each case."""
-    writeable = writes(place)
+    writeable = writes(target)
     record = {}
     for dtype in dtypes:
         tally = record[dtype.name] = Tally()
-        if lacking := lacks(place, dtype):
+        if lacking := lacks(target, dtype):
             tally.left_out["all"] = lacking
             continue
-        views = {f"layout: {name}": lacks_view(place, name, dtype) for name in data.LAYOUTS if dtype.kind not in "iu"}
+        views = {f"layout: {name}": lacks_view(target, name, dtype) for name in data.LAYOUTS if dtype.kind not in "iu"}
         for case in data.cases(dtype, functions, quick=quick):
             if not writeable and case.kind.startswith("out"):
                 tally.left_out["out="] = "its arrays can't be written to"
             elif reason := views.get(case.kind):
                 tally.left_out[case.kind] = reason
             else:
-                check(place, case, tally, few_lengths=quick)
+                check(target, case, tally, few_lengths=quick)
             yield record
     yield record
 
@@ -247,12 +247,12 @@ def assert_conforms(backend: str | ModuleType) -> dict[str, dict[str, Tally]]:
     module = importlib.import_module(backend) if isinstance(backend, str) else backend
     records = {}
     for device in module.devices():
-        place = Place(module.__name__.rpartition(".")[2], module, device)
-        found = owner("relu", place.put(np.ones(2, np.float32)))
+        target = Target(module.__name__.rpartition(".")[2], module, device)
+        found = owner(RELU, "x", target.put(np.ones(2, np.float32)))
         assert found is module, f"{module.__name__} does not own what its put() gives: {found.__name__} does"
-        taken = list(accepted(place, [dtype.name for dtype in data.dtypes() if not lacks(place, dtype)]))
+        taken = list(accepted(target, [dtype.name for dtype in data.dtypes() if not lacks(target, dtype)]))
         assert not taken, f"{module.__name__} on {device} does not refuse {'; '.join(taken)}"
-        *_, record = verify(place, data.dtypes())
+        *_, record = verify(target, data.dtypes())
         examples = [str(each) for tally in record.values() for each in tally.examples]
         wrong = sum(tally.mismatches for tally in record.values())
         assert not wrong, f"{module.__name__} on {device}: {wrong:,} values differ, such as\n" + "\n".join(examples)
@@ -263,7 +263,7 @@ def assert_conforms(backend: str | ModuleType) -> dict[str, dict[str, Tally]]:
     return records
 
 
-def sweep(place: Place, function: str, tally: Tally, *, chunk: int = 1 << 22) -> Iterator[int]:
+def sweep(target: Target, function: str, tally: Tally, *, chunk: int = 1 << 22) -> Iterator[int]:
     """All 2**32 float32 patterns, a chunk at a time; yields how many are done.
 
     The cotangents are all patterns too, in another order: an odd multiplier permutes the integers modulo 2**32.
@@ -276,8 +276,8 @@ def sweep(place: Place, function: str, tally: Tally, *, chunk: int = 1 << 22) ->
         both = (pattern.view(np.float32), (pattern * np.uint32(2654435761)).view(np.float32))
         inputs: tuple[Array, ...] = both if function.endswith("vjp") else both[:1]
         with np.errstate(all="ignore"):
-            got = call(place, case, *map(place.put, inputs))
-        compare(place, case, inputs, got, expected(function, inputs, case.slope, case.grad_at_zero), tally)
+            got = call(target, case, *map(target.put, inputs))
+        compare(target, case, inputs, got, expected(function, inputs, case.slope, case.grad_at_zero), tally)
         tally.seconds += time.perf_counter() - begin
         yield start + chunk
 

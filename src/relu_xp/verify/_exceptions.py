@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relu_xp._machine import Place
+from relu_xp._machine import Target
 from relu_xp.verify._cases import FUNCTIONS
 from relu_xp.verify._expected import Array, expected, isnan, rounded, same_bits, widened
 
@@ -14,7 +14,7 @@ Explains = Callable[[str, tuple[Array, ...], float, float, Array, Array], Array]
 
 
 @dataclass(frozen=True)
-class Exceptional:
+class KnownDeviation:
     """Something a library does that no backend of ours can undo."""
 
     name: str
@@ -25,13 +25,13 @@ class Exceptional:
     explains: Explains
 
 
-def exceptions(place: Place, dtype: str, function: str) -> list[Exceptional]:
-    """Those that hold for a function and dtype at a place: none on a platform that is not named."""
+def exceptions(target: Target, dtype: str, function: str) -> list[KnownDeviation]:
+    """Those that hold for a function and dtype at a target: none on a platform that is not named."""
     return [
         each
         for each in EXCEPTIONS
-        if each.library == place.name
-        and place.where.lower().startswith(each.platforms)
+        if each.library == target.name
+        and target.where.lower().startswith(each.platforms)
         and dtype in each.dtypes
         and function in each.functions
     ]
@@ -79,7 +79,7 @@ def _unsigned_zero(
 
 
 EXCEPTIONS = (
-    Exceptional(
+    KnownDeviation(
         name="XLA flushes subnormals",
         library="jax",
         platforms=("cpu", "tpu"),
@@ -87,7 +87,7 @@ EXCEPTIONS = (
         functions=FUNCTIONS,
         explains=flushed,
     ),
-    Exceptional(
+    KnownDeviation(
         name="onnxruntime's Where gives +0 for -0",
         library="ndonnx",
         platforms=("cpu",),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from relu_xp._machine import Place
+from relu_xp._machine import Target
 from relu_xp._peers import PEERS, Peer, idioms
 from relu_xp.verify import _cases as data
 from relu_xp.verify._cases import Case
@@ -38,28 +38,28 @@ class Difference:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def peers_at(place: Place) -> dict[str, Peer]:
+def peers_at(target: Target) -> dict[str, Peer]:
     """By library, those that take the place's arrays."""
-    own = PEERS.get(place.name, {})
-    return {"NumPy idioms": idioms, **own} if place.name == "numpy" else own
+    own = PEERS.get(target.name, {})
+    return {"NumPy idioms": idioms, **own} if target.name == "numpy" else own
 
 
-def compare(place: Place, peer: Peer, function: str, dtype: DType) -> list[Difference]:
+def compare(target: Target, peer: Peer, function: str, dtype: DType) -> list[Difference]:
     """One record for each way in which a peer computes a function."""
     records: dict[str, Difference] = {}
     for slope in SLOPES if function.startswith("leaky") else SLOPES[:1]:
         for arrays in data.values(Case(function, dtype, slope, 1.0, "values")):
             x, g = arrays[0], arrays[-1] if function.endswith("vjp") else np.ones_like(arrays[0])
             want = expected(function, arrays, slope, 1.0)
-            for name, call in peer(function, place.put(x), place.put(g), slope).items():
+            for name, call in peer(function, target.put(x), target.put(g), slope).items():
                 with np.errstate(all="ignore"):
-                    got = np.asarray(place.get(call())).astype(dtype, copy=False)
+                    got = np.asarray(target.get(call())).astype(dtype, copy=False)
                 record = records.setdefault(name, Difference(name, function, dtype.name))
                 record.values += want.size
                 wrong = np.flatnonzero(~same_bits(got, want))
                 if wrong.size:
                     some = tuple(a[wrong] for a in arrays)
-                    flushes = place.name == "jax"
+                    flushes = target.name == "jax"
                     record.reasons += _reasons(function, some, slope, got[wrong], want[wrong], flushes=flushes)
     return list(records.values())
 

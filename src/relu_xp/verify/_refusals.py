@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import relu_xp
-from relu_xp._machine import Place, first_line
+from relu_xp._machine import Target, first_line
 
 X = np.ones((2, 3), np.float32)
 BAD: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
@@ -24,15 +24,15 @@ BAD: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
 }
 
 
-def accepted(place: Place, dtypes: Collection[str]) -> Iterator[str]:
-    """Tell what the backend of a place does not refuse by a TypeError or a ValueError, of the dtypes that it holds."""
+def accepted(target: Target, dtypes: Collection[str]) -> Iterator[str]:
+    """Tell what the backend of a target does not refuse by a TypeError or a ValueError, of the dtypes that it holds."""
     for name, (function, arrays, options) in BAD.items():
         if not {a.dtype.name for a in arrays} <= {"bool", *dtypes}:
             continue
         try:
             if isinstance(options.get("out"), np.ndarray):
-                options = {"out": place.put(options["out"].copy())}
-            getattr(relu_xp, function)(*(place.put(a.copy()) for a in arrays), **options)
+                options = {"out": target.put(options["out"].copy())}
+            getattr(relu_xp, function)(*(target.put(a.copy()) for a in arrays), **options)
         except (TypeError, ValueError):
             continue
         except Exception as error:  # that breaks, but does not say to the caller what was wrong

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from relu_xp import _machine
-from relu_xp._machine import Place
+from relu_xp._machine import Target
 from relu_xp.verify import _cases as data
 from relu_xp.verify._engine import Tally, sweep, verify
 from relu_xp.verify._peers import PEER_DTYPES, Difference, compare, peers_at
@@ -23,16 +23,16 @@ from relu_xp.verify._peers import PEER_DTYPES, Difference, compare, peers_at
 OK, WRONG, MISSING, INTERRUPTED = 0, 1, 2, 130
 CHUNK = 1 << 22
 
-Records = dict[Place, dict[str, Tally]]
+Records = dict[Target, dict[str, Tally]]
 
 
 def run(console: Console, options: Namespace) -> int:
     """Verify what the options ask for; return the process's exit status."""
-    places = _machine.choose(console, options.backend, options.device)
-    if not places:
+    targets = _machine.choose(console, options.backend, options.device)
+    if not targets:
         return MISSING
     if options.peers:
-        return _show_peers(console, places, options.json)
+        return _show_peers(console, targets, options.json)
 
     functions = tuple(options.function or data.FUNCTIONS)
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in (options.dtype or data.DTYPES)]
@@ -44,14 +44,14 @@ def run(console: Console, options: Namespace) -> int:
     interrupted = False
     covered = ""  # of the sweep, in words
     try:
-        _all_cases(console, records, places, dtypes, functions, quick=options.quick)
+        _all_cases(console, records, targets, dtypes, functions, quick=options.quick)
         if options.exhaustive:
-            for done in _sweeps(console, records, places, functions):
+            for done in _sweeps(console, records, targets, functions):
                 covered = done
     except KeyboardInterrupt:
         interrupted = True
-    for place, record in records.items():
-        _show(console, place, record)
+    for target, record in records.items():
+        _show(console, target, record)
     if options.json:
         Path(options.json).write_text(
             json.dumps({"interrupted": interrupted, **_as_json(records, covered)}, indent=1) + "\n", encoding="utf-8"
@@ -76,7 +76,7 @@ def _progress(console: Console) -> Progress:
 def _all_cases(
     console: Console,
     records: Records,
-    places: list[Place],
+    targets: list[Target],
     dtypes: list[np.dtype[Any]],
     functions: tuple[str, ...],
     *,
@@ -84,33 +84,33 @@ def _all_cases(
 ) -> None:
     count = sum(1 for dtype in dtypes for _ in data.cases(dtype, functions, quick=quick))
     with _progress(console) as progress:
-        for place in places:
-            task = progress.add_task(f"{place.name} on {place.where}", total=count)
-            for record in verify(place, dtypes, functions, quick=quick):
-                records[place] = record
+        for target in places:
+            task = progress.add_task(f"{target.name} on {target.where}", total=count)
+            for record in verify(target, dtypes, functions, quick=quick):
+                records[target] = record
                 progress.advance(task)
             progress.update(task, completed=count)
 
 
-def _sweeps(console: Console, records: Records, places: list[Place], functions: tuple[str, ...]) -> Iterator[str]:
+def _sweeps(console: Console, records: Records, targets: list[Target], functions: tuple[str, ...]) -> Iterator[str]:
     """Sweep all float32; yield, in words, what is done."""
     whole: list[str] = []
     with _progress(console) as progress:
-        every = progress.add_task("all float32, all in all", total=len(places) * len(functions) * (1 << 32) // CHUNK)
-        for place in places:
+        every = progress.add_task("all float32, all in all", total=len(targets) * len(functions) * (1 << 32) // CHUNK)
+        for target in places:
             for function in functions:
-                name = f"{function} on {place.name}"
+                name = f"{function} on {target.name}"
                 task = progress.add_task(name, total=(1 << 32) // CHUNK)
-                tally = records[place][f"float32, sweep: {function}"] = Tally()
-                for done in sweep(place, function, tally, chunk=CHUNK):
+                tally = records[target][f"float32, sweep: {function}"] = Tally()
+                for done in sweep(target, function, tally, chunk=CHUNK):
                     progress.update(task, completed=done // CHUNK)
                     progress.advance(every)
                     yield ", ".join([*whole, f"{done:,} of 2**32 float32 through {name}"])
                 whole.append(f"all 2**32 float32 through {name}")
 
 
-def _show(console: Console, place: Place, record: dict[str, Tally]) -> None:
-    table = Table(title=f"{place.name} on {place.where}")
+def _show(console: Console, target: Target, record: dict[str, Tally]) -> None:
+    table = Table(title=f"{target.name} on {target.where}")
     table.add_column("dtype")
     for heading in ("cases", "values compared", "seconds", "mismatches"):
         table.add_column(heading, justify="right")
@@ -126,17 +126,17 @@ def _show(console: Console, place: Place, record: dict[str, Tally]) -> None:
             console.print(str(mismatch), style="red", markup=False)
 
 
-def _show_peers(console: Console, places: list[Place], file: str | None) -> int:
+def _show_peers(console: Console, targets: list[Target], file: str | None) -> int:
     """Tell how other libraries differ from the definition: a comparison, in which nobody fails."""
-    entered = [(place, library, peer) for place in places for library, peer in peers_at(place).items()]
+    entered = [(target, library, peer) for target in places for library, peer in peers_at(target).items()]
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in PEER_DTYPES]
     found: dict[str, list[Difference]] = {library: [] for _, library, _ in entered}
     reasons: dict[str, str] = {}
     with _progress(console) as progress:
         task = progress.add_task("peers", total=len(entered) * len(data.FUNCTIONS) * len(dtypes))
-        for (place, library, peer), function, dtype in itertools.product(entered, data.FUNCTIONS, dtypes):
+        for (target, library, peer), function, dtype in itertools.product(entered, data.FUNCTIONS, dtypes):
             try:
-                found[library] += compare(place, peer, function, dtype)
+                found[library] += compare(target, peer, function, dtype)
             except ImportError as error:  # it, or something that it needs in its turn
                 reasons[library] = str(error)
             except Exception as error:  # each library has an error of its own
@@ -169,12 +169,12 @@ def _as_json(records: Records, covered: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "numpy": np.__version__,
         "sweep": covered,
-        "places": [
+        "targets": [
             {
-                "backend": place.name,
-                "device": place.where,
+                "backend": target.name,
+                "device": target.where,
                 "dtypes": {dtype: dataclasses.asdict(tally) for dtype, tally in record.items()},
             }
-            for place, record in records.items()
+            for target, record in records.items()
         ],
     }

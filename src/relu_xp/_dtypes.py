@@ -1,0 +1,93 @@
+"""What a dtype is, whichever library names it, and a number rounded once to it."""
+
+import functools
+import numbers
+import re
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format, as far as rounding goes."""
+
+    eps: Fraction
+    smallest_normal: Fraction
+    max: Fraction
+    number: Any = float  # a type that holds all its values
+
+
+def _ieee(digits: int, smallest_exponent: int) -> Format:
+    eps, smallest_normal = Fraction(2) ** (1 - digits), Fraction(2) ** smallest_exponent
+    return Format(eps, smallest_normal, (2 - eps) * Fraction(2) ** (1 - smallest_exponent))
+
+
+_IEEE = {
+    "float16": _ieee(11, -14),
+    "bfloat16": _ieee(8, -126),
+    "float32": _ieee(24, -126),
+    "float64": _ieee(53, -1022),
+}
+
+
+def name(dtype: Any) -> str:
+    """As all libraries write it: `float32` for `torch.float32` and for NumPy's of either byte order."""
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+
+
+@functools.cache
+def kind(dtype: Any) -> str:
+    """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
+    # float8_e8m0fnu holds powers of two alone: without a zero it has no target for a rectifier's results. JAX's float0
+    # has no values at all.
+    if found := re.fullmatch(r"(?!float8_e8m0fnu|float0)b?(f|i|u)(loat|nt|int)\d+\w*", name(dtype)):
+        return found[1]
+    return ""
+
+
+def rounded(value: Any, dtype: Any) -> Any:
+    """Round a finite real number once, half to even; None if it is infinite in the dtype."""
+    if value == 0:
+        return _format(dtype).number(value)  # a zero keeps its sign
+    # Other types are no keys for a cache: they may equal a float and yet be something else.
+    return _nearest(value if type(value) is float else exact(value), dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def _nearest(value: float | Fraction, dtype: Any) -> Any:
+    """Round to a multiple of the format's quantum there, exactly: casts may round twice, as by way of binary32."""
+    form, fraction = _format(dtype), Fraction(value)
+    quantum = max(Fraction(2) ** exponent(fraction), form.smallest_normal) * form.eps  # a power of two
+    multiple = round(fraction / quantum)
+    if abs(multiple) * quantum > form.max:
+        return None
+    size = form.number(abs(multiple)) * form.number(2) ** exponent(quantum)
+    return -size if fraction < 0 else size
+
+
+@functools.cache
+def _format(dtype: Any) -> Format:
+    if found := _IEEE.get(name(dtype)):
+        return found
+    if re.match(r"float\d_", name(dtype)):  # of ml_dtypes, which then is there
+        info, number = sys.modules["ml_dtypes"].finfo(dtype), float
+    else:
+        import numpy as np  # late: this dtype is NumPy's own
+
+        info, number = np.finfo(np.longdouble), np.longdouble
+    return Format(*(exact(number(limit)) for limit in (info.eps, info.smallest_normal, info.max)), number)
+
+
+def exact(value: Any) -> Fraction:
+    """The number as a fraction."""
+    if isinstance(value, numbers.Rational):
+        return Fraction(int(value.numerator), int(value.denominator))
+    return Fraction(*value.as_integer_ratio())
+
+
+def exponent(value: Fraction) -> int:
+    """The number is at least 2 to this, and less than twice that."""
+    found = abs(value.numerator).bit_length() - value.denominator.bit_length()
+    return found if abs(value) >= Fraction(2) ** found else found - 1

@@ -1,0 +1,244 @@
+// What CuPy compiles after `rectifiers.hpp`: the primitives for a word of elements, and the two walks through an array.
+//
+// Compiled for one function and type at a time: FUNCTION is relu_vjp, say, TYPE float32, ARRAYS how many operands, the
+// first ones, are arrays, and OPERANDS how many there are. Elements are their bits, and short ones share a word of 32, a
+// lane each: told apart one by one, each would take as many instructions as a long one, and there are more of them to a
+// byte. The product is one PTX instruction without .ftz: CuPy asks the compiler for -ftz=true, which nothing overrides and
+// by which comparisons and products of float would take subnormals for zeros. It includes no header, so that NVRTC alone
+// compiles it, and a C++ compiler too, which is how it is held against the definition where there is no GPU.
+
+#ifndef __CUDA_ARCH__
+template <class To, class From> static To reinterpret(From from) {
+    static_assert(sizeof(To) == sizeof(From), "bits for bits");
+    To to;
+    __builtin_memcpy(&to, &from, sizeof to);
+    return to;
+}
+#endif
+
+template <class B, class W> struct lanes {
+    typedef B Bits;
+    typedef W Word;
+    static const Word Each = Word(~Word(0)) / Word(Bits(~Bits(0)));  // 1 in each lane
+    static const Word Sign = Each << (8 * sizeof(Bits) - 1);
+
+    // All ones in each lane that begins with a one.
+    static __device__ Word spread(Word x) {
+        return (x >> (8 * sizeof(Bits) - 1) & Each) * Bits(~Bits(0));
+    }
+    static __device__ Word select(Word mask, Word a, Word b) { return (mask & a) | (~mask & b); }
+};
+
+// What all floating types share: `Self` brings its multiplication.
+template <class Self, class Bits, class W, Bits One, Bits Infinity> struct floating : lanes<Bits, W> {
+    typedef lanes<Bits, W> Lanes;
+    typedef W Word;
+    using Lanes::Each;
+    using Lanes::Sign;
+    using Lanes::spread;
+
+    // Lanes that begin with a one where the magnitude is above the limit, which lets the sum carry that far.
+    static __device__ Word above(Bits limit, Word x) { return (x & ~Sign) + (~Sign - Each * limit); }
+
+    static __device__ Word one() { return Each * One; }
+    static __device__ Word zero(Word x) { return ~spread(above(0, x)); }
+    static __device__ Word positive(Word x) { return spread(above(0, x) & ~(x | above(Infinity, x))); }
+    static __device__ Word negative(Word x) { return spread(above(0, x) & x & ~above(Infinity, x)); }
+    static __device__ Word signed_number(Word x) { return spread(x & ~above(Infinity, x)); }
+    static __device__ Word product(Word, Word a, Word b) { return Self::multiply(a, b); }
+};
+
+struct float64 : floating<float64, unsigned long long, unsigned long long, 0x3ff0000000000000, 0x7ff0000000000000> {
+    static __device__ Word multiply(Word a, Word b) {
+#ifdef __CUDA_ARCH__
+        Word product;
+        asm("{.reg .f64 x, y; mov.b64 x, %1; mov.b64 y, %2; mul.rn.f64 x, x, y; mov.b64 %0, x;}"
+            : "=l"(product) : "l"(a), "l"(b));
+        return product;
+#else
+        return reinterpret<Word>(reinterpret<double>(a) * reinterpret<double>(b));
+#endif
+    }
+};
+
+struct float32 : floating<float32, unsigned int, unsigned int, 0x3f800000, 0x7f800000> {
+    static __device__ Word multiply(Word a, Word b) {
+#ifdef __CUDA_ARCH__
+        Word product;
+        asm("{.reg .f32 x, y; mov.b32 x, %1; mov.b32 y, %2; mul.rn.f32 x, x, y; mov.b32 %0, x;}"
+            : "=r"(product) : "r"(a), "r"(b));
+        return product;
+#else
+        return reinterpret<Word>(reinterpret<float>(a) * reinterpret<float>(b));
+#endif
+    }
+};
+
+struct float16 : floating<float16, unsigned short, unsigned int, 0x3c00, 0x7c00> {
+    static __device__ Word multiply(Word a, Word b) {
+#ifdef __CUDA_ARCH__
+        Word product;
+        asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
+        return product;
+#else
+        return one(a, b) | one(a >> 16, b >> 16) << 16;
+#endif
+    }
+#ifndef __CUDA_ARCH__
+    static Word one(Bits a, Bits b) {
+        return reinterpret<Bits>(_Float16(reinterpret<_Float16>(a) * reinterpret<_Float16>(b)));
+    }
+#endif
+};
+
+struct bfloat16 : floating<bfloat16, unsigned short, unsigned int, 0x3f80, 0x7f80> {
+    static __device__ Word multiply(Word a, Word b) {
+#if __CUDA_ARCH__ >= 800
+        Word product;  // -0, once added, changes nothing; only from sm_90 on is there a product without a sum
+        asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(Sign));
+        return product;
+#else
+        return one(a << 16, b << 16) | one(a & 0xffff0000, b & 0xffff0000) << 16;
+#endif
+    }
+    // The product in float32 is exact, or loses bits only where the rounding to bfloat16 does not look.
+    static __device__ Word one(Word a, Word b) {
+        const Word product = float32::multiply(a, b);
+        if ((product & ~float32::Sign) > 0x7f800000) return 0x7fff;
+        return (product + 0x7fff + (product >> 16 & 1)) >> 16;  // half to even; infinity stays
+    }
+};
+
+template <class Bits, class W> struct signed_integer : lanes<Bits, W> {
+    static __device__ W signed_number(W x) { return lanes<Bits, W>::spread(x); }
+};
+template <class Bits, class W> struct unsigned_integer : lanes<Bits, W> {
+    static __device__ W signed_number(W) { return 0; }
+};
+typedef signed_integer<unsigned char, unsigned int> int8;
+typedef signed_integer<unsigned short, unsigned int> int16;
+typedef signed_integer<unsigned int, unsigned int> int32;
+typedef signed_integer<unsigned long long, unsigned long long> int64;
+typedef unsigned_integer<unsigned char, unsigned int> uint8;
+typedef unsigned_integer<unsigned short, unsigned int> uint16;
+typedef unsigned_integer<unsigned int, unsigned int> uint32;
+typedef unsigned_integer<unsigned long long, unsigned long long> uint64;
+
+typedef TYPE::Bits Bits;
+typedef TYPE::Word Word;
+#define JOINED(a, b, c) a##_##b##_##c
+#define NAMED(function, type, way) JOINED(function, type, way)  // what profilers show
+
+// The function of the first words of w.
+#if OPERANDS == 1
+#define RECTIFIED(w) rectifiers<TYPE>::FUNCTION(w[0])
+#elif OPERANDS == 2
+#define RECTIFIED(w) rectifiers<TYPE>::FUNCTION(w[0], w[1])
+#elif OPERANDS == 3
+#define RECTIFIED(w) rectifiers<TYPE>::FUNCTION(w[0], w[1], w[2])
+#elif OPERANDS == 4
+#define RECTIFIED(w) rectifiers<TYPE>::FUNCTION(w[0], w[1], w[2], w[3])
+#else
+#define RECTIFIED(w) rectifiers<TYPE>::FUNCTION(w[0], w[1], w[2], w[3], w[4])
+#endif
+
+// Arrays first, then scalars, as every signature has them; those that a function does not take are not looked at.
+#define POINTERS const Bits *a, const Bits *b, const Bits *c
+#define SCALARS unsigned long long p, unsigned long long q, unsigned long long r
+
+// 16 bytes, that is one load or store, and as words.
+#define WORDS int(16 / sizeof(Word))
+#define ELEMENTS int(16 / sizeof(Bits))
+union Pack {
+    struct alignas(16) { unsigned int x, y, z, w; } bytes;
+    Word words[WORDS];
+};
+#define IN_FLIGHT 4  // packs that a thread loads before it stores one: enough to hide the memory's latency
+
+// Past the caches: nobody reads a result before much else has been through them.
+static __device__ void store(Pack *to, const Pack &pack) {
+#ifdef __CUDA_ARCH__
+    asm volatile("st.global.cs.v4.u32 [%0], {%1, %2, %3, %4};"
+        :: "l"(to), "r"(pack.bytes.x), "r"(pack.bytes.y), "r"(pack.bytes.z), "r"(pack.bytes.w) : "memory");
+#else
+    to->bytes = pack.bytes;
+#endif
+}
+
+// Arrays in one contiguous order, and equally far from a 16-byte boundary, to which `head` elements lead. Each block
+// takes a tile of its own: blocks that loop over several reach less of the bandwidth. Each thread reads an element
+// before it writes that one, so out may be one of the arrays.
+extern "C" __global__ void NAMED(FUNCTION, TYPE, contiguous)(
+    POINTERS, Bits *out, long long size, long long head, SCALARS) {
+    const Bits *const arrays[] = {a, b, c};
+    const Bits scalars[] = {Bits(p), Bits(q), Bits(r)};
+    const long long packs = (size - head) / ELEMENTS, tail = head + packs * ELEMENTS;
+    Word w[OPERANDS];
+
+    if (blockIdx.x == 0) {
+        const long long thread = threadIdx.x, ends[] = {thread, tail + thread};
+        const bool there[] = {thread < head, thread < size - tail};
+#pragma unroll
+        for (int end = 0; end < 2; end++) {
+            if (!there[end]) continue;
+#pragma unroll
+            for (int i = 0; i < OPERANDS; i++) w[i] = i < ARRAYS ? arrays[i % 3][ends[end]] : scalars[(i + 3 - ARRAYS) % 3];
+            out[ends[end]] = RECTIFIED(w);
+        }
+    }
+
+    const long long first = (long long)blockIdx.x * blockDim.x * IN_FLIGHT + threadIdx.x;
+    Pack loaded[ARRAYS][IN_FLIGHT];
+#pragma unroll
+    for (int k = 0; k < IN_FLIGHT; k++)
+#pragma unroll
+        for (int i = 0; i < ARRAYS; i++) {
+            const long long at = first + k * (long long)blockDim.x;
+            if (at < packs) loaded[i][k].bytes = ((const Pack *)(arrays[i] + head))[at].bytes;
+        }
+#pragma unroll
+    for (int k = 0; k < IN_FLIGHT; k++) {
+        const long long at = first + k * (long long)blockDim.x;
+        if (at >= packs) continue;
+        Pack result;
+#pragma unroll
+        for (int lane = 0; lane < WORDS; lane++) {
+#pragma unroll
+            for (int i = 0; i < OPERANDS; i++)
+                w[i] = i < ARRAYS ? loaded[i % ARRAYS][k].words[lane] : TYPE::Each * scalars[(i + 3 - ARRAYS) % 3];
+            result.words[lane] = RECTIFIED(w);
+        }
+        store((Pack *)(out + head) + at, result);
+    }
+}
+
+// Any layout; strides in bytes, the last dimension first.
+struct Layout {
+    long long size, dimensions, shape[64], strides[4][64];
+};
+
+template <class Index> static __device__ void walk(
+    POINTERS, Bits *out, const Layout &at, SCALARS, Index element) {
+    const Bits *const arrays[] = {a, b, c};
+    const Bits scalars[] = {Bits(p), Bits(q), Bits(r)};
+    long long offsets[4] = {0, 0, 0, 0};
+    for (int d = 0; d < at.dimensions; d++) {
+        const Index whole = element / Index(at.shape[d]), part = element - whole * Index(at.shape[d]);
+#pragma unroll
+        for (int i = 0; i < 4; i++) offsets[i] += (long long)part * at.strides[i][d];
+        element = whole;
+    }
+    Word w[OPERANDS];
+#pragma unroll
+    for (int i = 0; i < OPERANDS; i++)
+        w[i] = i < ARRAYS ? *(const Bits *)((const char *)arrays[i % 3] + offsets[i % 3]) : scalars[(i + 3 - ARRAYS) % 3];
+    *(Bits *)((char *)out + offsets[3]) = RECTIFIED(w);
+}
+
+extern "C" __global__ void NAMED(FUNCTION, TYPE, strided)(
+    POINTERS, Bits *out, const __grid_constant__ Layout at, SCALARS) {
+    const long long element = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (element >= at.size) return;
+    if (at.size >> 32) walk<unsigned long long>(a, b, c, out, at, p, q, r, element);
+    else walk<unsigned int>(a, b, c, out, at, p, q, r, element);  // whose division is several times cheaper
+}
