@@ -8,17 +8,15 @@ import ctypes
 import functools
 import subprocess
 import tempfile
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
-
-PROCESSORS = 2
 
 
 def install(set_attribute, library):
     """Replace what needs a GPU, by set_attribute(owner, name, value); give the list of launches, and an allocator."""
     import cupy
-    from cupy._core import _scalar
 
     from relu_xp._backends import cupy as backend
 
@@ -29,31 +27,47 @@ def install(set_attribute, library):
         pointer = cupy.cuda.memory.MemoryPointer(memory, 0)
         return cupy.ndarray(array.shape, array.dtype, pointer, strides=array.strides)
 
-    def get(x):
+    def seen(x):
+        """The elements as NumPy has them, in their own memory."""
         if not x.size:
             return np.empty(x.shape, x.dtype)
         low, high = backend._extent(x)
         memory = (ctypes.c_uint8 * (high - low)).from_address(low)
-        return np.ndarray(x.shape, x.dtype, memory, x.data.ptr - low, x.strides).copy("K")
+        return np.ndarray(x.shape, x.dtype, memory, x.data.ptr - low, x.strides)
 
-    def packed_by_cupy(argument):
-        if isinstance(argument, np.ndarray):
-            return ctypes.c_void_p(argument.ctypes.data)  # by value on a GPU, here by reference
-        held = _scalar.CScalar(argument)
-        memory = ctypes.string_at(held.ptr, held.dtype.itemsize)
-        return np.ctypeslib.as_ctypes_type(held.dtype).from_buffer_copy(memory)
+    def get(x):
+        return seen(x).copy("K")
 
-    def kernel(function, dtype, way):
+    def contiguous(function, dtype, arrays):
         def launch(grid, block, arguments):
-            launches.append((way, grid[0], block[0], *arguments[3:-2]))
-            packed = [packed_by_cupy(argument) for argument in arguments]
-            getattr(library(function, dtype.name), way)(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *packed)
+            launches.append(("contiguous", grid[0], block[0], *arguments[4:6]))
+            packed = [ctypes.c_longlong(argument) for argument in arguments[:6]]
+            packed += [ctypes.c_ulonglong(argument) for argument in arguments[6:]]
+            library(function, dtype.name, arrays).contiguous(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *packed)
 
         return launch
 
-    set_attribute(backend, "_kernel", kernel)
-    set_attribute(backend, "_processors", lambda device: PROCESSORS)
-    set_attribute(backend, "_apart", lambda a, out: over(get(a)) if backend._spoils(out, a) else a)
+    def elementwise(function, dtype, arrays):
+        def call(*arguments):
+            count = len(function.arrays) + len(function.scalars)
+            operands, scalars, out = arguments[:arrays], arguments[arrays:count], arguments[count:]
+            result = out[0] if out else over(np.empty(operands[0].shape, dtype))
+            launches.append(("elementwise", result.size))
+            inputs = [np.ascontiguousarray(np.broadcast_to(seen(a), result.shape)) for a in operands]
+            held = np.empty(result.shape, dtype)
+            pointers = (ctypes.c_void_p * arrays)(*(a.ctypes.data for a in inputs))
+            bits = (ctypes.c_ulonglong * 4)(*scalars)
+            size = ctypes.c_longlong(held.size)
+            library(function, dtype.name, arrays).elements(pointers, ctypes.c_void_p(held.ctypes.data), size, bits)
+            seen(result)[...] = held
+            return result
+
+        return call
+
+    set_attribute(backend, "_contiguous", contiguous)
+    set_attribute(backend, "_elementwise", elementwise)
+    copy_if = lambda a, out: over(get(a)) if backend._overlaps(out, a) else a  # noqa: E731
+    set_attribute(backend, "_copy_if_overlapping", copy_if)
     set_attribute(backend, "put", lambda array, device: over(np.array(array, copy=True, order="K")))
     set_attribute(backend, "get", get)
     set_attribute(cupy.cuda.runtime, "getDevice", lambda: 0)
@@ -65,16 +79,15 @@ def compiler(program, folder):
     """Give the function that compiles the text for one function and dtype, once."""
 
     @functools.cache
-    def compiled(function, dtype):
+    def compiled(function, dtype, arrays):
         from relu_xp._backends import cupy as backend
 
-        file = folder / f"{function}_{dtype}.so"
+        file = folder / f"{function}_{dtype}_{arrays}.so"
         harness = Path(__file__).with_name("cuda_on_host.cpp")
-        text = Path(backend.__file__).parent
-        options = ["-O1", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing"]
-        defines = [f"-DFUNCTION={function}", f"-DTYPE={dtype}", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
-        command = [program, *options, *defines, f"-I{text}", str(harness), "-o", str(file)]
-        subprocess.run(command, check=True)
+        flags = ["-O1", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing"]
+        defines = [*backend.options(function, dtype, arrays), "-Wno-unused-function", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
+        include = f"-I{resources.files('relu_xp._native')}"
+        subprocess.run([program, *flags, *defines, include, str(harness), "-o", str(file)], check=True)
         return ctypes.CDLL(str(file))
 
     return compiled

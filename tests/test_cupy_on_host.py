@@ -3,7 +3,6 @@
 What the GPU's compiler makes of its CUDA text, `test_cupy_ptx.py` looks at.
 """
 
-import ctypes
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 
 import relu_xp
 from relu_xp import verify
+from relu_xp._functions import FUNCTIONS
 from relu_xp._machine import Target
 from relu_xp.verify import _cases
 
@@ -64,14 +64,20 @@ def test_equals_the_reference(host, name, function):
     assert tally.values > 0
     assert tally.mismatches == 0, "\n".join(map(str, tally.examples))
     assert not tally.excepted
-    ways = {"contiguous", "strided"} if name in _cases.FLOATS else {"contiguous"}
-    assert {launch[0] for launch in host.launches} == ways
+    assert {launch[0] for launch in host.launches} == ({"contiguous", "elementwise"} if name in _cases.FLOATS else {"elementwise"})
+
+
+@pytest.fixture
+def every_size(host, monkeypatch):
+    """Let small arrays take the kernel for contiguous ones too."""
+    monkeypatch.setattr(host.backend, "LARGE", 0)
+    return host
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64"])
-def test_every_alignment(host, dtype):
-    """Heads and tails of every length, with a target for the packs between them, or none."""
-    memory = np.arange(-40, 60).astype(dtype)
+def test_every_alignment(every_size, dtype):
+    """Heads and tails of every length, with packs between them, or none."""
+    host, memory = every_size, np.arange(-40, 60).astype(dtype)
     lanes = 16 // memory.itemsize
     held = host.put(memory)
     first = -held.data.ptr % 16 // memory.itemsize
@@ -85,66 +91,43 @@ def test_every_alignment(host, dtype):
             written = host.get(out)
             assert not written[:start].any()
             assert not written[start + size + 1 :].any()
-    assert {launch[-1] for launch in host.launches if launch[0] == "contiguous"} == {*range(lanes)}
+    heads = {launch[-1] for launch in host.launches if launch[0] == "contiguous"}
+    assert heads == {*range(lanes)}
 
 
-def test_more_than_one_round_of_the_grid(host):
-    size = cupy_on_host.PROCESSORS * 8 * 256 * 4 * 5 + 3  # every thread has packs in flight, and then one more
-    x, g = (np.random.default_rng(i).normal(size=size).astype(np.float32) for i in (0, 1))
-    result = host.get(relu_xp.leaky_relu_vjp(host.put(x), host.put(g)))
-    oracle.assert_same(result, oracle.expected("leaky_relu_vjp", (x, g), 0.01, 1.0))
-    strided = host.get(relu_xp.leaky_relu_vjp(host.put(x)[::2], host.put(g)[::2]))
-    oracle.assert_same(strided, result[::2])
-    assert [launch[:3] for launch in host.launches] == [("contiguous", 16, 256), ("strided", 16, 256)]
+@pytest.mark.parametrize("name", _cases.FLOATS)
+@pytest.mark.parametrize("function", oracle.FUNCTIONS)
+def test_the_kernel_for_contiguous_arrays(every_size, function, name):
+    """Blocks and threads of every kind: the last block has a thread with some packs, and an end."""
+    host, dtype = every_size, next(dtype for dtype in verify.dtypes() if dtype.name == name)
+    size = 5 * host.backend.NARROW * host.backend.IN_FLIGHT * 16 // dtype.itemsize + 16 // dtype.itemsize + 1
+    arrays = tuple(np.random.default_rng(i).normal(size=size).astype(dtype) for i in range(len(FUNCTIONS[function].arrays)))
+    got = host.get(getattr(relu_xp, function)(*map(host.put, arrays)))
+    oracle.assert_same(got, oracle.expected(function, arrays, 0.01, 1.0))
+    assert [launch[:3] for launch in host.launches] == [("contiguous", 6, 128)]
 
 
-def test_indices_of_64_bits(host, library):
-    x = np.arange(-6, 6, dtype=np.float32).reshape(3, 4)
-    want = host.get(relu_xp.relu(host.put(x)[:, ::-1]))
-    oracle.assert_same(want, np.maximum(x[:, ::-1], 0))
-    *_, layout = host.launches[-1]
-    out = np.zeros((3, 4), np.float32)
-    pointers = [ctypes.c_void_p(a.ctypes.data) for a in (x[:, ::-1], x[:, ::-1], out, layout)]
-    library("relu", "float32").strided_with_64_bits(*pointers)
-    oracle.assert_same(out, want)
+def test_which_kernel(host):
+    size = host.backend.LARGE // 4
+    x = host.put(np.ones((2, size), np.float32))
+    for a in (x[0], x, x.T, x[0, 1:], x[:, ::2], x[0, :9]):
+        relu_xp.relu(a)
+    # From an odd address a fresh result lies otherwise than x.
+    kinds = [launch[0][0] for launch in host.launches]
+    assert "".join(kinds) == "cccee" + "e"
+    assert relu_xp.relu(x.T).strides == x.T.strides
+    assert relu_xp.relu(x[:, ::2]).strides == (2 * size, 4)
 
 
-def plan(cupy, shape, dtype="float32", strides=None, offset=0):
-    """The plan for one array of any size: nothing is read, so its memory need not be there."""
-    from relu_xp._backends import cupy as backend
-
-    memory = cupy.cuda.memory.UnownedMemory(1 << 20, 1 << 40, None, 0)
-    x = cupy.ndarray(shape, dtype, cupy.cuda.memory.MemoryPointer(memory, offset), strides=strides)
-    starts = (x.data.ptr % backend.PACK,) * 3
-    way, (blocks,), arguments = backend._plan(x.shape, x.itemsize, (x.strides,) * 3, starts, 132)
-    if way == "contiguous":
-        return way, blocks, arguments
-    (layout,) = arguments
-    n = int(layout["dimensions"])
-    return way, blocks, int(layout["size"]), [tuple(map(int, layout[k][:n])) for k in ("shape", "x", "out")]
-
-
-def test_the_grid_fits_the_device(cupy):
-    assert plan(cupy, (16,)) == ("contiguous", 1, (16, 0))
-    assert plan(cupy, (4096,)) == ("contiguous", 4, (4096, 0))
-    assert plan(cupy, (4097,)) == ("contiguous", 4, (4097, 0))
-    assert plan(cupy, (1 << 26,)) == ("contiguous", 132 * 8, (1 << 26, 0))
-    assert plan(cupy, (1 << 34,), "int8") == ("contiguous", 132 * 8, (1 << 34, 0))  # beyond 32 bits
-    assert plan(cupy, (5,), offset=4) == ("contiguous", 1, (5, 3))
-    assert plan(cupy, (2,), offset=4) == ("contiguous", 1, (2, 2))
-    assert plan(cupy, (7,), "int8", offset=9) == ("contiguous", 1, (7, 7))
-
-
-def test_dimensions_are_merged(cupy):
-    assert plan(cupy, ()) == ("contiguous", 1, (1, 0))
-    assert plan(cupy, (2, 3, 4)) == ("contiguous", 1, (24, 0))
-    assert plan(cupy, (4, 3), strides=(4, 16)) == ("contiguous", 1, (12, 0))  # Fortran order
-    assert plan(cupy, (2, 4, 3), strides=(48, 4, 16)) == ("contiguous", 1, (24, 0))  # dense, in another order
-    assert plan(cupy, (5, 1, 3), strides=(12, 999, 4)) == ("contiguous", 1, (15, 0))
-    assert plan(cupy, (4, 3), strides=(32, 4)) == ("strided", 1, 12, [(3, 4), (4, 32), (4, 32)])
-    assert plan(cupy, (8, 4, 3), strides=(64, 16, 4)) == ("strided", 1, 96, [(3, 32), (4, 16), (4, 16)])
-    assert plan(cupy, (6,), strides=(-4,)) == ("strided", 1, 6, [(6,), (-4,), (-4,)])
-    assert plan(cupy, (2,) * 40, strides=[1 << 2 * i + 2 for i in range(20)] * 2)[0] == "strided"
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (4, 1), (3, 4, 5)])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_slope_may_be_an_array(host, shape, dtype):
+    rng = np.random.default_rng(0)
+    x, g, s = (rng.normal(size=size).astype(dtype) for size in ((3, 4, 5), (3, 4, 5), shape))
+    got = host.get(relu_xp.leaky_relu_vjp(host.put(x), host.put(g), host.put(s), grad_at_zero=0.5))
+    oracle.assert_same(got, relu_xp.leaky_relu_vjp(x, g, s, grad_at_zero=0.5))
+    oracle.assert_same(host.get(relu_xp.leaky_relu(host.put(x), host.put(s))), relu_xp.leaky_relu(x, s))
+    oracle.assert_same(host.get(relu_xp.leaky_relu_grad(host.put(x), host.put(s))), relu_xp.leaky_relu_grad(x, s))
 
 
 def test_arguments_are_checked_first(host, cupy):
@@ -174,7 +157,7 @@ def test_slopes_are_arguments(host):
     x = host.put(np.array([-1.0, 2.0], np.float32))
     for slope in (0.25, 0.5, -3):
         assert host.get(relu_xp.leaky_relu(x, slope)).tolist() == [-slope, 2.0]
-    assert {launch[:3] for launch in host.launches} == {("contiguous", 1, 256)}
+    assert {*host.launches} == {("elementwise", 2)}
 
 
 def test_the_benchmark_says_that_there_is_no_gpu(cupy):

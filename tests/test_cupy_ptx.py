@@ -2,10 +2,11 @@
 
 import functools
 import re
-from importlib import resources
 
 import oracle
 import pytest
+
+from relu_xp._functions import FUNCTIONS
 
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 INTEGERS = {f"{sign}int{8 * size}": size for size in (1, 2, 4, 8) for sign in ("", "u")}
@@ -27,11 +28,31 @@ def nvrtc(request, wanted):
     return nvrtc
 
 
+# In the place of the types by which CuPy's elementwise kernel names the elements.
+TYPES = {1: "char", 2: "short", 4: "float", 8: "double"}
+
+
 @functools.cache
 def compile_to_ptx(nvrtc, function, dtype, architecture):
-    """Compile as CuPy does: C++17, flushing whatever is not told otherwise, as far as the machine's own code."""
-    source = resources.files("relu_xp._backends").joinpath("cupy_kernels.cu").read_text("utf-8")
-    defines = (f"-DFUNCTION={function}", f"-DTYPE={dtype}")
+    """Compile as CuPy does: C++17, flushing whatever is not told otherwise, as far as the machine's own code.
+
+    One program has the kernel for contiguous arrays, and around an element's text such a kernel as CuPy writes.
+    """
+    from relu_xp._backends import cupy as backend
+
+    record, bits = FUNCTIONS[function], (FLOATS | INTEGERS)[dtype]
+    arrays, scalars = "abc"[: len(record.arrays)], "pqr"[: len(record.scalars)]
+    parameters = [*(f"const T *{a}" for a in arrays), *(f"unsigned long long {p}" for p in scalars), "T *y"]
+    words = [*(f"relu_xp::bits({a}[threadIdx.x])" for a in arrays), *(f"relu_xp::Word({p})" for p in scalars)]
+    source = f"""{backend.source()}
+    #undef CONTIGUOUS
+    namespace relu_xp {{ {backend.source()} }}
+    typedef {TYPES[bits]} T;
+    extern "C" __global__ void elementwise({", ".join(parameters)}) {{
+        const relu_xp::Word w[] = {{{", ".join(words)}}};
+        relu_xp::rectify(w, y[threadIdx.x]);
+    }}"""
+    defines = (*backend.options(record, dtype, len(arrays)), "-DCONTIGUOUS=contiguous")
     options = (*defines, f"-arch=sm_{architecture}", "-std=c++17", "-ftz=true", "--ptxas-options=-v")
     program = nvrtc.createProgram(source, f"{function}.cu", (), ())
     try:
@@ -41,7 +62,8 @@ def compile_to_ptx(nvrtc, function, dtype, architecture):
         ptx = nvrtc.getPTX(program)
     finally:
         nvrtc.destroyProgram(program)
-    assert not [line for line in log.strip("\0").splitlines() if line and not line.startswith("ptxas")]
+    lines = [line for line in log.strip("\0").splitlines() if line and not line.startswith("ptxas")]
+    assert not [line for line in lines if "error" in line or "warning" in line and "never referenced" not in line], log
     assert re.findall(r"(\d+) bytes (stack|spill)", log) == [("0", "stack"), ("0", "spill"), ("0", "spill")] * 2
     return ptx.decode() if isinstance(ptx, bytes) else ptx
 
@@ -53,7 +75,7 @@ def entry(ptx, name):
 
 def accesses(body):
     """The bytes of every load and store of global memory, as (what, bytes)."""
-    found = re.findall(r"\b(ld|st)\.global(?:\.nc)?(?:\.v(\d))?\.[a-z](\d+)", body)
+    found = re.findall(r"\b(ld|st)\.global(?:\.nc|\.cs)?(?:\.v(\d))?\.[a-z](\d+)", body)
     return [(what, int(lanes or 1) * int(bits) // 8) for what, lanes, bits in found]
 
 
@@ -64,14 +86,14 @@ def test_every_architecture(nvrtc, function, dtype, size):
         where = f"{function} of {dtype}, sm_{architecture}"
         ptx = compile_to_ptx(nvrtc, function, dtype, architecture)
         assert not re.findall(r"\.ftz|\.local\b|\bfma\.rn\.f|\.approx|\bcall\b", ptx), where
-        arrays = 2 if function.endswith("vjp") else 1
-        wide = accesses(entry(ptx, f"{function}_{dtype}_contiguous"))
+        arrays = len(FUNCTIONS[function].arrays)
+        wide = accesses(entry(ptx, "contiguous"))
         assert {size for _, size in wide} == {16, size}, where
         # Four packs in flight of each array; the others, of one element each, are the head's and the tail's.
         assert wide.count(("ld", 16)) >= 4 * arrays, where
         assert wide.count(("st", 16)) >= 4, where
-        assert {size for _, size in accesses(entry(ptx, f"{function}_{dtype}_strided"))} == {size}, where
-        if not function.endswith("vjp"):
+        assert {size for _, size in accesses(entry(ptx, "elementwise"))} == {size}, where
+        if arrays == 1:
             assert wide.count(("ld", 16)) == 4, f"{where}: reads what it does not need"
 
 
@@ -83,13 +105,13 @@ def test_memory_is_the_limit(nvrtc, function, dtype, size):
     one instruction for 128 threads (CUDA C++ Programming Guide, compute capability 9.0). A quarter of them is left.
     """
     ptx = compile_to_ptx(nvrtc, function, dtype, 90)
-    instructions = entry(ptx, f"{function}_{dtype}_contiguous").count(";")
-    moved = 4 * 16 * (3 if function.endswith("vjp") else 2)  # by one thread, with four packs in flight
+    instructions = entry(ptx, "contiguous").count(";")
+    moved = 4 * 16 * (len(FUNCTIONS[function].arrays) + 1)  # by one thread, with four packs in flight
     assert instructions < 0.75 * 128 * moved / 20
 
 
 def test_loads_come_before_stores(nvrtc):
     """Four loads are on their way before the first store waits for one of them."""
-    body = entry(compile_to_ptx(nvrtc, "relu", "float32", nvrtc.getSupportedArchs()[-1]), "relu_float32_contiguous")
+    body = entry(compile_to_ptx(nvrtc, "relu", "float32", nvrtc.getSupportedArchs()[-1]), "contiguous")
     wide = [what for what, size in accesses(body) if size == 16]
     assert wide == ["ld"] * 4 + ["st"] * 4

@@ -1,13 +1,12 @@
 """CuPy arrays: one fused CUDA kernel for each function and dtype, on the array's own device and its current stream.
 
-A schedule of the C++ text in `_native`, whose CUDA part says there why it works on bits. CuPy's own elementwise kernels
-load one element a thread, a quarter of the bandwidth for the short types; these load 16 bytes wherever the arrays are
-contiguous, and walk any other layout without a copy. Scalars are arguments, so a kernel is compiled once for a device,
-and CuPy keeps it on disk.
+A schedule of the C++ text in `_native`, whose CUDA part says there why it works on bits. CuPy's own elementwise kernel
+runs it on small arrays, where the call is what costs, and on any layout. It loads one element a thread, a quarter of the
+bandwidth for the short types: large contiguous arrays get a kernel that loads 16 bytes. Scalars are arguments, so a kernel
+is compiled once for a device, and CuPy keeps it on disk.
 """
 
 import functools
-import math
 import operator
 from importlib import resources
 from typing import Any
@@ -20,13 +19,11 @@ from relu_xp._functions import Function
 
 Array = Any  # a cupy.ndarray
 
+LARGE = 1 << 18  # bytes of x
 PACK = 16  # bytes of the widest load
 IN_FLIGHT = 4  # packs a thread, as in the CUDA text
 WIDE, NARROW = 512, 128  # threads of a block: where there is work for all processors, and where it must be spread
 MANY_PACKS = 1 << 19
-NO_ARRAY = NO_SCALAR = 0  # for what a function does not take: kernels do not look at it
-
-_LAYOUT = np.dtype([("size", "i8"), ("dimensions", "i8"), ("shape", "i8", 64), ("strides", "i8", (4, 64))])
 
 
 def owns(x: object) -> bool:
@@ -51,17 +48,17 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         or g.data.device_id != device
     ):
         arrays, operands = _checked(function, arrays, scalars, out)
-    if out is None:
-        # In the memory order of x, which empty_like takes longer to find.
-        out = cupy.ndarray(x.shape, x.dtype) if x.flags.c_contiguous else cupy.empty_like(x)
-        if type(x) is not cupy.ndarray:
-            out = out.view(type(x))
-            out.__array_finalize__(x)  # as CuPy's own functions do, so that a subclass keeps what it holds
-    else:
+    if out is not None:
         arrays = tuple(_copy_if_overlapping(a, out) for a in arrays)
-    if x.size:
-        _launch(function, arrays, operands, out)
-    return out
+    elif type(x) is not cupy.ndarray:
+        out = cupy.empty_like(x).view(type(x))
+        out.__array_finalize__(x)  # as CuPy's own functions do, so that a subclass keeps what it holds
+    elif x.nbytes >= LARGE or not x.flags.c_contiguous:
+        out = cupy.empty_like(x)  # in the memory order of x, which no elementwise kernel keeps
+    if x.nbytes >= LARGE and _launch(function, arrays, operands, out):
+        return out
+    kernel = _elementwise(function, x.dtype, len(arrays))
+    return kernel(*arrays, *operands) if out is None else kernel(*arrays, *operands, out)
 
 
 def devices() -> list[str]:
@@ -106,8 +103,7 @@ def _checked(
     x = arrays[0]
     rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)[: len(function.scalars)]
     if rounded and owns(rounded[0]):  # the first, if any: arrays stand before scalars
-        slope = cupy.broadcast_to(rounded[0].astype(x.dtype, copy=False), x.shape)
-        arrays, rounded = (*arrays, slope), rounded[1:]
+        arrays, rounded = (*arrays, rounded[0].astype(x.dtype, copy=False)), rounded[1:]
     return arrays, tuple(_bits(scalar, x.dtype) for scalar in rounded)
 
 
@@ -124,56 +120,46 @@ def _default_bits(function: Function, dtype: np.dtype[Any]) -> tuple[int, ...] |
     return () if kind and function.takes_integers else None
 
 
-def _launch(function: Function, arrays: tuple[Array, ...], scalars: tuple[int, ...], out: Array) -> None:
-    pointers = [a.data.ptr for a in (*arrays, out)]
-    starts = tuple([pointer % PACK for pointer in pointers])
-    way, grid, block, layout = _plan(out.shape, out.itemsize, tuple([a.strides for a in (*arrays, out)]), starts)
-    *inputs, result = pointers
-    inputs += [NO_ARRAY] * (3 - len(inputs))
-    arguments = (*inputs, result, *layout, *scalars, *[NO_SCALAR] * (3 - len(scalars)))
-    _kernel(function, out.dtype, len(arrays), way)(grid, block, arguments)
+@functools.cache
+def _elementwise(function: Function, dtype: np.dtype[Any], arrays: int) -> Any:
+    """CuPy's own kernel around the text, built once."""
+    scalars = len(function.arrays) + len(function.scalars) - arrays
+    names, bits = "abc"[:arrays], "pqr"[:scalars]
+    words = ", ".join([*(f"relu_xp::bits({name})" for name in names), *(f"relu_xp::Word({name})" for name in bits)])
+    return cupy.ElementwiseKernel(
+        ", ".join([*(f"T {name}" for name in names), *(f"uint64 {name}" for name in bits)]),
+        "T y",
+        f"const relu_xp::Word w[] = {{{words}}}; relu_xp::rectify(w, y)",
+        f"{function}_{dtype.name}",
+        preamble=f"namespace relu_xp {{ {source()} }}",
+        options=options(function, dtype.name, arrays),
+    )
 
 
-@functools.lru_cache(maxsize=1024)
-def _plan(
-    shape: tuple[int, ...], itemsize: int, strides: tuple[tuple[int, ...], ...], starts: tuple[int, ...]
-) -> tuple[str, tuple[int], tuple[int], tuple[Any, ...]]:
-    """Choose the kernel by the layout, the blocks and their threads, and give the arguments that describe the layout.
-
-    Strides and starts are those of the arrays and the result; a start is how far beyond a 16-byte boundary.
-    """
-    size, dimensions = math.prod(shape), _merged(shape, *strides)
-    if len({*starts}) == 1 and dimensions in ([], [(size, *[itemsize] * len(strides))]):
-        head = min(-starts[0] % PACK // itemsize, size)
-        packs = (size - head) * itemsize // PACK
-        threads = WIDE if packs > MANY_PACKS else NARROW
-        blocks = max(-(-packs // (threads * IN_FLIGHT)), 1)  # one block has threads for the ends
-        return "contiguous", (blocks,), (threads,), (size, head)
-    layout = np.zeros((), _LAYOUT)
-    layout["size"], layout["dimensions"] = size, len(dimensions)
-    for d, (length, *steps) in enumerate(dimensions):
-        layout["shape"][d] = length
-        layout["strides"][[*range(len(steps) - 1), 3], d] = steps
-    return "strided", (-(-size // WIDE),), (WIDE,), (layout,)
-
-
-def _merged(shape: tuple[int, ...], *strides: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """List (length, stride of each array) by dimension, as few as will do, the innermost of the last array first."""
-    dimensions = [d for d in zip(shape, *strides, strict=True) if d[0] != 1]
-    dimensions.sort(key=lambda dimension: abs(dimension[-1]))
-    merged: list[tuple[int, ...]] = []
-    for length, *steps in dimensions:
-        if merged and all(step == merged[-1][0] * inner for step, inner in zip(steps, merged[-1][1:], strict=True)):
-            merged[-1] = (length * merged[-1][0], *merged[-1][1:])
-        else:
-            merged.append((length, *steps))
-    return merged
+def _launch(function: Function, arrays: tuple[Array, ...], scalars: tuple[int, ...], out: Array) -> bool:
+    """Launch the kernel for contiguous arrays; False if these are not, in one order."""
+    if not all(a.strides == out.strides and a.shape == out.shape for a in arrays):
+        return False
+    if not (out.flags.c_contiguous or out.flags.f_contiguous):
+        return False
+    inputs, result = [a.data.ptr for a in arrays], out.data.ptr
+    if any((pointer - result) % PACK for pointer in inputs):
+        return False
+    head = min(-result % PACK // out.itemsize, out.size)
+    packs = (out.size - head) * out.itemsize // PACK
+    threads = WIDE if packs > MANY_PACKS else NARROW
+    blocks = max(-(-packs // (threads * IN_FLIGHT)), 1)  # one block has threads for the ends
+    unused = [0] * (3 - len(inputs)), [0] * (3 - len(scalars))
+    arguments = (*inputs, *unused[0], result, out.size, head, *scalars, *unused[1])
+    _contiguous(function, out.dtype, len(arrays))((blocks,), (threads,), arguments)
+    return True
 
 
 @functools.cache
-def _kernel(function: Function, dtype: np.dtype[Any], arrays: int, way: str) -> Any:
-    """Give one kernel, built once; CuPy compiles it at its first launch on each device."""
-    return cupy.RawKernel(source(), f"{function}_{dtype.name}_{way}", options(function, dtype.name, arrays))
+def _contiguous(function: Function, dtype: np.dtype[Any], arrays: int) -> Any:
+    """The kernel for contiguous arrays, built once; CuPy compiles it at its first launch on each device."""
+    name = f"{function}_{dtype.name}_contiguous"  # what profilers show
+    return cupy.RawKernel(source(), name, (*options(function, dtype.name, arrays), f"-DCONTIGUOUS={name}"))
 
 
 def source() -> str:

@@ -1,4 +1,4 @@
-// What CuPy compiles after `rectifiers.hpp`: the primitives for a word of elements, and the two walks through an array.
+// What CuPy compiles after `rectifiers.hpp`: the primitives for a word of elements, and the kernel for contiguous arrays.
 //
 // Compiled for one function and type at a time: FUNCTION is relu_vjp, say, TYPE float32, ARRAYS how many operands, the
 // first ones, are arrays, and OPERANDS how many there are. Elements are their bits, and short ones share a word of 32, a
@@ -81,11 +81,11 @@ struct float16 : floating<float16, unsigned short, unsigned int, 0x3c00, 0x7c00>
         asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
         return product;
 #else
-        return one(a, b) | one(a >> 16, b >> 16) << 16;
+        return of_lane(a, b) | of_lane(a >> 16, b >> 16) << 16;
 #endif
     }
 #ifndef __CUDA_ARCH__
-    static Word one(Bits a, Bits b) {
+    static Word of_lane(Bits a, Bits b) {
         return reinterpret<Bits>(_Float16(reinterpret<_Float16>(a) * reinterpret<_Float16>(b)));
     }
 #endif
@@ -98,11 +98,11 @@ struct bfloat16 : floating<bfloat16, unsigned short, unsigned int, 0x3f80, 0x7f8
         asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(Sign));
         return product;
 #else
-        return one(a << 16, b << 16) | one(a & 0xffff0000, b & 0xffff0000) << 16;
+        return of_lane(a << 16, b << 16) | of_lane(a & 0xffff0000, b & 0xffff0000) << 16;
 #endif
     }
     // The product in float32 is exact, or loses bits only where the rounding to bfloat16 does not look.
-    static __device__ Word one(Word a, Word b) {
+    static __device__ Word of_lane(Word a, Word b) {
         const Word product = float32::multiply(a, b);
         if ((product & ~float32::Sign) > 0x7f800000) return 0x7fff;
         return (product + 0x7fff + (product >> 16 & 1)) >> 16;  // half to even; infinity stays
@@ -126,26 +126,23 @@ typedef unsigned_integer<unsigned long long, unsigned long long> uint64;
 
 typedef TYPE::Bits Bits;
 typedef TYPE::Word Word;
-#define JOINED(a, b, c) a##_##b##_##c
-#define NAMED(function, type, way) JOINED(function, type, way)  // what profilers show
 
-// The function of the first words of w.
+// The function of as many words as it takes.
+static __device__ Word rectified(const Word *w) {
 #if OPERANDS == 1
-#define RECTIFIED(w) rectifiers<TYPE>::FUNCTION(w[0])
+    return rectifiers<TYPE>::FUNCTION(w[0]);
 #elif OPERANDS == 2
-#define RECTIFIED(w) rectifiers<TYPE>::FUNCTION(w[0], w[1])
+    return rectifiers<TYPE>::FUNCTION(w[0], w[1]);
 #elif OPERANDS == 3
-#define RECTIFIED(w) rectifiers<TYPE>::FUNCTION(w[0], w[1], w[2])
+    return rectifiers<TYPE>::FUNCTION(w[0], w[1], w[2]);
 #elif OPERANDS == 4
-#define RECTIFIED(w) rectifiers<TYPE>::FUNCTION(w[0], w[1], w[2], w[3])
+    return rectifiers<TYPE>::FUNCTION(w[0], w[1], w[2], w[3]);
 #else
-#define RECTIFIED(w) rectifiers<TYPE>::FUNCTION(w[0], w[1], w[2], w[3], w[4])
+    return rectifiers<TYPE>::FUNCTION(w[0], w[1], w[2], w[3], w[4]);
 #endif
+}
 
-// Arrays first, then scalars, as every signature has them; those that a function does not take are not looked at.
-#define POINTERS const Bits *a, const Bits *b, const Bits *c
-#define SCALARS unsigned long long p, unsigned long long q, unsigned long long r
-
+#ifdef CONTIGUOUS
 // 16 bytes, that is one load or store, and as words.
 #define WORDS int(16 / sizeof(Word))
 #define ELEMENTS int(16 / sizeof(Bits))
@@ -165,11 +162,12 @@ static __device__ void store(Pack *to, const Pack &pack) {
 #endif
 }
 
-// Arrays in one contiguous order, and equally far from a 16-byte boundary, to which `head` elements lead. Each block
-// takes a tile of its own: blocks that loop over several reach less of the bandwidth. Each thread reads an element
-// before it writes that one, so out may be one of the arrays.
-extern "C" __global__ void NAMED(FUNCTION, TYPE, contiguous)(
-    POINTERS, Bits *out, long long size, long long head, SCALARS) {
+// Arrays in one contiguous order, and equally far from a 16-byte boundary, to which `head` elements lead: first those that
+// are arrays, then scalars, as every signature has them; what a function does not take is not looked at. Each block takes
+// a tile of its own: blocks that loop over several reach less of the bandwidth. Each thread reads an element before it
+// writes that one, so out may be one of the arrays.
+extern "C" __global__ void CONTIGUOUS(const Bits *a, const Bits *b, const Bits *c, Bits *out, long long size,
+    long long head, unsigned long long p, unsigned long long q, unsigned long long r) {
     const Bits *const arrays[] = {a, b, c};
     const Bits scalars[] = {Bits(p), Bits(q), Bits(r)};
     const long long packs = (size - head) / ELEMENTS, tail = head + packs * ELEMENTS;
@@ -183,7 +181,7 @@ extern "C" __global__ void NAMED(FUNCTION, TYPE, contiguous)(
             if (!there[end]) continue;
 #pragma unroll
             for (int i = 0; i < OPERANDS; i++) w[i] = i < ARRAYS ? arrays[i % 3][ends[end]] : scalars[(i + 3 - ARRAYS) % 3];
-            out[ends[end]] = RECTIFIED(w);
+            out[ends[end]] = rectified(w);
         }
     }
 
@@ -206,39 +204,16 @@ extern "C" __global__ void NAMED(FUNCTION, TYPE, contiguous)(
 #pragma unroll
             for (int i = 0; i < OPERANDS; i++)
                 w[i] = i < ARRAYS ? loaded[i % ARRAYS][k].words[lane] : TYPE::Each * scalars[(i + 3 - ARRAYS) % 3];
-            result.words[lane] = RECTIFIED(w);
+            result.words[lane] = rectified(w);
         }
         store((Pack *)(out + head) + at, result);
     }
 }
-
-// Any layout; strides in bytes, the last dimension first.
-struct Layout {
-    long long size, dimensions, shape[64], strides[4][64];
-};
-
-template <class Index> static __device__ void walk(
-    POINTERS, Bits *out, const Layout &at, SCALARS, Index element) {
-    const Bits *const arrays[] = {a, b, c};
-    const Bits scalars[] = {Bits(p), Bits(q), Bits(r)};
-    long long offsets[4] = {0, 0, 0, 0};
-    for (int d = 0; d < at.dimensions; d++) {
-        const Index whole = element / Index(at.shape[d]), part = element - whole * Index(at.shape[d]);
-#pragma unroll
-        for (int i = 0; i < 4; i++) offsets[i] += (long long)part * at.strides[i][d];
-        element = whole;
-    }
-    Word w[OPERANDS];
-#pragma unroll
-    for (int i = 0; i < OPERANDS; i++)
-        w[i] = i < ARRAYS ? *(const Bits *)((const char *)arrays[i % 3] + offsets[i % 3]) : scalars[(i + 3 - ARRAYS) % 3];
-    *(Bits *)((char *)out + offsets[3]) = RECTIFIED(w);
+#else
+// What CuPy's own elementwise kernel, which knows every layout, computes of an element: its arrays and the bits of its
+// scalars.
+template <class T> static __device__ Bits bits(const T &element) { return reinterpret_cast<const Bits &>(element); }
+template <class T> static __device__ void rectify(const Word *w, T &result) {
+    reinterpret_cast<Bits &>(result) = Bits(rectified(w));
 }
-
-extern "C" __global__ void NAMED(FUNCTION, TYPE, strided)(
-    POINTERS, Bits *out, const __grid_constant__ Layout at, SCALARS) {
-    const long long element = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (element >= at.size) return;
-    if (at.size >> 32) walk<unsigned long long>(a, b, c, out, at, p, q, r, element);
-    else walk<unsigned int>(a, b, c, out, at, p, q, r, element);  // whose division is several times cheaper
-}
+#endif
