@@ -7,6 +7,7 @@ is compiled once for a device, and CuPy keeps it on disk.
 """
 
 import functools
+import math
 import operator
 from importlib import resources
 from typing import Any
@@ -33,7 +34,7 @@ def owns(x: object) -> bool:
 
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, and launch without waiting for the result."""
-    x, g = arrays[0], arrays[-1]
+    x = arrays[0]
     device = x.data.device_id
     if device != cupy.cuda.runtime.getDevice():
         with x.device:
@@ -41,24 +42,27 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
     operands = _default_bits(function, x.dtype)
     if (
         operands is None
-        or out is not None
         or not all(map(operator.is_, scalars, function.defaults))
-        or g.dtype != x.dtype
-        or g.shape != x.shape
-        or g.data.device_id != device
+        or (len(arrays) > 1 and not _is_like(x, arrays[1], device))
+        or (out is not None and not (type(out) is cupy.ndarray and _is_like(x, out, device)))
     ):
         arrays, operands = _checked(function, arrays, scalars, out)
     if out is not None:
-        arrays = tuple(_copy_if_overlapping(a, out) for a in arrays)
+        arrays = tuple([_copy_if_overlapping(a, out) for a in arrays])
     elif type(x) is not cupy.ndarray:
         out = cupy.empty_like(x).view(type(x))
         out.__array_finalize__(x)  # as CuPy's own functions do, so that a subclass keeps what it holds
-    elif x.nbytes >= LARGE or not x.flags.c_contiguous:
+    elif x.nbytes >= LARGE or (x.ndim > 1 and not x.flags.c_contiguous):
         out = cupy.empty_like(x)  # in the memory order of x, which no elementwise kernel keeps
-    if x.nbytes >= LARGE and _launch(function, arrays, operands, out):
-        return out
-    kernel = _elementwise(function, x.dtype, len(arrays))
-    return kernel(*arrays, *operands) if out is None else kernel(*arrays, *operands, out)
+    if out is None:
+        return _elementwise(function, x.dtype, len(arrays))(*arrays, *operands)
+    if x.nbytes < LARGE or not _launch(function, arrays, operands, out):
+        _elementwise(function, x.dtype, len(arrays))(*arrays, *operands, out)
+    return out
+
+
+def _is_like(x: Array, a: Array, device: int) -> bool:
+    return a.dtype == x.dtype and a.shape == x.shape and a.data.device_id == device
 
 
 def devices() -> list[str]:
@@ -104,10 +108,12 @@ def _checked(
     rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)[: len(function.scalars)]
     if rounded and owns(rounded[0]):  # the first, if any: arrays stand before scalars
         arrays, rounded = (*arrays, rounded[0].astype(x.dtype, copy=False)), rounded[1:]
-    return arrays, tuple(_bits(scalar, x.dtype) for scalar in rounded)
+    return arrays, tuple(_bits(scalar, x.dtype, math.copysign(1.0, scalar)) for scalar in rounded)
 
 
-def _bits(scalar: Any, dtype: np.dtype[Any]) -> int:
+@functools.lru_cache
+def _bits(scalar: Any, dtype: np.dtype[Any], sign: float = 1.0) -> int:
+    """The bits of a rounded scalar; the sign tells the zeros apart, which are one key to a cache."""
     return int(np.array(scalar, dtype).view(f"u{dtype.itemsize}"))
 
 
@@ -181,7 +187,7 @@ def _copy_if_overlapping(a: Array, out: Array) -> Array:
 
 def _overlaps(out: Array, a: Array) -> bool:
     """Whether an element of a might be read after it is overwritten: not where each has its own result put over it."""
-    if a.data.ptr == out.data.ptr and a.strides == out.strides:
+    if a.data.mem is not out.data.mem or (a.data.ptr == out.data.ptr and a.strides == out.strides):
         return False
     (start, stop), (out_start, out_stop) = _extent(a), _extent(out)
     return start < out_stop and out_start < stop
