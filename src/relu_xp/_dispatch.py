@@ -59,31 +59,39 @@ _INTERFACE = ("owns", "devices", "put", "get")
 _registered: dict[str, Any] = {}
 MOST_TYPES = 64  # so that classes made again and again, as each registry of units makes its own, are not kept for ever
 # Filled once per type. Two threads may both find the owner of a new type; both store the same.
-_OWNERS: dict[type, tuple[Any, Run]] = {}
+_OWNERS: dict[type, Any] = {}
+_RUNS: dict[type, Run] = {}
 
 
 def call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
     """Hand over to the backend that owns x, and the cotangent too."""
     x = arrays[0]
-    found = _OWNERS.get(type(x)) or _remember(function, "x", x)
-    if len(arrays) > 1:
-        a = arrays[1]
-        if type(a) is not type(x) and owner(function, function.arrays[1], a) is not found[0]:
-            raise _checks.same_library(function, x, a)
-    return found[1](function, arrays, scalars, out)
+    run = _RUNS.get(type(x)) or _remember(function, "x", x)
+    if len(arrays) > 1 and type(arrays[1]) is not type(x):
+        if owner(function, function.arrays[1], arrays[1]) is not owner(function, "x", x):
+            raise _checks.same_library(function, x, arrays[1])
+    return run(function, arrays, scalars, out)
 
 
 def owner(function: Function, name: str, x: object) -> Any:
     """Return the backend that owns x; TypeError, in the name of `function`, if there is none."""
-    return (_OWNERS.get(type(x)) or _remember(function, name, x))[0]
+    if type(x) not in _OWNERS:
+        _remember(function, name, x)
+    return _OWNERS[type(x)]
 
 
-def _remember(function: Function, name: str, x: object) -> tuple[Any, Run]:
+def _remember(function: Function, name: str, x: object) -> Run:
     backend = _find(function, name, x)
     if len(_OWNERS) > MOST_TYPES:
-        _OWNERS.clear()
-    found = _OWNERS[type(x)] = (backend, _run(backend))
-    return found
+        _forget()
+    _OWNERS[type(x)] = backend
+    run = _RUNS[type(x)] = _run(backend)
+    return run
+
+
+def _forget() -> None:
+    _OWNERS.clear()
+    _RUNS.clear()
 
 
 def _run(backend: Any) -> Run:
@@ -138,7 +146,7 @@ def register_backend(package: str, backend: Any) -> None:
     if not isinstance(backend, str):
         _check_interface("relu_xp.register_backend: backend", backend)
     _registered[package] = backend
-    _OWNERS.clear()
+    _forget()
 
 
 def unregister_backend(package: str) -> None:
@@ -161,7 +169,7 @@ def unregister_backend(package: str) -> None:
         msg = f"relu_xp.unregister_backend: no backend is registered for {package}; there are {[*_registered]}"
         raise ValueError(msg)
     del _registered[package]
-    _OWNERS.clear()
+    _forget()
 
 
 def _check_package(function: str, package: object) -> None:

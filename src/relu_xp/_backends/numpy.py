@@ -8,12 +8,14 @@ float8, is cast to float32 and back in NumPy's buffers. Where no compiler built 
 import functools
 import itertools
 import operator
+from operator import is_
 import sys
 import threading
 import warnings
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from relu_xp import _checks, _formulas, _threads
 from relu_xp._functions import FUNCTIONS, Function
@@ -23,8 +25,8 @@ DType = np.dtype[Any]
 
 SHARE = 1 << 23  # bytes of x that are worth a thread: to wake one takes as long as some hundred thousand elements
 STREAMED = 1 << 24  # bytes of x from which stores past the caches are faster, into memory that is there
-# Bits of what the loops collect, with the names and flags by which NumPy tells of it.
-_ERRORS = {1: ("over", "overflow", 2), 2: ("under", "underflow", 4), 4: ("invalid", "invalid value", 8)}
+# Floating-point errors by NumPy's flag of each, as the loops collect them, with its names in numpy.errstate and in words.
+_ERRORS = {2: ("over", "overflow"), 4: ("under", "underflow"), 8: ("invalid", "invalid value")}
 
 
 def owns(x: object) -> bool:
@@ -35,23 +37,23 @@ def owns(x: object) -> bool:
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Compute at once what most calls are, plain arrays with the default scalars; look more closely at all others."""
     x = arrays[0]
-    if type(x) is np.ndarray and x.nbytes < SHARE and x.ndim:
-        operands = _DEFAULTS.get((function, x.dtype))
+    if type(x) is ndarray and (plan := _PLANS[function].get(x.dtype)) and x.ndim and x.nbytes < SHARE:
+        loop, operands, defaults, multiplies = plan
         if (
-            operands is not None
-            and all(map(operator.is_, scalars, function.defaults))
+            # By identity: 1, 1.0 and True are equal, and so are the zeros.
+            (scalars[0] is defaults[0] and (len(scalars) == 1 or all(map(is_, scalars, defaults))) if scalars else True)
             and (len(arrays) == 1 or (_is_like(x, arrays[1]) and x.strides == arrays[1].strides))
             and (out is None or (_is_like(x, out) and out.flags.writeable))
         ):
-            result = _LOOPS[function](*arrays, *operands, out=out)
-            if errors := _take_errors():
+            result = loop(*arrays, *operands) if out is None else loop(*arrays, *operands, out)
+            if multiplies and (errors := _take_errors()):
                 _report(function, errors)
             return result
     return _checked(function, arrays, scalars, out)
 
 
 def _is_like(x: Array, a: Array) -> bool:
-    return type(a) is np.ndarray and a.dtype is x.dtype and a.shape == x.shape
+    return type(a) is ndarray and a.dtype is x.dtype and a.shape == x.shape
 
 
 def devices() -> list[str]:
@@ -144,9 +146,9 @@ def _overlaps(out: Array, a: Array) -> bool:
 def _report(function: Function, errors: int) -> None:
     """Tell of floating-point errors as the caller's numpy.errstate has it: once a call, at the caller's line."""
     states: dict[str, Any] = {**np.geterr()}
-    for bit, (kind, word, flag) in _ERRORS.items():
+    for flag, (kind, word) in _ERRORS.items():
         message = f"{word} encountered in {function}"
-        if not errors & bit or states[kind] == "ignore":
+        if not errors & flag or states[kind] == "ignore":
             continue
         if states[kind] == "raise":
             raise FloatingPointError(message)
@@ -181,7 +183,7 @@ class _Formulas:
 
     def _run(self, formula: Any, *operands: Array, out: Array | None = None, dtype: Any = None, casting: str = "") -> Array:
         def catch(word: str, flag: int) -> None:
-            self._caught.errors = getattr(self._caught, "errors", 0) | flag >> 1
+            self._caught.errors = getattr(self._caught, "errors", 0) | flag
 
         dtype = dtype or operands[0].dtype.newbyteorder("=")
         x, *others = (a.astype(dtype, copy=False) for a in operands)
@@ -210,13 +212,17 @@ except ImportError:  # there was no compiler when this was installed
 
 _take_errors = _ufuncs.take_errors
 _LOOPS: dict[Function, Any] = {each: getattr(_ufuncs, each.name) for each in FUNCTIONS.values()}
-_WITH_LOOPS = {np.dtype(t) for t in (np.float16, np.float32, np.float64, np.longdouble)}
-# The default scalars of a function in a dtype, as operands.
-_DEFAULTS = {
-    (function, dtype): tuple(np.array(each.default, dtype) for each in function.scalars)
+
+
+def _plan(function: Function, dtype: DType) -> tuple[Any, ...]:
+    """What a call with the default scalars runs: the loop, its operands, and whether floating-point errors can come."""
+    operands = tuple(np.array(each.default, dtype) for each in function.scalars)
+    return _LOOPS[function], operands, function.defaults, function.multiplies
+
+
+_PLANS = {
+    function: {np.dtype(t): _plan(function, np.dtype(t)) for t in (np.float16, np.float32, np.float64)}
     for function in FUNCTIONS.values()
-    for dtype in _WITH_LOOPS
-    if dtype.itemsize <= 8
 }
 
 
@@ -228,7 +234,8 @@ def _loop(function: Function, dtype: DType) -> Any:
         return loop
     if dtype.name == "bfloat16" and not isinstance(_ufuncs, _Formulas):
         _ufuncs.register_bfloat16(dtype)  # before NumPy first looks for a loop, and remembers another
-        _DEFAULTS.update({(f, dtype): tuple(np.array(s.default, dtype) for s in f.scalars) for f in FUNCTIONS.values()})
+        for each, plans in _PLANS.items():
+            plans[dtype] = _plan(each, dtype)
         return loop
     wide = np.dtype(np.int8 if "int" in dtype.name else np.float32)
     return functools.partial(loop, dtype=wide, casting="unsafe")
