@@ -39,6 +39,18 @@ template <class To, class From> RELU_XP_DEVICE To reinterpret(From from) {
     return to;
 }
 
+// Past the caches, into which a line would first be read: for a large `out` that is not an input too.
+template <class Word> RELU_XP_DEVICE void stream(char *to, Word word) {
+    if constexpr (sizeof word < Width) std::memcpy(to, &word, sizeof word);
+#if defined(__AVX512BW__)
+    else _mm512_stream_si512(reinterpret_cast<__m512i *>(to), reinterpret<__m512i>(word));
+#elif defined(__AVX2__)
+    else _mm256_stream_si256(reinterpret_cast<__m256i *>(to), reinterpret<__m256i>(word));
+#elif defined(__SSE2__)
+    else _mm_stream_si128(reinterpret_cast<__m128i *>(to), reinterpret<__m128i>(word));
+#endif
+}
+
 template <class B> struct lanes {
     typedef B Bits;
     typedef std::make_signed_t<B> Signed;
@@ -89,10 +101,9 @@ struct float32 : floats<float32, std::uint32_t, 0x3f800000, 0x7f800000> {
     typedef float Floats __attribute__((vector_size(Width)));
     static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats(a) * Floats(b)); }
 
-    // Lets the processor raise what the rounding to a shorter type by integer operations raises: 0 * 0 raises nothing.
-    static RELU_XP_DEVICE void raise(Word underflow, Word overflow) {
-        const Floats factor = Floats((underflow & 0x0d800000) | (overflow & 0x71800000));  // 2**-100, 2**100
-        const Floats product = factor * factor;
+    // A product for the exceptions that it raises, in place of those of a rounding to fewer bits by integer operations.
+    static RELU_XP_DEVICE void raise(Word a, Word b) {
+        const Word product = times(a, b);
 #if defined(__x86_64__) || defined(__i386__)
         asm volatile("" : : "x"(product));
 #elif defined(__aarch64__)
@@ -113,13 +124,13 @@ struct bfloat16 : floats<bfloat16, std::uint16_t, 0x3f80, 0x7f80> {
         const Pairs lower = rounded(Pairs(a) << 16, Pairs(b) << 16), upper = rounded(Pairs(a) & Upper, Pairs(b) & Upper);
         return Word((lower >> 16) | (upper & Upper));
     }
-    // Half to even, in the upper 16 bits. The lower bits of a NaN or infinity are zeros, as its operands' are. Tiny is
-    // what, rounded to 8 bits, is below 2**-126: as x86 has it.
+    // Half to even, in the upper 16 bits. The lower bits of a NaN or infinity are zeros, as its operands' are.
     static RELU_XP_DEVICE Pairs rounded(Pairs a, Pairs b) {
         const Pairs product = float32::times(a, b);
-        const float32::Ints size = float32::Ints(product & 0x7fffffff);
-        float32::raise(Pairs((size < 0x007fc000) & ((size & 0xffff) != 0)),
-                       Pairs((size >= 0x7f7f8000) & (size < 0x7f800000)));
+        // What rounds to 8 bits below 2**-126 underflows where bits are lost, that is, are below float32's last once
+        // divided by 2**16. Of the rest, a little less than 1 / (1 - 2**-9) lets overflow what rounds to 2**128.
+        const Pairs tiny = Pairs(float32::Ints(product & 0x7fffffff) < 0x007fc000);
+        float32::raise(product, float32::select(tiny, Pairs{} + 0x37800000, Pairs{} + 0x3f804021));
         return product + 0x7fff + ((product >> 16) & 1);
     }
 };
@@ -129,13 +140,18 @@ struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
     typedef std::uint16_t Half __attribute__((vector_size(Width / 2)));
     typedef float32::Floats Floats;
     typedef float32::Word Wide;
-    struct Halves {
-        Half lower, upper;
-    };
 
-    static RELU_XP_DEVICE Word times(Word a, Word b) {
-        const Halves as = reinterpret<Halves>(a), bs = reinterpret<Halves>(b);
-        return reinterpret<Word>(Halves{narrow(widen(as.lower) * widen(bs.lower)), narrow(widen(as.upper) * widen(bs.upper))});
+#if defined(__AVX512FP16__) || defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
+    typedef _Float16 Floats16 __attribute__((vector_size(Width)));
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats16(a) * Floats16(b)); }
+#else
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return times(a, b, std::make_index_sequence<Width / 4>()); }
+    template <std::size_t... I> static RELU_XP_DEVICE Word times(Word a, Word b, std::index_sequence<I...>) {
+        constexpr std::size_t Lanes = sizeof...(I);
+        const Half lower = narrow(widen(__builtin_shufflevector(a, a, I...)) * widen(__builtin_shufflevector(b, b, I...)));
+        const Half upper = narrow(widen(__builtin_shufflevector(a, a, (I + Lanes)...)) *
+                                  widen(__builtin_shufflevector(b, b, (I + Lanes)...)));
+        return __builtin_shufflevector(lower, upper, I..., (I + Lanes)...);
     }
 #if defined(__AVX512BW__)
     static RELU_XP_DEVICE Floats widen(Half x) { return Floats(_mm512_cvtph_ps(__m256i(x))); }
@@ -160,10 +176,14 @@ struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
         const Wide finite = Wide(order < 0x477ff000), nan = Wide(order > 0x7f800000);  // 65520 and above round to infinity
         const Wide normal = (size + 0xfff + ((size >> 13) & 1) - (112u << 23)) >> 13;
         const Wide rounded = float32::select(Wide(order < 0x38800000), Wide(sum) - 0x3f000000, normal);
-        float32::raise(Wide(order < 0x387ff000) & Wide(Wide(sum - 0.5f) != size), Wide(order < 0x7f800000) & ~finite);
+        const Wide underflow = Wide(order < 0x387ff000) & Wide(Wide(sum - 0.5f) != size);
+        const Wide overflow = Wide(order < 0x7f800000) & ~finite;
+        const Wide factor = (underflow & 0x0d800000) | (overflow & 0x71800000);  // 2**-100, 2**100, or 0
+        float32::raise(factor, factor);
         const Wide beyond = 0x7c00 | (nan & 0x200);
         return __builtin_convertvector(float32::select(finite, rounded, beyond) | ((Wide(x) >> 16) & 0x8000), Half);
     }
+#endif
 #endif
 };
 
@@ -212,16 +232,19 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
     }
 
     // Contiguous arrays: the first operands. Of each other there is one word.
-    template <int Arrays> static RELU_XP_DEVICE void words(char *const *at, std::ptrdiff_t count) {
+    template <int Arrays, bool streaming> static void words(char *const *at, std::ptrdiff_t count) {
         const Word fixed[] = {load(at[I])...};
+        char *const out = at[Operands];
+#pragma GCC unroll 4
         for (std::ptrdiff_t i = 0; i < count * std::ptrdiff_t(sizeof(Word)); i += sizeof(Word)) {
             const Word result = function((int(I) < Arrays ? load(at[I] + i) : fixed[I])...);
-            std::memcpy(at[Operands] + i, &result, sizeof result);
+            if (streaming) stream(out + i, result);
+            else std::memcpy(out + i, &result, sizeof result);
         }
     }
 
-    static void words(int arrays, char *const *at, std::ptrdiff_t count) {
-        ((arrays == int(I) + 1 ? words<int(I) + 1>(at, count) : void()), ...);
+    template <bool streaming> static void words(int arrays, char *const *at, std::ptrdiff_t count) {
+        ((arrays == int(I) + 1 ? words<int(I) + 1, streaming>(at, count) : void()), ...);
     }
 
     // Any strides, or less than a word: by way of buffers. Zeros, to which no product is a surprise, fill the last word.
@@ -234,7 +257,7 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
                 buffers[k][full - 1] = Word{};
                 copy(in[k], Size, at[k] + first * steps[k], steps[k], here);
             }
-            words<Operands>(in, full);
+            words<Operands, false>(in, full);
             copy(at[Operands] + first * steps[Operands], steps[Operands], in[Operands], Size, here);
         }
     }
@@ -244,7 +267,7 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
         else for (std::ptrdiff_t i = 0; i < n; i++) std::memcpy(to + i * step, from + i * by, Size);
     }
 
-    static void run(char **args, const std::ptrdiff_t *dimensions, const std::ptrdiff_t *steps, void *) {
+    static void run(char **args, const std::ptrdiff_t *dimensions, const std::ptrdiff_t *steps, void *streaming) {
         std::ptrdiff_t count = dimensions[0];
         int arrays = 0;
         while (arrays < Operands && steps[arrays] == Size) arrays++;
@@ -268,7 +291,13 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
                 }
             }
             const std::ptrdiff_t whole = count / Lanes;
-            words(arrays, from, whole);
+#if defined(__SSE2__)
+            if (streaming && count >= Block) {
+                words<true>(arrays, from, whole);
+                _mm_sfence();
+            } else
+#endif
+                words<false>(arrays, from, whole);
             for (int k = 0; k <= Operands; k++)
                 if (steps[k]) at[k] += head + whole * std::ptrdiff_t(sizeof(Word));
             count -= whole * Lanes;

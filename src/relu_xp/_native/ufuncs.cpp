@@ -31,9 +31,9 @@ struct Function {
     int operands;
     std::vector<PyUFuncGenericFunction> loops;
     std::vector<char> types;
-    std::vector<void *> data;
+    std::vector<void *> plain, streaming;
     Run bfloat16;
-    PyObject *ufunc;
+    PyObject *ufunc, *streaming_ufunc;
 };
 
 std::map<std::string, Function> functions;
@@ -48,7 +48,8 @@ void add(const char *name, int operands, char type, Run run) {
     PyArray_Descr *const dtype = PyArray_DescrFromType(type);  // of a character too
     function.loops.push_back(reinterpret_cast<PyUFuncGenericFunction>(run));
     function.types.insert(function.types.end(), operands + 1, char(dtype->type_num));
-    function.data.push_back(nullptr);
+    function.plain.push_back(nullptr);
+    function.streaming.push_back(&functions);  // any address but none
     Py_DECREF(dtype);
 }
 
@@ -60,13 +61,19 @@ struct Target {
 
 // The last that runs here; RELU_XP_CPU names a lesser one, for tests.
 Target chosen() {
+#ifdef RELU_XP_AVX2
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
     const Target targets[] = {
         {"baseline", relu_xp_baseline, true},
-#ifdef RELU_XP_X86
-        {"avx2", relu_xp_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c")},
-        {"avx512", relu_xp_avx512,
-         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vl")},
+#ifdef RELU_XP_AVX2
+        {"avx2", relu_xp_avx2, avx2},
+        {"avx512", relu_xp_avx512, avx512},
+#endif
+#ifdef RELU_XP_AVX512FP16  // which needs GCC 12 or Clang 14
+        {"avx512fp16", relu_xp_avx512fp16, avx512 && __builtin_cpu_supports("avx512fp16")},
 #endif
     };
     const char *const asked = std::getenv("RELU_XP_CPU");
@@ -74,6 +81,12 @@ Target chosen() {
     for (const Target &target : targets)
         if (target.runs && (!asked || !*asked || !std::strcmp(asked, target.name))) best = target;
     return best;
+}
+
+PyObject *made(const std::string &name, Function &function, std::vector<void *> &data) {
+    return PyUFunc_FromFuncAndData(function.loops.data(), data.data(), function.types.data(), int(data.size()),
+                                   function.operands, 1, PyUFunc_None, name.c_str(),
+                                   "See relu_xp; the scalars are operands too.", 0);
 }
 
 PyObject *take_errors(PyObject *, PyObject *) {
@@ -87,9 +100,13 @@ PyObject *register_bfloat16(PyObject *, PyObject *dtype) {
     if (!PyArray_DescrCheck(dtype)) return PyErr_Format(PyExc_TypeError, "not a dtype: %R", dtype);
     const int type = reinterpret_cast<PyArray_Descr *>(dtype)->type_num;
     for (auto &[name, function] : functions)
-        if (PyUFunc_RegisterLoopForType(reinterpret_cast<PyUFuncObject *>(function.ufunc), type,
-                                        reinterpret_cast<PyUFuncGenericFunction>(function.bfloat16), nullptr, nullptr) < 0)
-            return nullptr;
+        for (PyObject *const ufunc : {function.ufunc, function.streaming_ufunc}) {
+            void *const streaming = ufunc == function.ufunc ? nullptr : &functions;
+            if (PyUFunc_RegisterLoopForType(reinterpret_cast<PyUFuncObject *>(ufunc), type,
+                                            reinterpret_cast<PyUFuncGenericFunction>(function.bfloat16), nullptr,
+                                            streaming) < 0)
+                return nullptr;
+        }
     Py_RETURN_NONE;
 }
 
@@ -113,11 +130,13 @@ PyMODINIT_FUNC PyInit__ufuncs() {
     PyObject *const module = PyModule_Create(&definition);
     if (!module || PyModule_AddStringConstant(module, "cpu", target.name) < 0) return nullptr;
     target.add_loops(add);
+    PyObject *const streaming = PyModule_New("streaming");
     for (auto &[name, function] : functions) {
-        function.ufunc = PyUFunc_FromFuncAndData(
-            function.loops.data(), function.data.data(), function.types.data(), int(function.loops.size()),
-            function.operands, 1, PyUFunc_None, name.c_str(), "See relu_xp; the scalars are operands too.", 0);
+        function.ufunc = made(name, function, function.plain);
+        function.streaming_ufunc = made(name, function, function.streaming);
         if (PyModule_AddObjectRef(module, name.c_str(), function.ufunc) < 0) return nullptr;
+        if (PyModule_AddObjectRef(streaming, name.c_str(), function.streaming_ufunc) < 0) return nullptr;
     }
+    if (PyModule_AddObject(module, "streaming", streaming) < 0) return nullptr;
     return module;
 }
