@@ -88,7 +88,7 @@ template <class Self, class B, B One, B Infinity> struct floats : lanes<B> {
     static RELU_XP_DEVICE Word zero(Word x) { return Word(x + x == 0); }
     static RELU_XP_DEVICE Word signed_number(Word x) { return Word(Ints(x) <= Signed(Sign | Infinity)); }
     static RELU_XP_DEVICE Word product(Word mask, Word a, Word b) {
-        return Self::times(Lanes::select(mask, a, one()), b);
+        return Self::times(a, Lanes::select(mask, b, one()));
     }
 };
 
@@ -135,18 +135,17 @@ struct bfloat16 : floats<bfloat16, std::uint16_t, 0x3f80, 0x7f80> {
     }
 };
 
-// By products in float32, which are exact, and a conversion that rounds and raises, where the processor has it.
+// By the processor's own products, or by products in float32, which are exact, and then rounded.
 struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
+#if defined(__AVX512FP16__) || defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
+    typedef _Float16 Floats __attribute__((vector_size(Width)));
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats(a) * Floats(b)); }
+#elif defined(__F16C__) || defined(__aarch64__)
     typedef std::uint16_t Half __attribute__((vector_size(Width / 2)));
     typedef float32::Floats Floats;
-    typedef float32::Word Wide;
 
-#if defined(__AVX512FP16__) || defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
-    typedef _Float16 Floats16 __attribute__((vector_size(Width)));
-    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats16(a) * Floats16(b)); }
-#else
-    static RELU_XP_DEVICE Word times(Word a, Word b) { return times(a, b, std::make_index_sequence<Width / 4>()); }
-    template <std::size_t... I> static RELU_XP_DEVICE Word times(Word a, Word b, std::index_sequence<I...>) {
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return by_halves(a, b, std::make_index_sequence<Width / 4>()); }
+    template <std::size_t... I> static RELU_XP_DEVICE Word by_halves(Word a, Word b, std::index_sequence<I...>) {
         constexpr std::size_t Lanes = sizeof...(I);
         const Half lower = narrow(widen(__builtin_shufflevector(a, a, I...)) * widen(__builtin_shufflevector(b, b, I...)));
         const Half upper = narrow(widen(__builtin_shufflevector(a, a, (I + Lanes)...)) *
@@ -159,31 +158,38 @@ struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
 #elif defined(__F16C__)
     static RELU_XP_DEVICE Floats widen(Half x) { return Floats(_mm256_cvtph_ps(__m128i(x))); }
     static RELU_XP_DEVICE Half narrow(Floats x) { return Half(_mm256_cvtps_ph(__m256(x), 0)); }
-#elif defined(__aarch64__)
+#else
     static RELU_XP_DEVICE Floats widen(Half x) { return Floats(vcvt_f32_f16(reinterpret<float16x4_t>(x))); }
     static RELU_XP_DEVICE Half narrow(Floats x) { return reinterpret<Half>(vcvt_f16_f32(float32x4_t(x))); }
-#else
-    static RELU_XP_DEVICE Floats widen(Half x) {
-        const Wide bits = __builtin_convertvector(x, Wide), size = bits & 0x7fff;
-        const Wide finite = Wide(Floats(size << 13) * 0x1p112f);
-        return Floats(finite | (Wide(float32::Ints(size) >= 0x7c00) & 0x7f800000) | ((bits & 0x8000) << 16));
-    }
-    // A sum with 1/2 rounds where float16's subnormals end, and the difference of the bits is then the subnormal.
-    static RELU_XP_DEVICE Half narrow(Floats x) {
-        const Wide size = Wide(x) & 0x7fffffff;
-        const float32::Ints order = float32::Ints(size);
-        const Floats sum = Floats(size) + 0.5f;
-        const Wide finite = Wide(order < 0x477ff000), nan = Wide(order > 0x7f800000);  // 65520 and above round to infinity
-        const Wide normal = (size + 0xfff + ((size >> 13) & 1) - (112u << 23)) >> 13;
-        const Wide rounded = float32::select(Wide(order < 0x38800000), Wide(sum) - 0x3f000000, normal);
-        const Wide underflow = Wide(order < 0x387ff000) & Wide(Wide(sum - 0.5f) != size);
-        const Wide overflow = Wide(order < 0x7f800000) & ~finite;
-        const Wide factor = (underflow & 0x0d800000) | (overflow & 0x71800000);  // 2**-100, 2**100, or 0
-        float32::raise(factor, factor);
-        const Wide beyond = 0x7c00 | (nan & 0x200);
-        return __builtin_convertvector(float32::select(finite, rounded, beyond) | ((Wide(x) >> 16) & 0x8000), Half);
-    }
 #endif
+#else
+    typedef float32::Word Pairs;
+    typedef float32::Ints Ints;
+    typedef float32::Floats Floats;
+
+    static RELU_XP_DEVICE Word times(Word a, Word b) {
+        const Pairs lower = narrow(widen(Pairs(a) & 0xffff) * widen(Pairs(b) & 0xffff));
+        return Word(lower | (narrow(widen(Pairs(a) >> 16) * widen(Pairs(b) >> 16)) << 16));
+    }
+    static RELU_XP_DEVICE Floats widen(Pairs x) {
+        const Pairs size = x & 0x7fff, finite = Pairs(Floats(size << 13) * 0x1p112f);
+        return Floats(finite | (Pairs(Ints(size) >= 0x7c00) & 0x7f800000) | ((x & 0x8000) << 16));
+    }
+    // A sum with 1/2 is rounded where float16's subnormals end; the bits that it adds to those of 1/2 are the subnormal.
+    static RELU_XP_DEVICE Pairs narrow(Floats x) {
+        const Pairs size = Pairs(x) & 0x7fffffff;
+        const Ints order = Ints(size);
+        const Floats sum = Floats(size) + 0.5f;
+        const Pairs normal = (size + 0xfff + ((size >> 13) & 1) - (112u << 23)) >> 13;
+        const Pairs rounded = float32::select(Pairs(order < 0x38800000), Pairs(sum) - 0x3f000000, normal);
+        const Pairs beyond = Pairs(order >= 0x477ff000);  // 65520, from where on infinity is nearest
+        const Pairs overflow = beyond & Pairs(order < 0x7f800000);
+        const Pairs underflow = Pairs(order < 0x387ff000) & Pairs(Pairs(sum - 0.5f) != size);
+        const Pairs factor = (underflow & 0x0d800000) | (overflow & 0x71800000);  // 2**-100, 2**100, or 0
+        float32::raise(factor, factor);
+        const Pairs infinity = 0x7c00 | (Pairs(order > 0x7f800000) & 0x200);
+        return float32::select(beyond, infinity, rounded) | ((Pairs(x) >> 16) & 0x8000);
+    }
 #endif
 };
 
@@ -209,7 +215,7 @@ struct longdouble {
     static RELU_XP_DEVICE Word signed_number(Word x) { return -Word(sign(x) && size(x) <= Infinity); }
     static RELU_XP_DEVICE Word select(Word mask, Word a, Word b) { return (mask & a) | (~mask & b); }
     static RELU_XP_DEVICE Word product(Word mask, Word a, Word b) {
-        return bits(number(select(mask, a, one())) * number(b));
+        return bits(number(a) * number(select(mask, b, one())));
     }
     static RELU_XP_DEVICE long double number(Word x) { return reinterpret<long double>(x); }
     static RELU_XP_DEVICE Word bits(long double x) { return reinterpret<Word>(x); }
