@@ -72,8 +72,9 @@ template <class B> struct unsigned_integer : lanes<B> {
     static RELU_XP_DEVICE Word signed_number(Word) { return Word{}; }
 };
 
-// What floating types share, as signed integers: NaNs lie above infinity, or between -infinity and -1. `Self` brings
-// the product of all lanes. A factor of 1 raises no exception.
+// What floating types share. As signed integers, the numbers below 0 are the least, from -infinity down, then -0 on top of
+// what wraps around: so one comparison tells them from zeros and NaNs. `Self` brings the product of all lanes; a factor
+// of 1 raises no exception.
 template <class Self, class B, B One, B Infinity> struct floats : lanes<B> {
     typedef lanes<B> Lanes;
     using typename Lanes::Ints;
@@ -83,8 +84,8 @@ template <class Self, class B, B One, B Infinity> struct floats : lanes<B> {
     static constexpr B Sign = B(B(1) << (8 * sizeof(B) - 1));
 
     static RELU_XP_DEVICE Word one() { return Lanes::splat(One); }
-    static RELU_XP_DEVICE Word positive(Word x) { return Word((Ints(x) > 0) & (Ints(x) <= Signed(Infinity))); }
-    static RELU_XP_DEVICE Word negative(Word x) { return positive(x ^ Sign); }
+    static RELU_XP_DEVICE Word positive(Word x) { return negative(x + Sign); }
+    static RELU_XP_DEVICE Word negative(Word x) { return Word(Ints(x - B(1)) < Signed(Infinity ^ Sign)); }
     static RELU_XP_DEVICE Word zero(Word x) { return Word(x + x == 0); }
     static RELU_XP_DEVICE Word signed_number(Word x) { return Word(Ints(x) <= Signed(Sign | Infinity)); }
     static RELU_XP_DEVICE Word product(Word mask, Word a, Word b) {
@@ -129,8 +130,8 @@ struct bfloat16 : floats<bfloat16, std::uint16_t, 0x3f80, 0x7f80> {
         const Pairs product = float32::times(a, b);
         // What rounds to 8 bits below 2**-126 underflows where bits are lost, that is, are below float32's last once
         // divided by 2**16. Of the rest, a little less than 1 / (1 - 2**-9) lets overflow what rounds to 2**128.
-        const Pairs tiny = Pairs(float32::Ints(product & 0x7fffffff) < 0x007fc000);
-        float32::raise(product, float32::select(tiny, Pairs{} + 0x37800000, Pairs{} + 0x3f804021));
+        const float32::Ints size = float32::Ints(product & 0x7fffffff);
+        float32::raise(product, size < 0x007fc000 ? Pairs{} + 0x37800000 : Pairs{} + 0x3f804021);
         return product + 0x7fff + ((product >> 16) & 1);
     }
 };
