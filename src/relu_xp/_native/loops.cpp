@@ -242,7 +242,7 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
     template <int Arrays, bool streaming> static void words(char *const *at, std::ptrdiff_t count) {
         const Word fixed[] = {load(at[I])...};
         char *const out = at[Operands];
-#pragma GCC unroll 4
+#pragma GCC unroll 2
         for (std::ptrdiff_t i = 0; i < count * std::ptrdiff_t(sizeof(Word)); i += sizeof(Word)) {
             const Word result = function((int(I) < Arrays ? load(at[I] + i) : fixed[I])...);
             if (streaming) stream(out + i, result);
