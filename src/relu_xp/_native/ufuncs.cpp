@@ -16,6 +16,10 @@
 #include <string>
 #include <vector>
 
+#ifdef RELU_XP_AVX2
+#include <cpuid.h>
+#endif
+
 #include "loops.hpp"
 
 static_assert(sizeof(npy_intp) == sizeof(std::ptrdiff_t), "NumPy's sizes and strides");
@@ -62,7 +66,10 @@ struct Target {
 // The last that runs here; RELU_XP_CPU names a lesser one, for tests.
 Target chosen() {
 #ifdef RELU_XP_AVX2
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    unsigned a, b, c, d;  // not every Clang knows all names of features
+    const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+    const bool fp16 = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 23 & 1);
+    const bool avx2 = f16c && __builtin_cpu_supports("avx2");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #endif
@@ -73,7 +80,7 @@ Target chosen() {
         {"avx512", relu_xp_avx512, avx512},
 #endif
 #ifdef RELU_XP_AVX512FP16  // which needs GCC 12 or Clang 14
-        {"avx512fp16", relu_xp_avx512fp16, avx512 && __builtin_cpu_supports("avx512fp16")},
+        {"avx512fp16", relu_xp_avx512fp16, avx512 && fp16},
 #endif
     };
     const char *const asked = std::getenv("RELU_XP_CPU");
