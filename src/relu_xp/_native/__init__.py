@@ -1,1 +1,1 @@
-"""The maths in C++, for NumPy's loops and for CuPy's kernels; the extension is there where a compiler built it."""
+"""The rectifiers in C++: `rectifiers.hpp`, the maths; `_ufuncs`, built from it for NumPy where there is a compiler."""

@@ -1,0 +1,358 @@
+// NumPy's inner loops over the rectifiers, compiled once for each kind of processor: RELU_XP_TARGET names it.
+//
+// A word is as wide as the processor's registers, in the vector extensions that GCC and Clang share. All comparisons are
+// of integers: those of floats would signal a NaN. Nothing here has external linkage but the table at the end, or the
+// linker would take one processor's code for another's.
+
+#include "loops.hpp"
+
+#include <cfenv>
+#include <cfloat>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define RELU_XP_DEVICE inline __attribute__((always_inline))
+
+namespace {
+
+#include "rectifiers.hpp"
+
+#if defined(__AVX512BW__)
+constexpr int Width = 64;
+#elif defined(__AVX2__)
+constexpr int Width = 32;
+#else
+constexpr int Width = 16;
+#endif
+
+template <class To, class From> RELU_XP_DEVICE To reinterpret(From from) {
+    static_assert(sizeof(To) == sizeof(From), "bits for bits");
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+}
+
+// Past the caches, into which a line would first be read: for a large `out` that is not an input too.
+template <class Word> RELU_XP_DEVICE void stream(char *to, Word word) {
+    if constexpr (sizeof word < Width) std::memcpy(to, &word, sizeof word);
+#if defined(__AVX512BW__)
+    else _mm512_stream_si512(reinterpret_cast<__m512i *>(to), reinterpret<__m512i>(word));
+#elif defined(__AVX2__)
+    else _mm256_stream_si256(reinterpret_cast<__m256i *>(to), reinterpret<__m256i>(word));
+#elif defined(__SSE2__)
+    else _mm_stream_si128(reinterpret_cast<__m128i *>(to), reinterpret<__m128i>(word));
+#endif
+}
+
+template <class B> struct lanes {
+    typedef B Bits;
+    typedef std::make_signed_t<B> Signed;
+    typedef Bits Word __attribute__((vector_size(Width)));
+    typedef Signed Ints __attribute__((vector_size(Width)));
+    static constexpr bool floating = false;
+
+    static RELU_XP_DEVICE Word splat(Bits x) { return Word{} + x; }
+    static RELU_XP_DEVICE Word select(Word mask, Word a, Word b) { return (mask & a) | (~mask & b); }
+};
+
+template <class B> struct signed_integer : lanes<B> {
+    using typename lanes<B>::Word;
+    static RELU_XP_DEVICE Word signed_number(Word x) { return Word(typename lanes<B>::Ints(x) < 0); }
+};
+
+template <class B> struct unsigned_integer : lanes<B> {
+    using typename lanes<B>::Word;
+    static RELU_XP_DEVICE Word signed_number(Word) { return Word{}; }
+};
+
+// What floating types share. As signed integers, the numbers below 0 are the least, from -infinity down, then -0 on top of
+// what wraps around: so one comparison tells them from zeros and NaNs. `Self` brings the product of all lanes; a factor
+// of 1 raises no exception.
+template <class Self, class B, B One, B Infinity> struct floats : lanes<B> {
+    typedef lanes<B> Lanes;
+    using typename Lanes::Ints;
+    using typename Lanes::Signed;
+    using typename Lanes::Word;
+    static constexpr bool floating = true;
+    static constexpr B Sign = B(B(1) << (8 * sizeof(B) - 1));
+
+    static RELU_XP_DEVICE Word one() { return Lanes::splat(One); }
+    static RELU_XP_DEVICE Word positive(Word x) { return negative(x + Sign); }
+    static RELU_XP_DEVICE Word negative(Word x) { return Word(Ints(x - B(1)) < Signed(Infinity ^ Sign)); }
+    static RELU_XP_DEVICE Word zero(Word x) { return Word(x + x == 0); }
+    static RELU_XP_DEVICE Word signed_number(Word x) { return Word(Ints(x) <= Signed(Sign | Infinity)); }
+    static RELU_XP_DEVICE Word product(Word mask, Word a, Word b) {
+        return Self::times(a, Lanes::select(mask, b, one()));
+    }
+};
+
+struct float64 : floats<float64, std::uint64_t, 0x3ff0000000000000, 0x7ff0000000000000> {
+    typedef double Floats __attribute__((vector_size(Width)));
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats(a) * Floats(b)); }
+};
+
+struct float32 : floats<float32, std::uint32_t, 0x3f800000, 0x7f800000> {
+    typedef float Floats __attribute__((vector_size(Width)));
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats(a) * Floats(b)); }
+
+    // A product for the exceptions that it raises, in place of those of a rounding to fewer bits by integer operations.
+    static RELU_XP_DEVICE void raise(Word a, Word b) {
+        const Word product = times(a, b);
+#if defined(__x86_64__) || defined(__i386__)
+        asm volatile("" : : "x"(product));
+#elif defined(__aarch64__)
+        asm volatile("" : : "w"(product));
+#else
+        asm volatile("" : : "m"(product));
+#endif
+    }
+};
+
+// By products in float32, which are exact, or inexact only far below what bfloat16 holds. Two lanes stand in one of
+// float32: the lower is shifted up, the upper is there once the lower is cleared.
+struct bfloat16 : floats<bfloat16, std::uint16_t, 0x3f80, 0x7f80> {
+    typedef float32::Word Pairs;
+    static constexpr std::uint32_t Upper = 0xffff0000;
+
+    static RELU_XP_DEVICE Word times(Word a, Word b) {
+        const Pairs lower = rounded(Pairs(a) << 16, Pairs(b) << 16), upper = rounded(Pairs(a) & Upper, Pairs(b) & Upper);
+        return Word((lower >> 16) | (upper & Upper));
+    }
+    // Half to even, in the upper 16 bits. The lower bits of a NaN or infinity are zeros, as its operands' are.
+    static RELU_XP_DEVICE Pairs rounded(Pairs a, Pairs b) {
+        const Pairs product = float32::times(a, b);
+        // What rounds to 8 bits below 2**-126 underflows where bits are lost, that is, are below float32's last once
+        // divided by 2**16. Of the rest, a little less than 1 / (1 - 2**-9) lets overflow what rounds to 2**128.
+        const float32::Ints size = float32::Ints(product & 0x7fffffff);
+        float32::raise(product, size < 0x007fc000 ? Pairs{} + 0x37800000 : Pairs{} + 0x3f804021);
+        return product + 0x7fff + ((product >> 16) & 1);
+    }
+};
+
+// By the processor's own products, or by products in float32, which are exact, and then rounded.
+struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
+#if defined(__AVX512FP16__) || defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
+    typedef _Float16 Floats __attribute__((vector_size(Width)));
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats(a) * Floats(b)); }
+#elif defined(__F16C__) || defined(__aarch64__)
+    typedef std::uint16_t Half __attribute__((vector_size(Width / 2)));
+    typedef float32::Floats Floats;
+
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return by_halves(a, b, std::make_index_sequence<Width / 4>()); }
+    template <std::size_t... I> static RELU_XP_DEVICE Word by_halves(Word a, Word b, std::index_sequence<I...>) {
+        constexpr std::size_t Lanes = sizeof...(I);
+        const Half lower = narrow(widen(__builtin_shufflevector(a, a, I...)) * widen(__builtin_shufflevector(b, b, I...)));
+        const Half upper = narrow(widen(__builtin_shufflevector(a, a, (I + Lanes)...)) *
+                                  widen(__builtin_shufflevector(b, b, (I + Lanes)...)));
+        return __builtin_shufflevector(lower, upper, I..., (I + Lanes)...);
+    }
+#if defined(__AVX512BW__)
+    static RELU_XP_DEVICE Floats widen(Half x) { return Floats(_mm512_cvtph_ps(__m256i(x))); }
+    static RELU_XP_DEVICE Half narrow(Floats x) { return Half(_mm512_cvtps_ph(__m512(x), 0)); }
+#elif defined(__F16C__)
+    static RELU_XP_DEVICE Floats widen(Half x) { return Floats(_mm256_cvtph_ps(__m128i(x))); }
+    static RELU_XP_DEVICE Half narrow(Floats x) { return Half(_mm256_cvtps_ph(__m256(x), 0)); }
+#else
+    static RELU_XP_DEVICE Floats widen(Half x) { return Floats(vcvt_f32_f16(reinterpret<float16x4_t>(x))); }
+    static RELU_XP_DEVICE Half narrow(Floats x) { return reinterpret<Half>(vcvt_f16_f32(float32x4_t(x))); }
+#endif
+#else
+    typedef float32::Word Pairs;
+    typedef float32::Ints Ints;
+    typedef float32::Floats Floats;
+
+    static RELU_XP_DEVICE Word times(Word a, Word b) {
+        const Pairs lower = narrow(widen(Pairs(a) & 0xffff) * widen(Pairs(b) & 0xffff));
+        return Word(lower | (narrow(widen(Pairs(a) >> 16) * widen(Pairs(b) >> 16)) << 16));
+    }
+    static RELU_XP_DEVICE Floats widen(Pairs x) {
+        const Pairs size = x & 0x7fff, finite = Pairs(Floats(size << 13) * 0x1p112f);
+        return Floats(finite | (Pairs(Ints(size) >= 0x7c00) & 0x7f800000) | ((x & 0x8000) << 16));
+    }
+    // A sum with 1/2 is rounded where float16's subnormals end; the bits that it adds to those of 1/2 are the subnormal.
+    static RELU_XP_DEVICE Pairs narrow(Floats x) {
+        const Pairs size = Pairs(x) & 0x7fffffff;
+        const Ints order = Ints(size);
+        const Floats sum = Floats(size) + 0.5f;
+        const Pairs normal = (size + 0xfff + ((size >> 13) & 1) - (112u << 23)) >> 13;
+        const Pairs rounded = float32::select(Pairs(order < 0x38800000), Pairs(sum) - 0x3f000000, normal);
+        const Pairs beyond = Pairs(order >= 0x477ff000);  // 65520, from where on infinity is nearest
+        const Pairs overflow = beyond & Pairs(order < 0x7f800000);
+        const Pairs underflow = Pairs(order < 0x387ff000) & Pairs(Pairs(sum - 0.5f) != size);
+        const Pairs factor = (underflow & 0x0d800000) | (overflow & 0x71800000);  // 2**-100, 2**100, or 0
+        float32::raise(factor, factor);
+        const Pairs infinity = 0x7c00 | (Pairs(order > 0x7f800000) & 0x200);
+        return float32::select(beyond, infinity, rounded) | ((Pairs(x) >> 16) & 0x8000);
+    }
+#endif
+};
+
+#if LDBL_MANT_DIG == 53
+typedef float64 longdouble;
+#else
+// One lane, since no vectors hold it.
+struct longdouble {
+    typedef unsigned __int128 Bits, Word;
+    static constexpr bool floating = true;
+#if LDBL_MANT_DIG == 64
+    static constexpr Word Sign = Word(1) << 79, Infinity = (Word(0x7fff) << 64) | (Word(1) << 63);
+#else
+    static constexpr Word Sign = Word(1) << 127, Infinity = Word(0x7fff) << 112;
+#endif
+    static RELU_XP_DEVICE Word splat(Bits x) { return x; }
+    static RELU_XP_DEVICE Word size(Word x) { return x & (Sign - 1); }
+    static RELU_XP_DEVICE bool sign(Word x) { return (x & Sign) != 0; }
+    static RELU_XP_DEVICE Word one() { return bits(1); }
+    static RELU_XP_DEVICE Word positive(Word x) { return -Word(!sign(x) && size(x) - 1 < Infinity); }
+    static RELU_XP_DEVICE Word negative(Word x) { return positive(x ^ Sign); }
+    static RELU_XP_DEVICE Word zero(Word x) { return -Word(size(x) == 0); }
+    static RELU_XP_DEVICE Word signed_number(Word x) { return -Word(sign(x) && size(x) <= Infinity); }
+    static RELU_XP_DEVICE Word select(Word mask, Word a, Word b) { return (mask & a) | (~mask & b); }
+    static RELU_XP_DEVICE Word product(Word mask, Word a, Word b) {
+        return bits(number(a) * number(select(mask, b, one())));
+    }
+    static RELU_XP_DEVICE long double number(Word x) { return reinterpret<long double>(x); }
+    static RELU_XP_DEVICE Word bits(long double x) { return reinterpret<Word>(x); }
+};
+#endif
+
+template <class P, auto function, class Indices> struct inner_loop;
+
+template <class P, auto function, std::size_t... I> struct inner_loop<P, function, std::index_sequence<I...>> {
+    typedef typename P::Bits Bits;
+    typedef typename P::Word Word;
+    static constexpr int Operands = sizeof...(I);
+    static constexpr std::ptrdiff_t Size = sizeof(Bits), Lanes = sizeof(Word) / sizeof(Bits);
+    static constexpr std::ptrdiff_t Block = 16 * Lanes;
+
+    static RELU_XP_DEVICE Word load(const char *from) {
+        Word word;
+        std::memcpy(&word, from, sizeof word);
+        return word;
+    }
+
+    // Contiguous arrays: the first operands. Of each other there is one word.
+    template <int Arrays, bool streaming> static void words(char *const *at, std::ptrdiff_t count) {
+        const Word fixed[] = {load(at[I])...};
+        char *const out = at[Operands];
+#pragma GCC unroll 2
+        for (std::ptrdiff_t i = 0; i < count * std::ptrdiff_t(sizeof(Word)); i += sizeof(Word)) {
+            const Word result = function((int(I) < Arrays ? load(at[I] + i) : fixed[I])...);
+            if (streaming) stream(out + i, result);
+            else std::memcpy(out + i, &result, sizeof result);
+        }
+    }
+
+    template <bool streaming> static void words(int arrays, char *const *at, std::ptrdiff_t count) {
+        ((arrays == int(I) + 1 ? words<int(I) + 1, streaming>(at, count) : void()), ...);
+    }
+
+    // Any strides, or less than a word: by way of buffers. Zeros, to which no product is a surprise, fill the last word.
+    static __attribute__((noinline)) void blocks(char *const *at, const std::ptrdiff_t *steps, std::ptrdiff_t count) {
+        Word buffers[Operands + 1][Block / Lanes];
+        char *const in[] = {reinterpret_cast<char *>(buffers[I])..., reinterpret_cast<char *>(buffers[Operands])};
+        for (std::ptrdiff_t first = 0; first < count; first += Block) {
+            const std::ptrdiff_t here = count - first < Block ? count - first : Block, full = (here + Lanes - 1) / Lanes;
+            for (int k = 0; k < Operands; k++) {
+                buffers[k][full - 1] = Word{};
+                copy(in[k], Size, at[k] + first * steps[k], steps[k], here);
+            }
+            words<Operands, false>(in, full);
+            copy(at[Operands] + first * steps[Operands], steps[Operands], in[Operands], Size, here);
+        }
+    }
+
+    static RELU_XP_DEVICE void copy(char *to, std::ptrdiff_t step, const char *from, std::ptrdiff_t by, std::ptrdiff_t n) {
+        if (step == Size && by == Size) std::memcpy(to, from, n * Size);
+        else for (std::ptrdiff_t i = 0; i < n; i++) std::memcpy(to + i * step, from + i * by, Size);
+    }
+
+    static void run(char **args, const std::ptrdiff_t *dimensions, const std::ptrdiff_t *steps, void *streaming) {
+        std::ptrdiff_t count = dimensions[0];
+        int arrays = 0;
+        while (arrays < Operands && steps[arrays] == Size) arrays++;
+        bool direct = arrays > 0 && count >= Lanes && steps[Operands] == Size;
+        for (int k = arrays; k < Operands; k++) direct &= steps[k] == 0;
+        char *at[] = {args[I]..., args[Operands]};
+        if (direct) {
+            // A word across two cache lines takes twice as long, so a long array's words begin where out's lines do.
+            const std::ptrdiff_t head = count < Block ? 0 : -std::intptr_t(at[Operands]) & (sizeof(Word) - 1);
+            if (head) blocks(at, steps, head / Size);
+            count -= head / Size;
+            Word fixed[Operands];
+            char *from[] = {at[I]..., at[Operands]};
+            for (int k = 0; k <= Operands; k++) {
+                if (k < arrays || k == Operands) from[k] += head;
+                else {
+                    Bits one;
+                    std::memcpy(&one, at[k], sizeof one);
+                    fixed[k] = P::splat(one);
+                    from[k] = reinterpret_cast<char *>(&fixed[k]);
+                }
+            }
+            const std::ptrdiff_t whole = count / Lanes;
+#if defined(__SSE2__)
+            if (streaming && count >= Block) {
+                words<true>(arrays, from, whole);
+                _mm_sfence();
+            } else
+#endif
+                words<false>(arrays, from, whole);
+            for (int k = 0; k <= Operands; k++)
+                if (steps[k]) at[k] += head + whole * std::ptrdiff_t(sizeof(Word));
+            count -= whole * Lanes;
+        }
+        if (count) blocks(at, steps, count);
+        if (P::floating) {
+            const int raised = std::fetestexcept(FE_OVERFLOW | FE_UNDERFLOW | FE_INVALID);
+            if (raised) std::feclearexcept(raised), relu_xp_note(raised);
+        }
+    }
+};
+
+template <class Word, class... Words> constexpr int arity(Word (*)(Words...)) { return sizeof...(Words); }
+
+template <class P, auto function> void add_loop(Add add, const char *name, char type) {
+    constexpr int operands = arity(function);
+    add(name, operands, type, inner_loop<P, function, std::make_index_sequence<operands>>::run);
+}
+
+#define ADD(name) add_loop<P, rectifiers<P>::name>(add, #name, type)
+
+template <class P> void add_integer(Add add, char type) { ADD(relu); }
+
+template <class P> void add_float(Add add, char type) {
+    ADD(relu);
+    ADD(relu_grad);
+    ADD(relu_vjp);
+    ADD(leaky_relu);
+    ADD(leaky_relu_grad);
+    ADD(leaky_relu_vjp);
+}
+
+template <class Int> void add_integers(Add add, char with_sign, char without) {
+    add_integer<signed_integer<std::make_unsigned_t<Int>>>(add, with_sign);
+    add_integer<unsigned_integer<std::make_unsigned_t<Int>>>(add, without);
+}
+
+}  // namespace
+
+void RELU_XP_TARGET(Add add) {
+    add_integers<signed char>(add, 'b', 'B');
+    add_integers<short>(add, 'h', 'H');
+    add_integers<int>(add, 'i', 'I');
+    add_integers<long>(add, 'l', 'L');
+    add_integers<long long>(add, 'q', 'Q');
+    add_float<float16>(add, 'e');
+    add_float<float32>(add, 'f');
+    add_float<float64>(add, 'd');
+    add_float<longdouble>(add, 'g');
+    add_float<bfloat16>(add, 'E');
+}

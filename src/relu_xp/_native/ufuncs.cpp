@@ -1,0 +1,149 @@
+// The rectifiers as NumPy's ufuncs, whose machinery brings strides, overlap, broadcasting, threads and subclasses.
+//
+// Built against NumPy 2.0, it runs with every later one. Which build of the loops runs is chosen once, when it is imported.
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#define NPY_TARGET_VERSION NPY_2_0_API_VERSION
+#include <numpy/ndarrayobject.h>
+#include <numpy/ufuncobject.h>
+
+#include <cfenv>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+#ifdef RELU_XP_AVX2
+#include <cpuid.h>
+#endif
+
+#include "loops.hpp"
+
+static_assert(sizeof(npy_intp) == sizeof(std::ptrdiff_t), "NumPy's sizes and strides");
+
+static thread_local int noted = 0;
+
+void relu_xp_note(int exceptions) { noted |= exceptions; }
+
+namespace {
+
+// One function's loops, as NumPy wants them: it keeps the addresses, so they stay for good.
+struct Function {
+    int operands;
+    std::vector<PyUFuncGenericFunction> loops;
+    std::vector<char> types;
+    std::vector<void *> plain, streaming;
+    Run bfloat16;
+    PyObject *ufunc, *streaming_ufunc;
+};
+
+std::map<std::string, Function> functions;
+
+void add(const char *name, int operands, char type, Run run) {
+    Function &function = functions[name];
+    function.operands = operands;
+    if (type == 'E') {
+        function.bfloat16 = run;
+        return;
+    }
+    PyArray_Descr *const dtype = PyArray_DescrFromType(type);  // of a character too
+    function.loops.push_back(reinterpret_cast<PyUFuncGenericFunction>(run));
+    function.types.insert(function.types.end(), operands + 1, char(dtype->type_num));
+    function.plain.push_back(nullptr);
+    function.streaming.push_back(&functions);  // any address but none
+    Py_DECREF(dtype);
+}
+
+struct Target {
+    const char *name;
+    void (*add_loops)(Add);
+    bool runs;
+};
+
+// The last that runs here; RELU_XP_CPU names a lesser one, for tests.
+Target chosen() {
+#ifdef RELU_XP_AVX2
+    unsigned a, b, c, d;  // not every Clang knows all names of features
+    const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+    const bool fp16 = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 23 & 1);
+    const bool avx2 = f16c && __builtin_cpu_supports("avx2");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
+    const Target targets[] = {
+        {"baseline", relu_xp_baseline, true},
+#ifdef RELU_XP_AVX2
+        {"avx2", relu_xp_avx2, avx2},
+        {"avx512", relu_xp_avx512, avx512},
+#endif
+#ifdef RELU_XP_AVX512FP16  // which needs GCC 12 or Clang 14
+        {"avx512fp16", relu_xp_avx512fp16, avx512 && fp16},
+#endif
+    };
+    const char *const asked = std::getenv("RELU_XP_CPU");
+    Target best = {};
+    for (const Target &target : targets)
+        if (target.runs && (!asked || !*asked || !std::strcmp(asked, target.name))) best = target;
+    return best;
+}
+
+PyObject *made(const std::string &name, Function &function, std::vector<void *> &data) {
+    return PyUFunc_FromFuncAndData(function.loops.data(), data.data(), function.types.data(), int(data.size()),
+                                   function.operands, 1, PyUFunc_None, name.c_str(),
+                                   "See relu_xp; the scalars are operands too.", 0);
+}
+
+PyObject *take_errors(PyObject *, PyObject *) {
+    const int now = noted;
+    noted = 0;
+    return PyLong_FromLong((now & FE_OVERFLOW ? NPY_FPE_OVERFLOW : 0) | (now & FE_UNDERFLOW ? NPY_FPE_UNDERFLOW : 0) |
+                           (now & FE_INVALID ? NPY_FPE_INVALID : 0));
+}
+
+PyObject *register_bfloat16(PyObject *, PyObject *dtype) {
+    if (!PyArray_DescrCheck(dtype)) return PyErr_Format(PyExc_TypeError, "not a dtype: %R", dtype);
+    const int type = reinterpret_cast<PyArray_Descr *>(dtype)->type_num;
+    for (auto &[name, function] : functions)
+        for (PyObject *const ufunc : {function.ufunc, function.streaming_ufunc}) {
+            void *const streaming = ufunc == function.ufunc ? nullptr : &functions;
+            if (PyUFunc_RegisterLoopForType(reinterpret_cast<PyUFuncObject *>(ufunc), type,
+                                            reinterpret_cast<PyUFuncGenericFunction>(function.bfloat16), nullptr,
+                                            streaming) < 0)
+                return nullptr;
+        }
+    Py_RETURN_NONE;
+}
+
+PyMethodDef methods[] = {
+    {"take_errors", take_errors, METH_NOARGS,
+     "The floating-point exceptions of this thread's calls since it last asked: 2 overflow, 4 underflow, 8 invalid."},
+    {"register_bfloat16", register_bfloat16, METH_O,
+     "Add the loops of ml_dtypes' bfloat16: once, before a ufunc meets an array of it."},
+    {},
+};
+
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_ufuncs", "The rectifiers as ufuncs.", -1, methods};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__ufuncs() {
+    import_array();
+    import_umath();
+    const Target target = chosen();
+    if (!target.name) return PyErr_Format(PyExc_ImportError, "RELU_XP_CPU names no processor that this one can stand for");
+    PyObject *const module = PyModule_Create(&definition);
+    if (!module || PyModule_AddStringConstant(module, "cpu", target.name) < 0) return nullptr;
+    target.add_loops(add);
+    PyObject *const streaming = PyModule_New("streaming");
+    for (auto &[name, function] : functions) {
+        function.ufunc = made(name, function, function.plain);
+        function.streaming_ufunc = made(name, function, function.streaming);
+        if (PyModule_AddObjectRef(module, name.c_str(), function.ufunc) < 0) return nullptr;
+        if (PyModule_AddObjectRef(streaming, name.c_str(), function.streaming_ufunc) < 0) return nullptr;
+    }
+    if (PyModule_AddObject(module, "streaming", streaming) < 0) return nullptr;
+    return module;
+}

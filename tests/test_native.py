@@ -1,0 +1,290 @@
+"""NumPy's loops in C++: every function, type and build that this processor runs, by the definition's bits and flags."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import ml_dtypes
+import numpy as np
+import oracle
+import pytest
+
+from relu_xp import reference
+from relu_xp.verify._cases import sample
+
+if os.environ.get("RELU_XP_NATIVE") == "required":  # of a session that must not pass without
+    from relu_xp._native import _ufuncs
+else:
+    _ufuncs = pytest.importorskip("relu_xp._native._ufuncs", reason="the package was installed without a C++ compiler")
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+_ufuncs.register_bfloat16(BFLOAT16)
+
+SLOPES = (0.01, 0.3, -2.0, 1.0, 0.0, -0.0, 65504.0, 2.0**-24, -(2.0**-140), 1e300)
+GRADS_AT_ZERO = (1.0, 0.0, -0.0, 0.5)
+OVERFLOW, UNDERFLOW, INVALID = 2, 4, 8
+
+every_function = pytest.mark.parametrize("name", oracle.FUNCTIONS)
+every_float = pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
+
+
+@pytest.fixture(autouse=True)
+def _no_errors_left():
+    _ufuncs.take_errors()
+
+
+def call(name, x, g, s, z, *, of=_ufuncs, **options):
+    """The operands of one function, in the order of the C++."""
+    chosen = [x]
+    chosen += [g] if name.endswith("vjp") else []
+    chosen += [s] if name.startswith("leaky") else []
+    chosen += [z] if name.endswith(("grad", "vjp")) else []
+    return getattr(of, name)(*chosen, **options)
+
+
+def want(name, x, g, s, z):
+    return oracle.expected(name, (x, g) if name.endswith("vjp") else (x,), float(s), float(z))
+
+
+def values(dtype, size):
+    """Distinct enough to show an element out of place; zeros and NaNs among them."""
+    x = (np.arange(size) * 37 % 121 - 60).astype(dtype)
+    x[::13] = 0
+    x[5::29] = np.nan
+    return x
+
+
+@every_float
+@every_function
+def test_values(name, dtype):
+    x = oracle.patterns(dtype) if dtype.itemsize == 2 else sample(dtype)
+    special = np.array([1, -1, 0, -0.0, np.nan, np.inf, -np.inf, 3], dtype)
+    g = np.random.default_rng(0).permutation(x)
+    pairs = [(x, g), (np.resize(special, x.shape), x)] if name.endswith("vjp") else [(x, x)]
+    for slope in SLOPES if name.startswith("leaky") else (0.01,):
+        if abs(slope) > float(ml_dtypes.finfo(dtype).max):
+            continue
+        s = oracle.rounded(slope, dtype)
+        for grad_at_zero in GRADS_AT_ZERO if name != "leaky_relu" and slope in (0.01, -2.0) else (1.0,):
+            z = oracle.rounded(grad_at_zero, dtype)
+            for a, b in pairs:
+                oracle.assert_same(call(name, a, b, s, z), want(name, a, b, s, z), f"{slope} {grad_at_zero}")
+
+
+@every_function
+def test_longdouble(name):
+    info = np.finfo(np.longdouble)
+    tenth = np.longdouble(1) / 10  # has bits that binary64 lacks, where longdouble is wider
+    least = info.smallest_subnormal
+    x = np.array([tenth, info.max, info.tiny, least, 1, 0, np.inf, np.nan, 3 * tenth * info.tiny], np.longdouble)
+    x = np.concatenate([x, -x])
+    x, g = (a.ravel() for a in np.meshgrid(x, x))
+    define = getattr(reference, name)
+    for s in (tenth, np.longdouble(-2), info.max, least):
+        for z in map(np.longdouble, GRADS_AT_ZERO):
+            scalars = {"grad_at_zero": z} | ({"negative_slope": s} if name.startswith("leaky") else {})
+            rows = zip(x, g, strict=True) if name.endswith("vjp") else ((v,) for v in x)
+            with np.errstate(all="ignore"):
+                expected = np.array([define(*row, **scalars) for row in rows], np.longdouble)
+            oracle.assert_same(call(name, x, g, s, z), expected, f"{s} {z}")
+
+
+@pytest.mark.parametrize("code", "bhilqBHILQ")
+def test_integers(code):
+    limits = np.iinfo(code)
+    for size in range(150):
+        x = np.resize(np.array([limits.min, limits.max, 0, 1, limits.max // 3, limits.min // 2], code), size)
+        oracle.assert_same(_ufuncs.relu(x), np.maximum(x, x.dtype.type(0)))
+        oracle.assert_same(_ufuncs.relu(x[::-2]), np.maximum(x[::-2], x.dtype.type(0)))
+
+
+@every_float
+@every_function
+def test_lengths_and_strides(name, dtype):
+    x, g = values(dtype, 3 * 1100), values(dtype, 3 * 1100)[::-1].copy()
+    s, z = (np.array(v).astype(dtype) for v in (-0.5, 0.25))
+    whole = want(name, x, g, s, z)
+    for size in (*range(71), 127, 129, 511, 513, 1025, 1100):
+        for step in (1, 2, -1, -3):
+            part = slice(None, size * step, step) if step > 0 else slice(size * -step, None, step)
+            part = slice(*part.indices(len(x)))
+            place = np.zeros(len(x), dtype)
+            call(name, x[part], g[part], s, z, out=place[part])
+            oracle.assert_same(place[part], whole[part], f"{size} {step}")
+            kept = np.ones(len(x), bool)
+            kept[part] = False
+            assert not place[kept].view(f"u{dtype.itemsize}").any(), f"{size} {step}"
+            oracle.assert_same(call(name, x[part], g[part], s, z), whole[part])
+
+
+@every_float
+@every_function
+def test_unaligned_and_overlapping(name, dtype):
+    s, z = (np.array(v).astype(dtype) for v in (-0.5, 0.25))
+    for size in (3, 70, 1000):
+        x, g = values(dtype, size), values(dtype, size)[::-1].copy()
+        expected = want(name, x, g, s, z)
+        odd = np.frombuffer(b"." + x.tobytes(), dtype, offset=1)
+        oracle.assert_same(call(name, odd, g, s, z), expected)
+        for shift in range(size % 64 if size < 1000 else 64):  # from every place within a cache line
+            oracle.assert_same(call(name, x[shift:], g[shift:], s, z, out=np.empty_like(x)[shift:]), expected[shift:])
+        for ahead in (0, 1, -1, 7, -7, 33, -33):
+            memory = np.zeros(size + 80, dtype)
+            inside, out = memory[40 : 40 + size], memory[40 + ahead : 40 + ahead + size]
+            inside[:] = x
+            oracle.assert_same(call(name, inside, g, s, z, out=out), expected, f"x {ahead}")
+            inside[:] = g
+            oracle.assert_same(call(name, x, inside, s, z, out=out), expected, f"g {ahead}")
+
+
+@every_float
+def test_slopes_that_are_arrays(dtype):
+    x, g = (values(dtype, 24 * 70).reshape(24, 70) for _ in range(2))
+    z = np.array(1).astype(dtype)
+    rows = np.resize(np.array([0.5, -2, 0, np.nan, np.inf, -np.inf, 1]), (24, 1)).astype(dtype)
+    columns = np.resize(rows, 70)
+    each = np.resize(rows, (70, 24)).T
+    for s in (rows, columns, each, np.ascontiguousarray(each), np.broadcast_to(columns, x.shape)):
+        full = np.broadcast_to(s, x.shape)
+        with np.errstate(all="ignore"):
+            leak = np.where(x < 0, full * x, x)
+            grad = np.where(x >= 0, z, full)
+            pulled = np.where(x >= 0, g, full * g)
+        oracle.assert_same(_ufuncs.leaky_relu(x, s), leak)
+        oracle.assert_same(_ufuncs.leaky_relu_grad(x, s, z), grad)
+        oracle.assert_same(_ufuncs.leaky_relu_vjp(x, g, s, z), pulled)
+    flat = np.broadcast_to(g[:1, :1], x.shape)  # a cotangent of one value, as a sum's is
+    oracle.assert_same(_ufuncs.relu_vjp(x, flat, z), want("relu_vjp", x, flat, 0, 1))
+
+
+@every_float
+@every_function
+def test_stores_past_the_caches(name, dtype):
+    s, z = (np.array(v).astype(dtype) for v in (-0.5, 0.25))
+    x, g = values(dtype, 5000), values(dtype, 5000)[::-1].copy()
+    expected = want(name, x, g, s, z)
+    for first in range(65):
+        for size in (0, 17, 1024, 4900):
+            part = slice(first, first + size)
+            out = np.zeros_like(x)
+            call(name, x[part], g[part], s, z, out=out[part], of=_ufuncs.streaming)
+            oracle.assert_same(out[part], expected[part])
+            assert not out[: part.start].astype(float).any()
+            assert not out[part.stop :].astype(float).any()
+
+
+def flags_of_products(a, b):
+    """What each product raises: tiny is what, rounded to the type's precision, is below its least normal number."""
+    if a.dtype.itemsize > 4:
+        return np.array([_numpys_flags(*pair) for pair in zip(a, b, strict=True)])
+    info = ml_dtypes.finfo(a.dtype)
+    wide = a.astype(np.float64), b.astype(np.float64)
+    with np.errstate(all="ignore"):
+        exact = wide[0] * wide[1]
+        fraction, exponent = np.frexp(exact)
+        size = np.abs(np.ldexp(np.rint(np.ldexp(fraction, info.nmant + 1)), exponent - info.nmant - 1))
+        result = oracle.rounded(exact, a.dtype).astype(np.float64)
+        finite = np.isfinite(wide[0]) & np.isfinite(wide[1])
+        overflow = finite & np.isinf(result)
+        underflow = finite & (size < float(info.smallest_normal)) & (result != exact)
+        invalid = np.isnan(exact) & ~np.isnan(wide[0]) & ~np.isnan(wide[1])
+    return OVERFLOW * overflow + UNDERFLOW * underflow + INVALID * invalid
+
+
+def _numpys_flags(a, b):
+    heard = []
+    with np.errstate(all="call", call=lambda _, flag: heard.append(flag)):
+        np.multiply(a, b)
+    return heard[0] & (OVERFLOW | UNDERFLOW | INVALID) if heard else 0
+
+
+def probes(dtype):
+    """Values that are not signalling NaNs: those raise what they like."""
+    if dtype == np.longdouble:
+        info = np.finfo(dtype)
+        x = np.array([0, 1, 3, np.inf, np.nan, info.max, info.tiny, info.smallest_subnormal, info.tiny * 3], dtype)
+        return np.concatenate([x, -x])
+    if dtype.itemsize > 2:
+        return sample(dtype, 1024)
+    x = oracle.patterns(dtype)
+    with np.errstate(invalid="ignore"):
+        return x[~np.isnan(x) | (np.arange(x.size) & (1 << (ml_dtypes.finfo(dtype).nmant - 1)) != 0)]
+
+
+@pytest.mark.parametrize("dtype", [*oracle.FLOATS, np.dtype(np.longdouble)], ids=str)
+def test_flags(dtype):
+    x = probes(dtype)
+    info = np.finfo(dtype) if dtype == np.longdouble else ml_dtypes.finfo(dtype)
+    zero, one, nan = (dtype.type(v) for v in (0, 1, np.nan))
+    slopes = np.array([0.01, -2, 1, 0.5, 0.998, 1.002, 0, np.inf, 3], dtype)
+    with np.errstate(invalid="ignore"):
+        negative = x < 0
+    for s in (*slopes, info.max, info.smallest_normal, info.smallest_subnormal):
+        s = dtype.type(s)
+        product = flags_of_products(x, np.full_like(x, s))
+        part = s not in (zero, one)
+        raised_as(lambda v, s=s: _ufuncs.leaky_relu(v, s), x, product * negative)
+        raised_as(lambda g, s=s: _ufuncs.leaky_relu_vjp(-one, g, s, one), x, product)
+        raised_as(lambda g, s=s: _ufuncs.leaky_relu_vjp(nan, g, s, one), x, product)
+        raised_as(lambda g, s=s: _ufuncs.leaky_relu_vjp(one, g, s, s), x, product * 0)
+        raised_as(lambda g, s=s: _ufuncs.leaky_relu_vjp(-zero, g, one, s), x, product * part)
+        raised_as(lambda g, s=s: _ufuncs.relu_vjp(zero, g, s), x, product * part)
+        raised_as(lambda g, s=s: _ufuncs.relu_vjp(-one, g, s), x, product * 0)
+        raised_as(lambda v, s=s: _ufuncs.leaky_relu_grad(v, s, s), x, product * 0)
+    raised_as(_ufuncs.relu, x, 0 * negative)
+    raised_as(lambda v: _ufuncs.relu_grad(v, one), x, 0 * negative)
+
+
+def raised_as(function, x, expected):
+    """One call an element; NumPy hears of none of what they raise."""
+    got = np.zeros(x.shape, int)
+    with np.errstate(all="raise"):
+        for i in range(0, len(x), 5 if len(x) > 10000 else 1):
+            function(x[i])
+            got[i] = _ufuncs.take_errors()
+    wrong = np.flatnonzero((got != expected) & (np.arange(len(x)) % 5 == 0 if len(x) > 10000 else True))
+    assert not wrong.size, f"{len(wrong)}: {x[wrong][:3]} raised {got[wrong][:3]} for {expected[wrong][:3]}"
+
+
+@every_float
+def test_flags_of_long_arrays(dtype):
+    x = np.full(1000, 1, dtype)
+    large = np.array(float(ml_dtypes.finfo(dtype).max)).astype(dtype)
+    s = np.array(-2).astype(dtype)
+    with np.errstate(all="raise"):
+        for at in (0, 1, 500, 998, 999):
+            for step in (1, 3):
+                x[:] = large  # whose product would overflow
+                _ufuncs.leaky_relu(x[::step], s)
+                assert _ufuncs.take_errors() == 0
+                x[at // step * step] = -large
+                _ufuncs.leaky_relu(x[::step], s)
+                assert _ufuncs.take_errors() == OVERFLOW
+                assert _ufuncs.take_errors() == 0
+
+
+def test_flags_are_of_one_thread():
+    x = np.full(10, -3e38, np.float32)
+    heard = []
+    thread = threading.Thread(target=lambda: (_ufuncs.leaky_relu(x, np.float32(9)), heard.append(_ufuncs.take_errors())))
+    thread.start()
+    thread.join()
+    assert heard == [OVERFLOW]
+    assert _ufuncs.take_errors() == 0
+
+
+@pytest.mark.parametrize("cpu", ["baseline", "avx2", "avx512", "avx512fp16"])
+def test_other_builds(cpu):
+    """This file once more, by the build for lesser processors."""
+    if "RELU_XP_CPU" in os.environ:
+        pytest.skip(f"{os.environ['RELU_XP_CPU']} alone was asked for")
+    if cpu == _ufuncs.cpu:
+        pytest.skip("it is the one that has been tested")
+    environment = os.environ | {"RELU_XP_CPU": cpu}
+    load = [sys.executable, "-c", "import relu_xp._native._ufuncs"]
+    if subprocess.run(load, env=environment, capture_output=True).returncode:
+        pytest.skip(f"this processor does not run {cpu}")
+    again = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    result = subprocess.run(again, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
