@@ -26,7 +26,6 @@ class Function:
     scalars: tuple[Scalar, ...]  # those that it computes with, in the order of every signature
     for_autodiff: tuple[Scalar, ...] = ()  # after them: those that decide only what autodiff takes for its derivative
     takes_integers: bool = False
-    multiplies: bool = True  # so that floating-point errors can come
 
     @functools.cached_property
     def arrays(self) -> tuple[str, ...]:
@@ -62,11 +61,11 @@ class Function:
 NEGATIVE_SLOPE = Scalar("negative_slope", 0.01, may_be_array=True)
 GRAD_AT_ZERO = Scalar("grad_at_zero", 1.0)
 
-RELU = Function("relu", "relu", "value", (), (GRAD_AT_ZERO,), takes_integers=True, multiplies=False)
-RELU_GRAD = Function("relu_grad", "relu", "grad", (GRAD_AT_ZERO,), multiplies=False)
+RELU = Function("relu", "relu", "value", (), (GRAD_AT_ZERO,), takes_integers=True)
+RELU_GRAD = Function("relu_grad", "relu", "grad", (GRAD_AT_ZERO,))
 RELU_VJP = Function("relu_vjp", "relu", "vjp", (GRAD_AT_ZERO,))
 LEAKY_RELU = Function("leaky_relu", "leaky_relu", "value", (NEGATIVE_SLOPE,), (GRAD_AT_ZERO,))
-LEAKY_RELU_GRAD = Function("leaky_relu_grad", "leaky_relu", "grad", (NEGATIVE_SLOPE, GRAD_AT_ZERO), multiplies=False)
+LEAKY_RELU_GRAD = Function("leaky_relu_grad", "leaky_relu", "grad", (NEGATIVE_SLOPE, GRAD_AT_ZERO))
 LEAKY_RELU_VJP = Function("leaky_relu_vjp", "leaky_relu", "vjp", (NEGATIVE_SLOPE, GRAD_AT_ZERO))
 
 FUNCTIONS = {

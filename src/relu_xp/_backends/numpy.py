@@ -8,14 +8,12 @@ float8, is cast to float32 and back in NumPy's buffers. Where no compiler built 
 import functools
 import itertools
 import operator
-from operator import is_
 import sys
 import threading
 import warnings
 from typing import Any
 
 import numpy as np
-from numpy import ndarray
 
 from relu_xp import _checks, _formulas, _threads
 from relu_xp._functions import FUNCTIONS, Function
@@ -36,24 +34,8 @@ def owns(x: object) -> bool:
 
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Compute at once what most calls are, plain arrays with the default scalars; look more closely at all others."""
-    x = arrays[0]
-    if type(x) is ndarray and (plan := _PLANS[function].get(x.dtype)) and x.ndim and x.nbytes < SHARE:
-        loop, operands, defaults, multiplies = plan
-        if (
-            # By identity: 1, 1.0 and True are equal, and so are the zeros.
-            (scalars[0] is defaults[0] and (len(scalars) == 1 or all(map(is_, scalars, defaults))) if scalars else True)
-            and (len(arrays) == 1 or (_is_like(x, arrays[1]) and x.strides == arrays[1].strides))
-            and (out is None or (_is_like(x, out) and out.flags.writeable))
-        ):
-            result = loop(*arrays, *operands) if out is None else loop(*arrays, *operands, out)
-            if multiplies and (errors := _take_errors()):
-                _report(function, errors)
-            return result
-    return _checked(function, arrays, scalars, out)
-
-
-def _is_like(x: Array, a: Array) -> bool:
-    return type(a) is ndarray and a.dtype is x.dtype and a.shape == x.shape
+    result = _plain(_PLANS[function], arrays, scalars, out)
+    return _checked(function, arrays, scalars, out) if result is None else result
 
 
 def devices() -> list[str]:
@@ -69,6 +51,11 @@ def put(array: Array, device: str) -> Array:
 def get(x: Array) -> Array:
     """NumPy arrays are at home here."""
     return x
+
+
+def _streaming(function: Function, dtype: DType) -> Any:
+    """Its twin that stores past the caches, where it has one."""
+    return getattr(_ufuncs.streaming, function.name) if _loop(function, dtype) is _LOOPS[function] else _loop(function, dtype)
 
 
 def _native(x: Array) -> DType:
@@ -89,10 +76,13 @@ def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
     is_plain = all(type(a) is np.ndarray for a in arrays)
     if not is_plain or type(out) not in (type(None), np.ndarray):
         _check_classes(function, arrays, out)
-    scalars = _checks.call(_LIBRARY, function, arrays, scalars, out)
+    rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
     plain = arrays if is_plain else tuple(map(np.asarray, arrays))
     dtype = _native(plain[0])
-    operands = [_operand(scalar, dtype) for scalar in scalars[: len(function.scalars)]]
+    operands = [_operand(scalar, dtype) for scalar in rounded]
+    if plan := _PLANS[function].get(dtype):
+        _remember(plan[2], scalars, operands)
+    operands = operands[: len(function.scalars)]
     result = np.empty_like(plain[0], dtype) if out is None else np.asarray(out)  # in the memory order of x
     errors = _compute(function, [*plain, *operands], result, is_fresh=out is None)
     if isinstance(out, np.ma.MaskedArray):
@@ -118,7 +108,7 @@ def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh:
         if any(_overlaps(out, a) for a in operands):
             threads = 1  # NumPy copies what is yet to be read, a call at a time
         elif out.nbytes >= STREAMED and not any(a.ctypes.data == out.ctypes.data for a in operands):
-            loop = _streaming(function, loop)
+            loop = _streaming(function, out.dtype)
     if threads < 2:
         loop(*operands, out=out)
         return _take_errors()
@@ -178,6 +168,7 @@ class _Formulas:
 
     def __init__(self) -> None:
         self._caught = threading.local()
+        self.streaming = self
         for function in FUNCTIONS:
             setattr(self, function, functools.partial(self._run, getattr(_formulas, function)))
 
@@ -198,8 +189,11 @@ class _Formulas:
     def register_bfloat16(self, dtype: DType) -> None:
         """Take it as every dtype that has no loop."""
 
+    def plain(self, *_: object) -> None:
+        """Leave every call to Python."""
+
     def take_errors(self) -> int:
-        """As the extension's."""
+        """Return and forget the floating-point errors of this thread's calls."""
         errors = getattr(self._caught, "errors", 0)
         self._caught.errors = 0
         return errors
@@ -210,14 +204,26 @@ try:
 except ImportError:  # there was no compiler when this was installed
     _ufuncs = _Formulas()  # type: ignore[assignment]
 
-_take_errors = _ufuncs.take_errors
+_plain, _take_errors = _ufuncs.plain, _ufuncs.take_errors
 _LOOPS: dict[Function, Any] = {each: getattr(_ufuncs, each.name) for each in FUNCTIONS.values()}
 
 
+MOST_SCALARS = 64  # remembered for a parameter
+
+
 def _plan(function: Function, dtype: DType) -> tuple[Any, ...]:
-    """What a call with the default scalars runs: the loop, its operands, and whether floating-point errors can come."""
-    operands = tuple(np.array(each.default, dtype) for each in function.scalars)
-    return _LOOPS[function], operands, function.defaults, function.multiplies
+    """What `plain` runs for a dtype: the loop, and for each scalar the operands by its value, as far as they are known."""
+    known: tuple[dict[float, Array], ...] = tuple({} for _ in function.parameters)
+    _remember(known, function.defaults, [_operand(each, dtype) for each in function.defaults])
+    return _LOOPS[function], len(function.scalars), known, SHARE, functools.partial(_report, function)
+
+
+def _remember(known: tuple[dict[float, Array], ...], scalars: tuple[Any, ...], operands: list[Array]) -> None:
+    for operand_of, scalar, operand in zip(known, scalars, operands, strict=True):
+        if type(scalar) is float:
+            if len(operand_of) > MOST_SCALARS:
+                operand_of.clear()
+            operand_of[scalar] = operand
 
 
 _PLANS = {

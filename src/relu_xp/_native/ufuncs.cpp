@@ -117,7 +117,65 @@ PyObject *register_bfloat16(PyObject *, PyObject *dtype) {
     Py_RETURN_NONE;
 }
 
+bool alike(PyArrayObject *a, PyArrayObject *b) {
+    const int n = PyArray_NDIM(a);
+    return PyArray_DESCR(a) == PyArray_DESCR(b) && n == PyArray_NDIM(b) &&
+           !std::memcmp(PyArray_DIMS(a), PyArray_DIMS(b), n * sizeof(npy_intp));
+}
+
+// What most calls are: arrays of one class and not 0-d, floats for scalars. None where more has to be looked at, which is
+// Python's to do: this is here because the same in Python takes as long as the ufunc on few elements.
+PyObject *plain(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
+    PyObject *plans, *arrays, *scalars, *out = count == 4 ? arguments[3] : nullptr;
+    if (!out || !PyDict_Check(plans = arguments[0]) || !PyTuple_Check(arrays = arguments[1]) ||
+        !PyTuple_Check(scalars = arguments[2]))
+        return PyErr_Format(PyExc_TypeError, "plain takes plans, arrays, scalars and out");
+
+    PyArrayObject *const x = reinterpret_cast<PyArrayObject *>(PyTuple_GET_ITEM(arrays, 0));
+    if (!PyArray_CheckExact(x) || !PyArray_NDIM(x)) Py_RETURN_NONE;
+    // By dtype: the ufunc, how many scalars it takes, the operands that stand for each, by its value; below how many bytes;
+    // and who tells of errors.
+    PyObject *const plan = PyDict_GetItemWithError(plans, reinterpret_cast<PyObject *>(PyArray_DESCR(x)));
+    if (!plan && PyErr_Occurred()) return nullptr;
+    if (!plan || PyArray_NBYTES(x) >= PyLong_AsSsize_t(PyTuple_GET_ITEM(plan, 3))) Py_RETURN_NONE;
+
+    PyObject *given[8] = {};
+    Py_ssize_t size = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arrays); i++) {
+        PyArrayObject *const a = reinterpret_cast<PyArrayObject *>(given[size++] = PyTuple_GET_ITEM(arrays, i));
+        if (!PyArray_CheckExact(a) || !alike(x, a)) Py_RETURN_NONE;
+        if (std::memcmp(PyArray_STRIDES(x), PyArray_STRIDES(a), PyArray_NDIM(x) * sizeof(npy_intp))) Py_RETURN_NONE;
+    }
+    const Py_ssize_t first = size, taken = PyLong_AsSsize_t(PyTuple_GET_ITEM(plan, 1));
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(scalars); i++) {
+        PyObject *const scalar = PyTuple_GET_ITEM(scalars, i);
+        // The zeros are one key to a dict, and so are 1 and True.
+        if (!PyFloat_CheckExact(scalar) || PyFloat_AS_DOUBLE(scalar) == 0) Py_RETURN_NONE;
+        PyObject *const operand = PyDict_GetItemWithError(PyTuple_GET_ITEM(PyTuple_GET_ITEM(plan, 2), i), scalar);
+        if (!operand && PyErr_Occurred()) return nullptr;
+        if (!operand) Py_RETURN_NONE;
+        if (i < taken) given[size++] = operand;
+    }
+    const Py_ssize_t last = size;
+    if (out != Py_None) {
+        PyArrayObject *const to = reinterpret_cast<PyArrayObject *>(given[size++] = out);
+        if (!PyArray_CheckExact(to) || !alike(x, to) || !PyArray_ISWRITEABLE(to)) Py_RETURN_NONE;
+    }
+    for (Py_ssize_t i = first; i < last; i++) Py_INCREF(given[i]);  // another thread may clear the dict
+    PyObject *const result = PyObject_Vectorcall(PyTuple_GET_ITEM(plan, 0), given, size, nullptr);
+    for (Py_ssize_t i = first; i < last; i++) Py_DECREF(given[i]);
+    if (!result || !noted) return result;
+    PyObject *const errors = take_errors(nullptr, nullptr);
+    PyObject *const told = errors ? PyObject_CallOneArg(PyTuple_GET_ITEM(plan, 4), errors) : nullptr;
+    Py_XDECREF(errors);
+    if (!told) Py_DECREF(result);
+    Py_XDECREF(told);
+    return told ? result : nullptr;
+}
+
 PyMethodDef methods[] = {
+    {"plain", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(plain)), METH_FASTCALL,
+     "Run what most calls are; None for all others."},
     {"take_errors", take_errors, METH_NOARGS,
      "The floating-point exceptions of this thread's calls since it last asked: 2 overflow, 4 underflow, 8 invalid."},
     {"register_bfloat16", register_bfloat16, METH_O,
