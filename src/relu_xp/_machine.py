@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,17 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
+
+
+def compiled_loops() -> str:
+    """Whether NumPy's loops were compiled when this was installed, and for which instruction set."""
+    from relu_xp._backends import numpy as backend
+
+    loops = backend._ufuncs
+    if not isinstance(loops, ModuleType):
+        return "no: no C++ compiler when it was installed; install one, then pip install again"
+    chosen = getattr(loops, "cpu", None)
+    return f"yes ({chosen})" if chosen else "yes"
 
 
 def first_line(error: Exception) -> str:
