@@ -89,7 +89,7 @@ def capabilities(record: dict[str, Any]) -> str:
         lines.append("| " + " | ".join([target["backend"], target["device"], *floats, integers, writes]) + " |")
     absent = [each for each in _machine.survey() if isinstance(each, _machine.Unavailable)]
     lines += [f"| {each.name} | not usable here: {_plain(each.reason)} |" + " |" * 6 for each in absent]
-    values = sum(tally["values"] for target in record["targets"] for tally in place["dtypes"].values())
+    values = sum(tally["values"] for target in record["targets"] for tally in target["dtypes"].values())
     where = f"Python {record['python']}, NumPy {record['numpy']}, {record['platform']}"
     footnotes = "\n".join(f"[^{number}]: {_plain(reason)}." for reason, number in notes.items())
     return "\n".join(lines) + f"\n\n{values:,} values compared: {where}.\n\n{footnotes}\n"
