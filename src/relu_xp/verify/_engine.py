@@ -201,7 +201,7 @@ def lacks_view(target: Target, name: str, dtype: DType) -> str:
     return "" if same else "its indices mean something else"
 
 
-def refuses(target: Target, functions: Iterable[Function]) -> dict[str, str]:
+def refuses(target: Target, functions: Iterable[Function]) -> dict[tuple[Function, str], str]:
     """Kinds of cases that the library's arrays are not made for, with the reason: where it refuses them on purpose."""
     found = {}
     x, row = np.ones((2, 3), np.float32), np.ones((2, 1), np.float32)
@@ -212,7 +212,7 @@ def refuses(target: Target, functions: Iterable[Function]) -> dict[str, str]:
             try:
                 getattr(relu_xp, function.name)(*given, **{kind: value})
             except (TypeError, NotImplementedError) as error:
-                found[kind] = "its arrays can't be written to" if kind == "out" else first_line(error)
+                found[function, kind] = "its arrays can't be written to" if kind == "out" else first_line(error)
             except Exception:  # it does not refuse: the cases will tell
                 continue
     return found
@@ -233,7 +233,7 @@ def verify(
         views = {f"layout: {name}": lacks_view(target, name, dtype) for name in data.LAYOUTS if dtype.kind not in "iu"}
         for case in data.cases(dtype, functions, quick=quick):
             what = case.kind.partition(": ")[0]
-            if reason := refused.get(what):
+            if reason := refused.get((case.function, what)):
                 tally.left_out["out=" if what == "out" else f"{what}: an array"] = reason
             elif reason := views.get(case.kind, ""):
                 tally.left_out[case.kind] = reason
