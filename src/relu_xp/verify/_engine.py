@@ -317,7 +317,7 @@ def sweep(target: Target, function: Function, tally: Tally, *, chunk: int = 1 <<
 
 
 def _keep(tally: Tally, mismatch: Mismatch) -> None:
-    if len(tally.examples) < SHOWN:
+    if len(tally.examples) < SHOWN and sum(each.case == mismatch.case for each in tally.examples) < 2:
         tally.examples.append(mismatch)
 
 
