@@ -22,7 +22,8 @@ import numpy as np
 import pytest
 
 import relu_xp
-from relu_xp import __main__, _machine, _peers, verify
+from relu_xp import __main__, _machine, _peers
+from relu_xp._functions import FUNCTIONS, LEAKY_RELU, RELU
 
 pytest.importorskip("rich", reason="rich: not installed")
 
@@ -196,7 +197,7 @@ def test_where_the_copy_itself_was_disturbed_nothing_is_compared():
 
 def test_a_kernel_slowed_on_purpose_is_marked(monkeypatch):
     """End to end: the slow kernel is one that works twenty times, which no other load on the machine hides."""
-    quick = functools.partial(_benchmarks.kernels, *_here(), ("relu",), ("float32",), (1 << 16, 1 << 18), ())
+    quick = functools.partial(_benchmarks.kernels, *_here(), (RELU,), ("float32",), (1 << 16, 1 << 18), ())
     old = {"benchmarks": [benchmark.hold(0.1) for benchmark in quick()]}
     right = relu_xp.relu
     monkeypatch.setattr(relu_xp, "relu", lambda x, **how: [right(x, **how) for _ in range(20)])
@@ -354,7 +355,7 @@ runpy.run_module("relu_xp", run_name="__main__", alter_sys=True)
     assert json.loads(file.read_text())["interrupted"]
 
 
-def test_candidates_take_turns_and_who_cannot_is_left_out():
+def test_candidates_take_turns_and_what_cannot_is_left_out():
     turns = []
 
     def fails():
@@ -367,10 +368,10 @@ def test_candidates_take_turns_and_who_cannot_is_left_out():
     assert {each["name"]: len(each["seconds"]) for each in entries} == {"a": 9, "b": 9}
     rounds = [turns[at : at + 4] for at in range(6, len(turns), 4)]
     assert all(sorted(each) == ["a", "b", "flush", "flush"] and each[0] == "flush" for each in rounds)
-    assert {each[1] for each in rounds} == {"a", "b"}  # nobody is always the first
+    assert {each[1] for each in rounds} == {"a", "b"}  # none is always the first
 
 
-def test_who_is_much_slower_takes_part_less_often():
+def test_what_is_much_slower_takes_part_less_often():
     slow = functools.partial(time.sleep, 5e-3)
     candidates = [_measuring.Candidate(name, "ours", call) for name, call in {"a": int, "b": int, "c": slow}.items()]
     entries, _ = _measuring.measure(candidates, 0.0)
@@ -418,17 +419,18 @@ def test_regimes_are_found_where_the_curves_bend():
 def test_a_peer_computes_what_it_is_compared_for():
     x, g = _benchmarks.data("float32", 100)
     targets = [each for each in _machine.survey() if isinstance(each, _machine.Target)]
-    for function in verify.FUNCTIONS:
-        vjp = function.endswith("vjp")
-        want = getattr(relu_xp, function)(*(x, g)[: 1 + vjp])
-        target = np.empty_like(x)
-        idioms = _peers.idioms(function, x, g, 0.01).items(), _peers.idioms_into(target, function, x, g, 0.01).items()
-        for name, call in itertools.chain(*idioms):
+    for function in FUNCTIONS.values():
+        scalars = function.named(function.defaults)
+        want = getattr(relu_xp, function.name)(*(x, g)[: len(function.arrays)])
+        out = np.empty_like(x)
+        ours = _peers.idioms(function, x, g, scalars), _peers.idioms_into(out, function, x, g, scalars)
+        for name, call in itertools.chain(*(calls.items() for calls in ours)):
             assert np.array_equal(call(), want), (function, name)
+        cotangent = g if function.role == "vjp" else np.ones_like(x)
         for target in targets:
             for library, peer in _peers.PEERS.get(target.name, {}).items():
                 try:
-                    calls = peer(function, target.put(x), target.put(g if vjp else np.ones_like(x)), 0.01)
+                    calls = peer(function, target.put(x), target.put(cotangent), scalars)
                 except ImportError:
                     continue
                 for name, call in calls.items():
@@ -439,7 +441,7 @@ def test_peers_take_part_where_their_backend_was_not_asked_for(capsys):
     pytest.importorskip("torch", reason="torch: not installed")
     target = _machine.choose(Console(), ["numpy"])
     torch = _machine.choose(Console(), ["torch"])
-    benchmark = next(_benchmarks.kernels(target, ("relu",), ("float32",), (16,), torch))
+    benchmark = next(_benchmarks.kernels(target, (RELU,), ("float32",), (16,), torch))
     kinds = {each["name"]: each["kind"] for each in benchmark.hold(0.0)["entries"]}
     assert kinds["torch.nn.functional"] == "peer"
     assert "relu_xp, torch" not in kinds
@@ -449,7 +451,7 @@ def test_a_library_that_tracks_gradients_takes_part_or_says_why():
     pytest.importorskip("torch", reason="torch: not installed")
     from relu_xp.bench import _training
 
-    benchmark = next(c for c in _training.steps(("relu",), ("torch",)) if c.task == "digits, training step")
+    benchmark = next(c for c in _training.steps((RELU,), ("torch",)) if c.task == "digits, training step")
     result = benchmark.hold(0.0)
     took_part = {each["name"] for each in result["entries"]}
     assert "torch relu" in took_part
@@ -457,7 +459,7 @@ def test_a_library_that_tracks_gradients_takes_part_or_says_why():
 
 
 @pytest.mark.parametrize("library", ["numpy", "jax", "torch"])
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+@pytest.mark.parametrize("activation", [RELU, LEAKY_RELU], ids=str)
 def test_networks_differ_in_the_rectifier_alone(library, activation):
     pytest.importorskip(library, reason=f"{library}: not installed")
     from relu_xp.bench import _training
@@ -465,17 +467,17 @@ def test_networks_differ_in_the_rectifier_alone(library, activation):
     digits = [each for each in _training.steps((activation,), (library,)) if each.task.startswith("digits")]
     assert [each.task for each in digits] == ["digits, training step", "digits, inference"]
     for benchmark in digits:
-        limit, ours, rival = benchmark.make()[0]
-        assert (limit.kind, ours.name, rival.kind) == ("limit", "relu_xp", "idiom" if library == "numpy" else "peer")
+        limit, ours, other = benchmark.make()[0]
+        assert (limit.kind, ours.name, other.kind) == ("limit", "relu_xp", "idiom" if library == "numpy" else "peer")
         limit.call()
-        results = ours.call(), rival.call()
+        results = ours.call(), other.call()
         if benchmark.task == "digits, inference":
             assert np.array_equal(*map(np.asarray, results))
 
 
 def test_cold_caches_and_several_workers():
-    cold = _benchmarks.cold("relu", "float32", min(_benchmarks.COLD_SIZES))
-    workers = _benchmarks.workers(("leaky_relu_vjp",), "float32", 2, min(_benchmarks.WORKER_SIZES))
+    cold = _benchmarks.cold(RELU, "float32", min(_benchmarks.COLD_SIZES))
+    workers = _benchmarks.workers((LEAKY_RELU.vjp,), "float32", 2, min(_benchmarks.WORKER_SIZES))
     records = [benchmark.hold(0.0) for benchmark in itertools.chain(cold, workers)]
     assert [(record["part"], record["cache"]) for record in records] == [
         ("cold", "warm"),
@@ -520,7 +522,7 @@ def test_what_was_recorded_still_makes_a_page():
 
 
 def only(record, *kinds):
-    """The record as if nobody else had taken part."""
+    """The record with candidates of these kinds alone."""
     kept = copy.deepcopy(record)
     for benchmark in kept["benchmarks"]:
         benchmark["entries"] = [each for each in benchmark["entries"] if each["kind"] in kinds]
@@ -528,7 +530,7 @@ def only(record, *kinds):
 
 
 @needs_matplotlib
-def test_what_nobody_took_part_in_is_neither_drawn_nor_told(record):
+def test_what_has_no_candidates_is_neither_drawn_nor_told(record):
     from relu_xp.bench import _page, _plots
 
     drawn = {plot.name.partition("-")[0] for plot in _plots.plots(only(record, "limit"))}
@@ -536,7 +538,7 @@ def test_what_nobody_took_part_in_is_neither_drawn_nor_told(record):
     assert "<ul>" not in _page.page(only(record, "limit"), changes=[]).partition("The machine")[0]
 
 
-def test_what_is_told_names_whom_ours_was_held_against(record):
+def test_what_is_told_names_what_ours_was_held_against(record):
     assert re.search(r"GB/s, \d+% of what a copy reaches; at best .* times as fast as ", _summary.findings(record)[0])
     assert re.search(r"GB/s\.$", _summary.findings(only(record, "ours"))[0])
 
@@ -563,9 +565,7 @@ def test_what_is_about_numpy_is_measured_where_numpy_takes_part():
 
 def test_jax_is_waited_for():
     pytest.importorskip("jax", reason="jax: not installed")
-    result = next(_benchmarks.kernels(_machine.choose(Console(), ["jax"]), ("relu",), ("float32",), (1024,), ())).hold(
-        0
-    )
+    result = next(_benchmarks.kernels(_machine.choose(Console(), ["jax"]), (RELU,), ("float32",), (1024,), ())).hold(0)
     assert [each["name"] for each in result["entries"]] == ["copy", "relu_xp, jax"]
     assert not result["left_out"]
 
@@ -575,17 +575,17 @@ def test_a_peer_that_breaks_is_left_out_with_the_reason(monkeypatch):
         raise ImportError("No module named 'scipy'")
 
     monkeypatch.setitem(_peers.PEERS, "numpy", {"absent": absent})
-    result = next(_benchmarks.kernels(*_here(), ("relu",), ("float32",), (16,), *_here())).hold(0.0)
+    result = next(_benchmarks.kernels(*_here(), (RELU,), ("float32",), (16,), *_here())).hold(0.0)
     assert result["left_out"] == {"absent": "ImportError: No module named 'scipy'"}
 
 
 def test_what_memory_cannot_hold_is_left_out_with_the_reason(monkeypatch):
     monkeypatch.setattr(_benchmarks._environment, "available_memory", lambda: 1 << 20)
-    benchmark = next(_benchmarks.kernels(*_here(), ("relu",), ("float32",), (1 << 22,), ()))
+    benchmark = next(_benchmarks.kernels(*_here(), (RELU,), ("float32",), (1 << 22,), ()))
     result = benchmark.hold(0.0)
     assert result["entries"] == []
     assert result["left_out"] == {"all": "0.094 GiB of memory would be needed"}
-    benchmark = next(_benchmarks.kernels(*_here(), ("relu",), ("float32",), (1 << 39,), ()))
+    benchmark = next(_benchmarks.kernels(*_here(), (RELU,), ("float32",), (1 << 39,), ()))
     assert benchmark.hold(0.0)["left_out"] == {"all": "1.2e+04 GiB of memory would be needed"}
 
 
@@ -593,7 +593,7 @@ def test_a_library_without_the_dtype_is_left_out_with_the_reason():
     backend = types.ModuleType("elsewhere")
     backend.put = lambda array, device: array.astype("f4")
     target = _machine.Target("boxes", backend, "cpu")
-    result = next(_benchmarks.kernels([*_here()[0], target], ("relu",), ("float64",), (16,), ())).hold(0.0)
+    result = next(_benchmarks.kernels([*_here()[0], target], (RELU,), ("float64",), (16,), ())).hold(0.0)
     assert result["left_out"] == {"relu_xp, boxes": "TypeError: holds no float64 here"}
     assert "relu_xp, numpy" in [each["name"] for each in result["entries"]]
 

@@ -119,8 +119,8 @@ def _growth(record: Record) -> Iterator[Plot]:
     order = sorted(names, key=lambda name: (not name.startswith("relu_xp"), name))
     words = "; ".join(f"{number} from {_summary.size_name(n)}: {name}" for number, (n, name) in enumerate(regimes, 1))
     caption = (
-        f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays, results fresh and into an array that is "
-        "there. " + (f"The regimes, as these curves show them: {words}." if words else "No change of regime shows.")
+        f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays, results fresh and into an array that "
+        "is there. " + (f"The regimes, as these curves show them: {words}." if words else "No change of regime shows.")
     )
     looks = {"copy": PLAIN, "copy, fresh": {**PLAIN, "linestyle": ":"}}
     for what, label, value in (("time", TIME, lambda _, e: _summary.median(e)), ("rate", "GB/s", _summary.rate)):
@@ -165,8 +165,8 @@ def _cold(record: Record) -> Iterator[Plot]:
         yield Plot(
             "cold",
             "Warm and cold caches",
-            f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays into an array that is there: GB/s in a "
-            "row of calls, and in one call after all caches were overwritten.",
+            f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays into an array that is there: GB/s in "
+            "a row of calls, and in one call after all caches were overwritten.",
             _bars(bars, "GB/s", lambda value: f"{value:.3g}"),
         )
 

@@ -70,8 +70,8 @@ def _products(params: Params, x: Array, trains: bool) -> list[Array]:
     return [*results, x]
 
 
-def _candidates(products: Call, ours: Call, name: str, kind: str, rival: Call) -> Candidates:
-    return [Candidate(LIMIT, "limit", products), Candidate("relu_xp", "ours", ours), Candidate(name, kind, rival)], {}
+def _candidates(products: Call, ours: Call, name: str, kind: str, other: Call) -> Candidates:
+    return [Candidate(LIMIT, "limit", products), Candidate("relu_xp", "ours", ours), Candidate(name, kind, other)], {}
 
 
 def _numpy(activation: Function, network: str, trains: bool) -> Candidates:
@@ -132,8 +132,8 @@ def _jax(activation: Function, network: str, trains: bool) -> Candidates:
         return lambda: jax.block_until_ready(compiled(first, x, labels))
 
     products = finished(lambda params, x, _: _products(params, x, trains))
-    ours, rival = (network_of(getattr(library, activation.name)) for library in (relu_xp, jax.nn))
-    return _candidates(products, ours, f"jax.nn.{activation}", "peer", rival)
+    ours, other = (network_of(getattr(library, activation.name)) for library in (relu_xp, jax.nn))
+    return _candidates(products, ours, f"jax.nn.{activation}", "peer", other)
 
 
 def _torch(activation: Function, network: str, trains: bool) -> Candidates:
@@ -159,5 +159,5 @@ def _torch(activation: Function, network: str, trains: bool) -> Candidates:
         return step
 
     products = functools.partial(_products, first, x, trains)
-    ours, rival = (network_of(getattr(library, activation.name)) for library in (relu_xp, functional))
-    return _candidates(products, ours, f"torch {activation}", "peer", rival)
+    ours, other = (network_of(getattr(library, activation.name)) for library in (relu_xp, functional))
+    return _candidates(products, ours, f"torch {activation}", "peer", other)
