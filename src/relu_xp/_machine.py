@@ -12,6 +12,7 @@ import numpy as np
 
 import relu_xp
 from relu_xp import _dispatch
+from relu_xp._functions import RELU
 
 NAMES = _dispatch.BACKENDS  # what is surveyed under the name of its package
 _DISTRIBUTIONS = (
@@ -43,12 +44,12 @@ class Target:
         return self.backend.get(x)
 
     def trouble(self) -> str:
-        """Run relu there once; return what went wrong, or nothing."""
+        """Run a function there once; return what went wrong, or nothing."""
         try:
-            result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
+            result = self.get(getattr(relu_xp, RELU.name)(self.put(np.array([-1.0, 2.0], np.float32))))
         except Exception as error:  # whatever an installed library breaks of its own
             return first_line(error)
-        return "" if result.tolist() == [0.0, 2.0] else f"relu of [-1, 2] gives {result.tolist()}"
+        return "" if result.tolist() == [0.0, 2.0] else f"{RELU} of [-1, 2] gives {result.tolist()}"
 
 
 @dataclass(frozen=True)

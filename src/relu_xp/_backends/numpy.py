@@ -179,9 +179,7 @@ class _Formulas:
         for function in FUNCTIONS:
             setattr(self, function, functools.partial(self._run, getattr(_formulas, function)))
 
-    def _run(
-        self, formula: Any, *operands: Array, out: Array | None = None, dtype: Any = None, casting: str = ""
-    ) -> Array:
+    def _run(self, formula: Any, *operands: Array, out: Array | None = None, dtype: Any = None, casting: str = "") -> Array:
         def catch(word: str, flag: int) -> None:
             self._caught.errors = getattr(self._caught, "errors", 0) | flag >> 1
 

@@ -36,11 +36,8 @@ _KINDS = {
     **dict.fromkeys((torch.uint8, torch.uint16, torch.uint32, torch.uint64), "u"),
 }
 _LIBRARY = _checks.Library(
-    "a torch.Tensor",
-    is_array=lambda a: isinstance(a, torch.Tensor),
-    device=lambda a: a.device,
-    is_writeable=lambda out: True,
-    cast="cast it first, for example x.to(torch.float32)",
+    "a torch.Tensor", is_array=lambda a: isinstance(a, torch.Tensor), device=lambda a: a.device,
+    is_writeable=lambda out: True, cast="cast it first, for example x.to(torch.float32)",
 )
 
 
