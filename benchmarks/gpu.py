@@ -35,6 +35,7 @@ from rich.table import Table  # noqa: E402
 
 import relu_xp  # noqa: E402
 from relu_xp import _peers, verify  # noqa: E402
+from relu_xp._functions import FUNCTIONS as RECORDS  # noqa: E402
 from relu_xp._machine import first_line  # noqa: E402
 
 SLOPE = 0.01
@@ -161,11 +162,11 @@ def contestants(function: str, x: Any, g: Any) -> tuple[Calls, dict[str, str]]:
     calls["copy"] = lambda: target.data.copy_from_device_async(x.data, x.nbytes, cupy.cuda.get_current_stream())
     calls["ElementwiseKernel"] = functools.partial(_idiom(function), *arrays)
     cotangent = g if function.endswith("vjp") else cupy.ones_like(x)
-    calls |= _peers.idioms(function, x, cotangent, SLOPE, cupy)
+    calls |= _peers.idioms(RECORDS[function], x, cotangent, {"negative_slope": SLOPE}, cupy)
     left_out = {}
     for name, move in (("torch", _as_torch), ("jax", _as_jax)):
         try:
-            calls |= _peers.PEERS[name][name](function, move(x), move(cotangent), SLOPE)
+            calls |= _peers.PEERS[name][name](RECORDS[function], move(x), move(cotangent), {"negative_slope": SLOPE})
         except Exception as error:
             left_out[name] = first_line(error)
     for name in [*calls]:

@@ -22,6 +22,7 @@ import numpy as np
 
 import relu_xp
 from relu_xp import _machine, demo
+from relu_xp._functions import FUNCTIONS
 from relu_xp.bench import _plots
 from relu_xp.verify import DTYPES, FLOATS
 
@@ -30,6 +31,7 @@ from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
 GENERATED = HERE / "_generated"
+DRAWN = ("relu", "leaky_relu")
 # Drawn twice, for a light page and a dark one.
 STYLES = {
     "light": {"ink": "#33363b", "grid": "#dcdfe4", "colours": ("#0b6bcb", "#d1600a")},
@@ -87,7 +89,7 @@ def capabilities(record: dict[str, Any]) -> str:
         lines.append("| " + " | ".join([target["backend"], target["device"], *floats, integers, writes]) + " |")
     absent = [each for each in _machine.survey() if isinstance(each, _machine.Unavailable)]
     lines += [f"| {each.name} | not usable here: {_plain(each.reason)} |" + " |" * 6 for each in absent]
-    values = sum(tally["values"] for target in record["targets"] for tally in place["dtypes"].values())
+    values = sum(tally["values"] for target in record["targets"] for tally in target["dtypes"].values())
     where = f"Python {record['python']}, NumPy {record['numpy']}, {record['platform']}"
     footnotes = "\n".join(f"[^{number}]: {_plain(reason)}." for reason, number in notes.items())
     return "\n".join(lines) + f"\n\n{values:,} values compared: {where}.\n\n{footnotes}\n"
@@ -116,7 +118,7 @@ def dead_units() -> dict[tuple[str, float], list[tuple[float, float]]]:
     file = GENERATED / "dead.json"
     if not file.exists():
         digits = demo._load_digits()
-        found = [[name, bias, list(_training(name, bias, digits))] for bias in (0.0, -1.0) for name in demo.FOUR[:2]]
+        found = [[name, bias, list(_training(name, bias, digits))] for bias in (0.0, -1.0) for name in DRAWN]
         file.write_text(json.dumps(found), encoding="utf-8")
     return {(name, bias): epochs for name, bias, epochs in json.loads(file.read_text(encoding="utf-8"))}
 
@@ -124,12 +126,12 @@ def dead_units() -> dict[tuple[str, float], list[tuple[float, float]]]:
 def _training(name: str, bias: float, digits: Any) -> Iterator[tuple[float, float]]:
     w1, b1, w2, b2 = demo._first_params()
     params = (w1, np.full_like(b1, bias), w2, b2)
-    epochs = demo._epochs_by_hand(name, params, digits)
+    epochs = demo._epochs_by_hand(FUNCTIONS[name], params, digits)
     for epoch in range(demo.EPOCHS + 1):
         if epoch:
             params = next(epochs)
-        accuracy = float((demo._predict(name, params, digits.test) == digits.test_labels).mean())
-        yield demo._dead_share(name, params, digits.train), accuracy
+        accuracy = float((demo._predict(FUNCTIONS[name], params, digits.test) == digits.test_labels).mean())
+        yield demo._dead_share(FUNCTIONS[name], params, digits.train), accuracy
 
 
 def dead_table(trainings: dict[tuple[str, float], list[tuple[float, float]]]) -> str:
@@ -186,7 +188,7 @@ def draw_dead_units(style: Style, trainings: dict[tuple[str, float], list[tuple[
     """Draw the share of dead units, and the accuracy, over the epochs."""
     figure, axes = _axes(style, 1, 2, size=(7.4, 3.0), sharex=True)
     for (name, bias), epochs in trainings.items():
-        colour = style["colours"][demo.FOUR.index(name)]
+        colour = style["colours"][DRAWN.index(name)]
         line = {"color": colour, "linewidth": 2, "linestyle": "-" if bias else ":"}
         for axis, column in zip(axes, (0, 1), strict=True):
             axis.plot([100 * epoch[column] for epoch in epochs], label=f"{name}, biases {bias:g}", **line)

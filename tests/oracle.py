@@ -1,15 +1,40 @@
-"""The verifier's expected values, and an assertion on them."""
+"""The verifier's expected values, an assertion on them, and how tests call a function that they know by its record."""
 
 import ml_dtypes
 import numpy as np
 
-from relu_xp.verify import FUNCTIONS, expected, same_bits
-from relu_xp.verify._cases import GRADS_AT_ZERO, SLOPES
+import relu_xp
+from relu_xp import _functions, verify
+from relu_xp.verify import same_bits
+from relu_xp.verify._cases import SCALARS
 from relu_xp.verify._expected import patterns, rounded
 
-__all__ = ["FLOATS", "FUNCTIONS", "GRADS_AT_ZERO", "SLOPES", "assert_same", "expected", "patterns", "rounded"]
+__all__ = [
+    "FLOATS", "FUNCTIONS", "GRADS_AT_ZERO", "RECORDS", "SLOPES", "arrays_of", "assert_same", "call", "expected",
+    "patterns", "rounded",
+]  # fmt: skip
 
+RECORDS = tuple(_functions.FUNCTIONS.values())
+FUNCTIONS = tuple(_functions.FUNCTIONS)
+SLOPES, GRADS_AT_ZERO = SCALARS["negative_slope"], SCALARS["grad_at_zero"]
 FLOATS = tuple(np.dtype(t) for t in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64))
+
+
+def expected(function, arrays, negative_slope=0.01, grad_at_zero=1.0, **scalars):
+    """What the definition gives; all scalars that are not named have their defaults."""
+    record = _functions.FUNCTIONS[str(function)]
+    given = {"negative_slope": negative_slope, "grad_at_zero": grad_at_zero, **scalars}
+    return verify.expected(record, tuple(arrays), {**record.named(record.defaults), **given})
+
+
+def arrays_of(function, *arrays):
+    """As many of these arrays as the function takes: x, or x and a cotangent, which is x if only one is given."""
+    return (*arrays, arrays[0])[: len(_functions.FUNCTIONS[str(function)].arrays)]
+
+
+def call(function, *arrays, **options):
+    """Call the public function on as many of these arrays as it takes."""
+    return getattr(relu_xp, str(function))(*arrays_of(function, *arrays), **options)
 
 
 def assert_same(got, want, context=""):

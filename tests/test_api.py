@@ -5,37 +5,39 @@ import inspect
 import types
 
 import pytest
+from oracle import FUNCTIONS, RECORDS
 
 import relu_xp
 from relu_xp import reference
 
-SIX = ["leaky_relu", "leaky_relu_grad", "leaky_relu_vjp", "relu", "relu_grad", "relu_vjp"]
-
 
 def test_all():
-    assert relu_xp.__all__ == ["cpu_options", *SIX[:3], "reference", "register_backend", *SIX[3:]]
+    others = ["cpu_options", "reference", "register_backend", "unregister_backend"]
+    assert relu_xp.__all__ == sorted([*others, *FUNCTIONS])
     public = {n for n, v in vars(relu_xp).items() if not n.startswith("_") and not isinstance(v, types.ModuleType)}
     assert public | {"reference"} == {*relu_xp.__all__}
 
 
-@pytest.mark.parametrize("name", SIX)
-def test_signature(name):
-    parameters = list(inspect.signature(getattr(relu_xp, name)).parameters.values())
-    wanted = {"x": "POSITIONAL_ONLY"}
-    if name.endswith("vjp"):
-        wanted["cotangent"] = "POSITIONAL_ONLY"
-    if name.startswith("leaky"):
-        wanted["negative_slope"] = "POSITIONAL_OR_KEYWORD"
-    wanted |= {"grad_at_zero": "KEYWORD_ONLY", "out": "KEYWORD_ONLY"}
-    assert {p.name: p.kind.name for p in parameters} == wanted
-    assert {p.name: p.default for p in parameters if p.default is not p.empty} == {
-        **({"negative_slope": 0.01} if name.startswith("leaky") else {}),
-        "grad_at_zero": 1.0,
-        "out": None,
-    }
+@pytest.mark.parametrize("record", RECORDS, ids=str)
+def test_signature(record):
+    """As the record has it: arrays, then the shape's parameters, then what is said of derivatives by name only."""
+    parameters = list(inspect.signature(getattr(relu_xp, record.name)).parameters.values())
+    wanted = dict.fromkeys(record.arrays, "POSITIONAL_ONLY")
+    for each in record.parameters:
+        wanted[each.name] = "KEYWORD_ONLY" if "grad_at" in each.name else "POSITIONAL_OR_KEYWORD"
+    assert {p.name: p.kind.name for p in parameters} == {**wanted, "out": "KEYWORD_ONLY"}
+    defaults = [p.default for p in parameters if p.default is not p.empty]
+    assert len(defaults) == len(record.defaults) + 1
+    assert all(default is known for default, known in zip(defaults, (*record.defaults, None), strict=True))
 
 
-@pytest.mark.parametrize("name", SIX)
+def test_the_defaults_are_the_contracts():
+    assert {each.name: each.default for record in RECORDS for each in record.parameters}.items() <= {
+        "negative_slope": 0.01, "grad_at_zero": 1.0, "ceiling": 6.0, "grad_at_ceiling": 0.0
+    }.items()  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_reference_takes_the_same_arguments(name):
     public = inspect.signature(getattr(relu_xp, name)).parameters
     scalar = inspect.signature(getattr(reference, name)).parameters
@@ -44,7 +46,7 @@ def test_reference_takes_the_same_arguments(name):
     ]
 
 
-@pytest.mark.parametrize("name", SIX)
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_docstring_has_the_numpydoc_sections(name):
     text = inspect.getdoc(getattr(relu_xp, name))
     for section in ("Parameters", "Returns", "Raises", "Examples"):
@@ -113,9 +115,9 @@ def test_semantics_of_python_floats(function, args, options, want):
 def test_python_ints(x):
     assert type(relu_xp.relu(x)) is int
     assert relu_xp.relu(x) == max(x, 0)
-    for name in SIX:
-        if name != "relu":
-            args = (x, 2) if name.endswith("vjp") else (x,)
-            got = getattr(relu_xp, name)(*args)
+    for record in RECORDS:
+        if not record.takes_integers:
+            args = (x, 2)[: len(record.arrays)]
+            got = getattr(relu_xp, record.name)(*args)
             assert type(got) is float
-            assert got == getattr(reference, name)(*map(float, args))
+            assert got == getattr(reference, record.name)(*map(float, args))

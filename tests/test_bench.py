@@ -22,13 +22,14 @@ import numpy as np
 import pytest
 
 import relu_xp
-from relu_xp import __main__, _machine, _peers, verify
+from relu_xp import __main__, _machine, _peers
+from relu_xp._functions import FUNCTIONS, LEAKY_RELU, RELU
 
 pytest.importorskip("rich", reason="rich: not installed")
 
 from rich.console import Console
 
-from relu_xp.bench import _comparing, _contests, _measuring, _summary
+from relu_xp.bench import _benchmarks, _comparing, _measuring, _summary
 
 QUICK = ["bench", "--backend", "numpy", "--sizes", "1000,2**12", "--seconds", "0"]
 needs_matplotlib = pytest.mark.skipif(
@@ -58,13 +59,13 @@ def test_the_record_has_the_machine_and_every_sample(record):
     assert about["versions"]["numpy"] == np.__version__
     assert {"cpu", "caches", "gpus", "workers", "huge_pages", "date"} <= set(about)
     assert not record["interrupted"]
-    parts = {c["part"] for c in record["contests"]}
+    parts = {c["part"] for c in record["benchmarks"]}
     assert parts == {"overhead", "kernels", "growth", "training"}  # the others' arrays are larger than asked for
-    for contest in record["contests"]:
-        kinds = [each["kind"] for each in contest["entries"]]
-        assert kinds.count("limit") == 1, contest
+    for benchmark in record["benchmarks"]:
+        kinds = [each["kind"] for each in benchmark["entries"]]
+        assert kinds.count("limit") == 1, benchmark
         assert "ours" in kinds
-        for each in contest["entries"]:
+        for each in benchmark["entries"]:
             assert each["first"] > 0
             assert len(each["seconds"]) >= 3
             assert min(each["seconds"]) > 0
@@ -135,7 +136,7 @@ def test_a_run_compared_with_itself_marks_nothing(record):
 def synthetic(seed, slowed=(), factor=1.0, drift=1.0):
     """A record of samples with one part in twenty of noise."""
     rng = np.random.default_rng(seed)
-    contests = []
+    benchmarks = []
     for function in ("relu", "leaky_relu", "relu_vjp"):
         for size in (1 << k for k in range(10, 24, 2)):
             entries = []
@@ -147,11 +148,11 @@ def synthetic(seed, slowed=(), factor=1.0, drift=1.0):
                 slower = factor if (function, name) in slowed else 1.0
                 seconds = cost * size * 1e-9 * slower * drift * np.exp(rng.normal(0, 0.05, 30))
                 entries.append({"name": name, "kind": kind, "first": 1.0, "every": 1, "seconds": seconds.tolist()})
-            contest = {"part": "kernels", "device": "cpu", "function": function, "dtype": "float32", "size": size}
-            contests.append(
-                {**contest, "mode": "fresh", "cache": "warm", "task": "", "bytes": 8 * size, "entries": entries}
+            benchmark = {"part": "kernels", "device": "cpu", "function": function, "dtype": "float32", "size": size}
+            benchmarks.append(
+                {**benchmark, "mode": "fresh", "cache": "warm", "task": "", "bytes": 8 * size, "entries": entries}
             )
-    return {"relu_xp_bench": 1, "interrupted": False, "contests": contests}
+    return {"relu_xp_bench": 1, "interrupted": False, "benchmarks": benchmarks}
 
 
 @pytest.mark.parametrize(("module", "name"), [("elsewhere", "boxes"), ("relu_xp._backends.array_api", "mlx")])
@@ -160,7 +161,7 @@ def test_what_is_lazy_is_waited_for(module, name):
     backend = types.ModuleType(module)
     backend.get = fetched.append
     target = _machine.Target(name, backend, "cpu")
-    (candidate,) = _contests._timed(target, np.ones(3), "ours", {"relu_xp": lambda: "a promise"})
+    (candidate,) = _benchmarks._timed(target, np.ones(3), "ours", {"relu_xp": lambda: "a promise"})
     candidate.call()
     assert fetched == ["a promise"]
 
@@ -175,32 +176,32 @@ def test_noise_and_drift_are_no_change():
 def test_what_is_slowed_or_sped_up_is_marked_and_nothing_else(factor):
     slowed = [("leaky_relu", "relu_xp, numpy")]
     changes = _comparing.compare(synthetic(1), synthetic(2, slowed, factor))
-    marked = {(change.contest["function"], change.name) for change in changes if change.marked}
+    marked = {(change.benchmark["function"], change.name) for change in changes if change.marked}
     assert marked == set(slowed)
     assert sum(change.marked for change in changes) == 7
 
 
 def test_one_size_alone_is_no_change():
     new = synthetic(2)
-    each = new["contests"][3]["entries"][1]
+    each = new["benchmarks"][3]["entries"][1]
     each["seconds"] = [1.5 * value for value in each["seconds"]]
     assert not any(change.marked for change in _comparing.compare(synthetic(1), new))
 
 
 def test_where_the_copy_itself_was_disturbed_nothing_is_compared():
     new = synthetic(2)
-    copied = new["contests"][3]["entries"][0]
+    copied = new["benchmarks"][3]["entries"][0]
     copied["seconds"] = [4 * value for value in copied["seconds"]]
     assert len(_comparing.compare(synthetic(1), new)) == len(_comparing.compare(synthetic(1), synthetic(2))) - 2
 
 
 def test_a_kernel_slowed_on_purpose_is_marked(monkeypatch):
     """End to end: the slow kernel is one that works twenty times, which no other load on the machine hides."""
-    quick = functools.partial(_contests.kernels, *_here(), ("relu",), ("float32",), (1 << 16, 1 << 18), ())
-    old = {"contests": [contest.hold(0.1) for contest in quick()]}
+    quick = functools.partial(_benchmarks.kernels, *_here(), (RELU,), ("float32",), (1 << 16, 1 << 18), ())
+    old = {"benchmarks": [benchmark.hold(0.1) for benchmark in quick()]}
     right = relu_xp.relu
     monkeypatch.setattr(relu_xp, "relu", lambda x, **how: [right(x, **how) for _ in range(20)])
-    new = {"contests": [contest.hold(0.1) for contest in quick()]}
+    new = {"benchmarks": [benchmark.hold(0.1) for benchmark in quick()]}
     marked = [change for change in _comparing.compare(old, new) if change.marked]
     assert {change.name for change in marked} >= {"relu_xp, numpy"}
     assert all(change.ratio > 1 for change in marked if change.name == "relu_xp, numpy")
@@ -216,9 +217,9 @@ def _here():
 def test_compare_shows_and_returns(results, tmp_path, capsys):
     old = tmp_path / "old.json"
     record = json.loads((results / "new.json").read_text())
-    for contest in record["contests"]:
-        for each in contest["entries"]:
-            if each["name"] == "relu_xp, numpy" and contest["part"] == "kernels":
+    for benchmark in record["benchmarks"]:
+        for each in benchmark["entries"]:
+            if each["name"] == "relu_xp, numpy" and benchmark["part"] == "kernels":
                 each["seconds"] = [value / 4 for value in each["seconds"]]
     old.write_text(json.dumps(record))
     assert __main__.main(["bench", "--compare", str(old), str(results / "new.json")]) == 0
@@ -285,7 +286,7 @@ def test_a_file_is_made_only_when_there_is_something_in_it(tmp_path, capsys):
 
 
 def test_a_dtype_that_cannot_be_named_is_missing(monkeypatch, capsys):
-    monkeypatch.delitem(_contests.DTYPES, "bfloat16", raising=False)
+    monkeypatch.delitem(_benchmarks.DTYPES, "bfloat16", raising=False)
     assert __main__.main([*QUICK, "--dtype", "bfloat16"]) == 2
     assert "bfloat16: ml_dtypes is not installed" in capsys.readouterr().out
 
@@ -314,21 +315,21 @@ def test_the_missing_extra_is_named(monkeypatch, tmp_path, capsys):
 
 
 def test_interrupted_it_keeps_what_is_done(monkeypatch, tmp_path, capsys):
-    hold, done = _contests.Contest.hold, []
+    hold, done = _benchmarks.Benchmark.hold, []
 
-    def then_interrupted(contest, seconds):
+    def then_interrupted(benchmark, seconds):
         if len(done) == 3:
             raise KeyboardInterrupt
-        done.append(contest)
-        return hold(contest, seconds)
+        done.append(benchmark)
+        return hold(benchmark, seconds)
 
-    monkeypatch.setattr(_contests.Contest, "hold", then_interrupted)
+    monkeypatch.setattr(_benchmarks.Benchmark, "hold", then_interrupted)
     file = tmp_path / "part.json"
     assert __main__.main([*QUICK, "--function", "relu", "--json", str(file)]) == 130
     assert "Interrupted" in capsys.readouterr().out
     record = json.loads(file.read_text())
     assert record["interrupted"]
-    assert len(record["contests"]) == 3
+    assert len(record["benchmarks"]) == 3
     if importlib.util.find_spec("matplotlib"):
         page = tmp_path / "part.html"
         assert __main__.main(["bench", "--compare", str(file), str(file), "--report", str(page)]) == 0
@@ -354,25 +355,25 @@ runpy.run_module("relu_xp", run_name="__main__", alter_sys=True)
     assert json.loads(file.read_text())["interrupted"]
 
 
-def test_contestants_take_turns_and_who_cannot_is_left_out():
+def test_candidates_take_turns_and_what_cannot_is_left_out():
     turns = []
 
     def fails():
         raise TypeError("no such dtype here\nand more")
 
-    candidates = [_measuring.Entrant(name, "ours", functools.partial(turns.append, name)) for name in "ab"]
-    candidates.append(_measuring.Entrant("c", "peer", fails))
+    candidates = [_measuring.Candidate(name, "ours", functools.partial(turns.append, name)) for name in "ab"]
+    candidates.append(_measuring.Candidate("c", "peer", fails))
     entries, refused = _measuring.measure(candidates, 0.0, flush=lambda: turns.append("flush"))
     assert refused == {"c": "TypeError: no such dtype here"}
     assert {each["name"]: len(each["seconds"]) for each in entries} == {"a": 9, "b": 9}
     rounds = [turns[at : at + 4] for at in range(6, len(turns), 4)]
     assert all(sorted(each) == ["a", "b", "flush", "flush"] and each[0] == "flush" for each in rounds)
-    assert {each[1] for each in rounds} == {"a", "b"}  # nobody is always the first
+    assert {each[1] for each in rounds} == {"a", "b"}  # none is always the first
 
 
-def test_who_is_much_slower_takes_part_less_often():
+def test_what_is_much_slower_takes_part_less_often():
     slow = functools.partial(time.sleep, 5e-3)
-    candidates = [_measuring.Entrant(name, "ours", call) for name, call in {"a": int, "b": int, "c": slow}.items()]
+    candidates = [_measuring.Candidate(name, "ours", call) for name, call in {"a": int, "b": int, "c": slow}.items()]
     entries, _ = _measuring.measure(candidates, 0.0)
     assert {each["name"]: (each["every"], len(each["seconds"])) for each in entries} == {
         "a": (1, 9),
@@ -383,7 +384,7 @@ def test_who_is_much_slower_takes_part_less_often():
 
 def test_the_garbage_collector_stays_as_it_was():
     states = []
-    candidate = _measuring.Entrant("a", "ours", lambda: states.append(gc.isenabled()))
+    candidate = _measuring.Candidate("a", "ours", lambda: states.append(gc.isenabled()))
     assert gc.isenabled()
     _measuring.measure([candidate], 0.0)
     assert gc.isenabled()
@@ -397,7 +398,7 @@ def test_the_garbage_collector_stays_as_it_was():
 
 
 def test_regimes_are_found_where_the_curves_bend():
-    contests = []
+    benchmarks = []
     for k in range(24):
         size = 1 << k
         there = 1e-6 + size * (1e-10 if k < 18 else 4e-10)
@@ -406,29 +407,30 @@ def test_regimes_are_found_where_the_curves_bend():
             {"name": name, "kind": "ours", "seconds": [seconds]}
             for name, seconds in (("relu_xp, out=", there), ("relu_xp, fresh", fresh))
         ]
-        contests.append({"part": "growth", "size": size, "bytes": 8 * size, "entries": entries})
-    assert _summary.regimes(copy.deepcopy({"contests": contests})) == [
+        benchmarks.append({"part": "growth", "size": size, "bytes": 8 * size, "entries": entries})
+    assert _summary.regimes(copy.deepcopy({"benchmarks": benchmarks})) == [
         (1 << 14, "the work outweighs the call"),
         (1 << 18, "larger than the caches"),
         (1 << 20, "page faults of a fresh result"),
     ]
-    assert _summary.regimes({"contests": contests[23:]}) == [(1 << 23, "page faults of a fresh result")]
+    assert _summary.regimes({"benchmarks": benchmarks[23:]}) == [(1 << 23, "page faults of a fresh result")]
 
 
 def test_a_peer_computes_what_it_is_compared_for():
-    x, g = _contests.data("float32", 100)
+    x, g = _benchmarks.data("float32", 100)
     targets = [each for each in _machine.survey() if isinstance(each, _machine.Target)]
-    for function in verify.FUNCTIONS:
-        vjp = function.endswith("vjp")
-        want = getattr(relu_xp, function)(*(x, g)[: 1 + vjp])
-        target = np.empty_like(x)
-        idioms = _peers.idioms(function, x, g, 0.01).items(), _peers.idioms_into(target, function, x, g, 0.01).items()
-        for name, call in itertools.chain(*idioms):
+    for function in FUNCTIONS.values():
+        scalars = function.named(function.defaults)
+        want = getattr(relu_xp, function.name)(*(x, g)[: len(function.arrays)])
+        out = np.empty_like(x)
+        ours = _peers.idioms(function, x, g, scalars), _peers.idioms_into(out, function, x, g, scalars)
+        for name, call in itertools.chain(*(calls.items() for calls in ours)):
             assert np.array_equal(call(), want), (function, name)
-        for target in places:
+        cotangent = g if function.role == "vjp" else np.ones_like(x)
+        for target in targets:
             for library, peer in _peers.PEERS.get(target.name, {}).items():
                 try:
-                    calls = peer(function, target.put(x), target.put(g if vjp else np.ones_like(x)), 0.01)
+                    calls = peer(function, target.put(x), target.put(cotangent), scalars)
                 except ImportError:
                     continue
                 for name, call in calls.items():
@@ -439,8 +441,8 @@ def test_peers_take_part_where_their_backend_was_not_asked_for(capsys):
     pytest.importorskip("torch", reason="torch: not installed")
     target = _machine.choose(Console(), ["numpy"])
     torch = _machine.choose(Console(), ["torch"])
-    contest = next(_contests.kernels(target, ("relu",), ("float32",), (16,), torch))
-    kinds = {each["name"]: each["kind"] for each in contest.hold(0.0)["entries"]}
+    benchmark = next(_benchmarks.kernels(target, (RELU,), ("float32",), (16,), torch))
+    kinds = {each["name"]: each["kind"] for each in benchmark.hold(0.0)["entries"]}
     assert kinds["torch.nn.functional"] == "peer"
     assert "relu_xp, torch" not in kinds
 
@@ -449,34 +451,34 @@ def test_a_library_that_tracks_gradients_takes_part_or_says_why():
     pytest.importorskip("torch", reason="torch: not installed")
     from relu_xp.bench import _training
 
-    contest = next(c for c in _training.steps(("relu",), ("torch",)) if c.task == "digits, training step")
-    result = contest.hold(0.0)
+    benchmark = next(c for c in _training.steps((RELU,), ("torch",)) if c.task == "digits, training step")
+    result = benchmark.hold(0.0)
     took_part = {each["name"] for each in result["entries"]}
     assert "torch relu" in took_part
     assert ("relu_xp" in took_part) != ("relu_xp" in result["left_out"])
 
 
 @pytest.mark.parametrize("library", ["numpy", "jax", "torch"])
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+@pytest.mark.parametrize("activation", [RELU, LEAKY_RELU], ids=str)
 def test_networks_differ_in_the_rectifier_alone(library, activation):
     pytest.importorskip(library, reason=f"{library}: not installed")
     from relu_xp.bench import _training
 
     digits = [each for each in _training.steps((activation,), (library,)) if each.task.startswith("digits")]
     assert [each.task for each in digits] == ["digits, training step", "digits, inference"]
-    for contest in digits:
-        limit, ours, rival = contest.enter()[0]
-        assert (limit.kind, ours.name, rival.kind) == ("limit", "relu_xp", "idiom" if library == "numpy" else "peer")
+    for benchmark in digits:
+        limit, ours, other = benchmark.make()[0]
+        assert (limit.kind, ours.name, other.kind) == ("limit", "relu_xp", "idiom" if library == "numpy" else "peer")
         limit.call()
-        results = ours.call(), rival.call()
-        if contest.task == "digits, inference":
+        results = ours.call(), other.call()
+        if benchmark.task == "digits, inference":
             assert np.array_equal(*map(np.asarray, results))
 
 
 def test_cold_caches_and_several_workers():
-    cold = _contests.cold("relu", "float32", min(_contests.COLD_SIZES))
-    workers = _contests.workers(("leaky_relu_vjp",), "float32", 2, min(_contests.WORKER_SIZES))
-    records = [contest.hold(0.0) for contest in itertools.chain(cold, workers)]
+    cold = _benchmarks.cold(RELU, "float32", min(_benchmarks.COLD_SIZES))
+    workers = _benchmarks.workers((LEAKY_RELU.vjp,), "float32", 2, min(_benchmarks.WORKER_SIZES))
+    records = [benchmark.hold(0.0) for benchmark in itertools.chain(cold, workers)]
     assert [(record["part"], record["cache"]) for record in records] == [
         ("cold", "warm"),
         ("cold", "cold"),
@@ -520,15 +522,15 @@ def test_what_was_recorded_still_makes_a_page():
 
 
 def only(record, *kinds):
-    """The record as if nobody else had taken part."""
+    """The record with candidates of these kinds alone."""
     kept = copy.deepcopy(record)
-    for contest in kept["contests"]:
-        contest["entries"] = [each for each in contest["entries"] if each["kind"] in kinds]
+    for benchmark in kept["benchmarks"]:
+        benchmark["entries"] = [each for each in benchmark["entries"] if each["kind"] in kinds]
     return kept
 
 
 @needs_matplotlib
-def test_what_nobody_took_part_in_is_neither_drawn_nor_told(record):
+def test_what_has_no_candidates_is_neither_drawn_nor_told(record):
     from relu_xp.bench import _page, _plots
 
     drawn = {plot.name.partition("-")[0] for plot in _plots.plots(only(record, "limit"))}
@@ -536,7 +538,7 @@ def test_what_nobody_took_part_in_is_neither_drawn_nor_told(record):
     assert "<ul>" not in _page.page(only(record, "limit"), changes=[]).partition("The machine")[0]
 
 
-def test_what_is_told_names_whom_ours_was_held_against(record):
+def test_what_is_told_names_what_ours_was_held_against(record):
     assert re.search(r"GB/s, \d+% of what a copy reaches; at best .* times as fast as ", _summary.findings(record)[0])
     assert re.search(r"GB/s\.$", _summary.findings(only(record, "ours"))[0])
 
@@ -556,14 +558,14 @@ def test_what_is_about_numpy_is_measured_where_numpy_takes_part():
 
     options = Namespace(function=None, dtype=None, sizes=[64], peers=False, backend=["boxes"])
     targets = {"numpy": _here()[0], "boxes": [_machine.Target("boxes", types.ModuleType("elsewhere"), "cpu")]}
-    parts = {name: {contest.part for contest in _report.plan(some, options)} for name, some in places.items()}
+    parts = {name: {benchmark.part for benchmark in _report.plan(some, options)} for name, some in targets.items()}
     assert parts["boxes"] == {"overhead", "kernels"}
     assert "growth" in parts["numpy"]
 
 
 def test_jax_is_waited_for():
     pytest.importorskip("jax", reason="jax: not installed")
-    result = next(_contests.kernels(_machine.choose(Console(), ["jax"]), ("relu",), ("float32",), (1024,), ())).hold(0)
+    result = next(_benchmarks.kernels(_machine.choose(Console(), ["jax"]), (RELU,), ("float32",), (1024,), ())).hold(0)
     assert [each["name"] for each in result["entries"]] == ["copy", "relu_xp, jax"]
     assert not result["left_out"]
 
@@ -573,25 +575,25 @@ def test_a_peer_that_breaks_is_left_out_with_the_reason(monkeypatch):
         raise ImportError("No module named 'scipy'")
 
     monkeypatch.setitem(_peers.PEERS, "numpy", {"absent": absent})
-    result = next(_contests.kernels(*_here(), ("relu",), ("float32",), (16,), *_here())).hold(0.0)
+    result = next(_benchmarks.kernels(*_here(), (RELU,), ("float32",), (16,), *_here())).hold(0.0)
     assert result["left_out"] == {"absent": "ImportError: No module named 'scipy'"}
 
 
 def test_what_memory_cannot_hold_is_left_out_with_the_reason(monkeypatch):
-    monkeypatch.setattr(_contests._environment, "available_memory", lambda: 1 << 20)
-    contest = next(_contests.kernels(*_here(), ("relu",), ("float32",), (1 << 22,), ()))
-    result = contest.hold(0.0)
+    monkeypatch.setattr(_benchmarks._environment, "available_memory", lambda: 1 << 20)
+    benchmark = next(_benchmarks.kernels(*_here(), (RELU,), ("float32",), (1 << 22,), ()))
+    result = benchmark.hold(0.0)
     assert result["entries"] == []
     assert result["left_out"] == {"all": "0.094 GiB of memory would be needed"}
-    contest = next(_contests.kernels(*_here(), ("relu",), ("float32",), (1 << 39,), ()))
-    assert contest.hold(0.0)["left_out"] == {"all": "1.2e+04 GiB of memory would be needed"}
+    benchmark = next(_benchmarks.kernels(*_here(), (RELU,), ("float32",), (1 << 39,), ()))
+    assert benchmark.hold(0.0)["left_out"] == {"all": "1.2e+04 GiB of memory would be needed"}
 
 
 def test_a_library_without_the_dtype_is_left_out_with_the_reason():
     backend = types.ModuleType("elsewhere")
     backend.put = lambda array, device: array.astype("f4")
     target = _machine.Target("boxes", backend, "cpu")
-    result = next(_contests.kernels([*_here()[0], target], ("relu",), ("float64",), (16,), ())).hold(0.0)
+    result = next(_benchmarks.kernels([*_here()[0], target], (RELU,), ("float64",), (16,), ())).hold(0.0)
     assert result["left_out"] == {"relu_xp, boxes": "TypeError: holds no float64 here"}
     assert "relu_xp, numpy" in [each["name"] for each in result["entries"]]
 
@@ -609,7 +611,7 @@ def test_three_files_are_too_many_to_compare(results, capsys):
 
 
 def test_what_a_machine_does_not_tell(tmp_path):
-    assert _contests._environment._text(tmp_path / "nothing here") == ""
+    assert _benchmarks._environment._text(tmp_path / "nothing here") == ""
     assert _summary.share({"entries": []}, {"seconds": [1.0]}) is None
 
 

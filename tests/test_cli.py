@@ -1,8 +1,10 @@
 """The command line, as a user runs it."""
 
 import io
+import re
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -38,6 +40,19 @@ def test_info(cli):
     lines = [line for line in result.stdout.splitlines() if "numpy" in line]
     assert any("cpu" in line and "yes" in line for line in lines)
     assert "cupy" in result.stdout
+    assert re.search(r"^compiled loops: (yes|no: no C\+\+ compiler)", result.stdout, re.MULTILINE)
+
+
+def test_whether_the_loops_are_compiled(monkeypatch):
+    from relu_xp._backends import numpy as backend
+
+    extension = types.ModuleType("_ufuncs")
+    monkeypatch.setattr(backend, "_ufuncs", extension)
+    assert _machine.compiled_loops() == "yes"
+    extension.cpu = "avx512"
+    assert _machine.compiled_loops() == "yes (avx512)"
+    monkeypatch.setattr(backend, "_ufuncs", backend._Formulas())
+    assert "install one, then pip install again" in _machine.compiled_loops()
 
 
 def test_a_checkout_that_is_not_installed(monkeypatch, capsys):
@@ -82,8 +97,8 @@ def test_demo_by_hand_and_by_jax_learn_alike(demo):
     pytest.importorskip("jax", reason="jax: not installed")
     digits = demo._load_digits()
     first = demo._first_params()
-    for name in ("relu", "leaky_relu"):
-        hand, traced = (next(epochs(name, first, digits)) for epochs in (demo._epochs_by_hand, demo._epochs_by_jax))
+    for function in demo.ACTIVATIONS:
+        hand, traced = (next(epochs(function, first, digits)) for epochs in (demo._epochs_by_hand, demo._epochs_by_jax))
         for a, b in zip(hand, traced, strict=True):
             assert abs(a - b).max() < 1e-4  # one epoch; the sums of matrix products differ in their order
 

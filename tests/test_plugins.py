@@ -1,6 +1,8 @@
 """Backends from elsewhere: registered by a call or installed, found late, and held to the definition in one line."""
 
 import importlib.util
+import inspect
+import re
 import subprocess
 import sys
 import types
@@ -12,14 +14,16 @@ import pytest
 import relu_xp
 from relu_xp import _dispatch, _machine
 from relu_xp._backends import numpy as numpy_backend
+from relu_xp._functions import FUNCTIONS, RELU, RELU_GRAD, RELU_VJP
 from relu_xp.verify import assert_conforms, verify
 from relu_xp.verify._refusals import accepted
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "backend_for_awkward.py"
+PAGE = Path(__file__).parents[1] / "docs" / "your-backend.md"
 
 
 class Boxed:
-    """An array type of nobody's, from the package `boxes`."""
+    """An array type from the package `boxes`."""
 
     __module__ = "boxes.arrays"
 
@@ -27,42 +31,68 @@ class Boxed:
         self.array = np.asarray(array)
 
 
-def boxes_backend():
-    module = types.ModuleType("boxes_for_relu_xp")
+class Boxes:
+    """Its backend, whose computation of some functions a test may replace by another."""
 
-    def opened(name):
-        def run(*args):
-            *arrays, z, out = args
-            if out is not None:
-                raise TypeError("boxes cannot be written to")
-            arrays = [a.array if isinstance(a, Boxed) else a for a in arrays]
-            return Boxed(getattr(relu_xp, name)(*arrays, grad_at_zero=z))
+    def __init__(self, **replaced):
+        self.replaced = replaced
 
-        return run
+    def owns(self, x):  # noqa: D102
+        return isinstance(x, Boxed)
 
-    for name in ("relu", "relu_grad", "relu_vjp", "leaky_relu", "leaky_relu_grad", "leaky_relu_vjp"):
-        setattr(module, name, opened(name))
-    module.owns = lambda x: isinstance(x, Boxed)
-    module.devices = lambda: ["cpu"]
-    module.put = lambda array, device: Boxed(array)
-    module.get = lambda x: x.array
-    return module
+    def call(self, function, arrays, scalars, out):  # noqa: D102
+        return self.replaced.get(function.name, self.compute)(function, arrays, scalars, out)
+
+    def compute(self, function, arrays, scalars, out):  # noqa: D102
+        if out is not None:
+            raise TypeError("boxes cannot be written to")
+        plain = [a.array if isinstance(a, Boxed) else a for a in arrays]
+        return Boxed(getattr(relu_xp, function.name)(*plain, **function.named(scalars)))
+
+    def devices(self):  # noqa: D102
+        return ["cpu"]
+
+    def put(self, array, device):  # noqa: D102
+        return Boxed(array)
+
+    def get(self, x):  # noqa: D102
+        return x.array
 
 
 @pytest.fixture
 def registry(monkeypatch):
     monkeypatch.setattr(_dispatch, "_registered", {})
-    monkeypatch.setattr(_dispatch, "_OWNERS", {})
+    for cache in ("_OWNERS", "_RUNS"):
+        if hasattr(_dispatch, cache):
+            monkeypatch.setattr(_dispatch, cache, {})
     monkeypatch.setitem(sys.modules, "boxes", types.ModuleType("boxes"))
 
 
-def test_a_registered_module_owns_its_arrays(registry):
+def test_a_registered_object_owns_its_arrays_until_it_is_unregistered(registry):
     with pytest.raises(TypeError, match=r"relu_xp\.relu: x must be an array"):
         relu_xp.relu(Boxed([1.0]))
-    relu_xp.register_backend("boxes", boxes_backend())
+    relu_xp.register_backend("boxes", Boxes())
     assert relu_xp.relu(Boxed([-1.0, 2.0])).array.tolist() == [0.0, 2.0]
     assert relu_xp.leaky_relu(Boxed([-1.0, 2.0]), 0.5, grad_at_zero=0.5).array.tolist() == [-0.5, 2.0]
     assert relu_xp.relu_vjp(Boxed([-1.0, 0.0]), Boxed([3.0, 4.0]), grad_at_zero=0.5).array.tolist() == [0.0, 2.0]
+    relu_xp.unregister_backend("boxes")
+    with pytest.raises(TypeError, match=r"relu_xp\.relu: x must be an array"):
+        relu_xp.relu(Boxed([1.0]))
+
+
+@pytest.mark.parametrize(
+    ("package", "error", "words"),
+    [
+        (1, TypeError, "package must be a string, got int"),
+        ("a.b", ValueError, "the name of a top-level package, got 'a.b'"),
+        ("crates", ValueError, r"no backend is registered for crates; there are \['boxes'\]"),
+    ],
+)
+def test_what_cannot_be_unregistered(registry, package, error, words):
+    relu_xp.register_backend("boxes", Boxes())
+    with pytest.raises(error, match=rf"^relu_xp\.unregister_backend: .*{words}"):
+        relu_xp.unregister_backend(package)
+    assert relu_xp.relu(Boxed([-1.0])).array.tolist() == [0.0]
 
 
 def test_a_name_is_imported_when_an_array_arrives(registry, monkeypatch):
@@ -72,7 +102,7 @@ def test_a_name_is_imported_when_an_array_arrives(registry, monkeypatch):
     with pytest.raises(ModuleNotFoundError, match="boxes_for_relu_xp") as raised:
         relu_xp.relu(Boxed([1.0]))
     assert raised.value.__notes__ == ["relu_xp: boxes_for_relu_xp is the backend of boxes"]
-    monkeypatch.setitem(sys.modules, "boxes_for_relu_xp", boxes_backend())
+    monkeypatch.setitem(sys.modules, "boxes_for_relu_xp", Boxes())
     assert relu_xp.relu(Boxed([-1.0])).array.tolist() == [0.0]
 
 
@@ -81,12 +111,15 @@ def test_a_registered_backend_comes_before_our_own(registry):
         pass
 
     relu_xp.relu(np.ones(1).view(Marked))
-    ours = types.ModuleType("ours")
-    ours.__dict__.update({name: getattr(numpy_backend, name) for name in _dispatch._INTERFACE})
+    ours = types.SimpleNamespace(**vars(numpy_backend))
     ours.owns = lambda x: type(x) is Marked
     relu_xp.register_backend("numpy", ours)  # and what was found before is looked for again
-    assert _dispatch.owner("relu", np.ones(1).view(Marked)) is ours
-    assert _dispatch.owner("relu", np.ones(1)) is numpy_backend
+    assert _dispatch.owner(RELU, "x", np.ones(1).view(Marked)) is ours
+    assert _dispatch.owner(RELU, "x", np.ones(1)) is numpy_backend
+
+
+OLD = types.ModuleType("written_for_the_old_interface")
+OLD.__dict__.update(dict.fromkeys((*FUNCTIONS, "owns", "devices", "put", "get"), print))
 
 
 @pytest.mark.parametrize(
@@ -94,8 +127,14 @@ def test_a_registered_backend_comes_before_our_own(registry):
     [
         (1, "x", TypeError, "package must be a string, got int"),
         ("a.b", "x", ValueError, "the name of a top-level package, got 'a.b'"),
-        ("boxes", 1, TypeError, "it lacks relu, "),
-        ("boxes", types.ModuleType("empty"), TypeError, "it lacks relu, relu_grad, .*, get"),
+        ("boxes", 1, TypeError, r"it lacks owns, devices, put, get, call\(function, arrays, scalars, out\)"),
+        ("boxes", types.ModuleType("empty"), TypeError, "it lacks owns, devices, put, get, call"),
+        (
+            "boxes",
+            OLD,
+            TypeError,
+            r"it lacks call\(function, arrays, scalars, out\), or delegate\(function, inside, arra",
+        ),
     ],
 )
 def test_what_is_no_backend(registry, package, backend, error, words):
@@ -104,8 +143,21 @@ def test_what_is_no_backend(registry, package, backend, error, words):
     assert not _dispatch._registered
 
 
+@pytest.mark.skipif(not PAGE.exists(), reason="docs/: not beside these tests")
+def test_the_page_names_the_whole_interface():
+    """What `docs/your-backend.md` tells to write is what the protocols have, with their parameters."""
+    told = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    methods = {**vars(_dispatch.Holder), **vars(_dispatch.Backend), **vars(_dispatch.Delegating)}
+    wanted = {
+        name: ", ".join([*inspect.signature(method).parameters][1:])
+        for name, method in methods.items()
+        if inspect.isfunction(method) and name[0] != "_"
+    }
+    assert told == wanted
+
+
 def test_conformance_and_survey(registry):
-    backend = boxes_backend()
+    backend = Boxes()
     with pytest.raises(TypeError, match="x must be an array"):
         assert_conforms(backend)
     relu_xp.register_backend("boxes", backend)
@@ -114,46 +166,76 @@ def test_conformance_and_survey(registry):
     assert "boxes" in [each.name for each in _machine.survey()]
 
 
+def conformance_of(backend):
+    relu_xp.register_backend("boxes", backend)
+    with np.errstate(invalid="ignore"):
+        assert_conforms(backend)
+
+
 def test_conformance_fails_where_a_value_differs(registry):
-    backend = boxes_backend()
-    careful = backend.relu
+    careful = Boxes().compute
 
-    def leaves_out_as_it_was(x, z, out):
-        return careful(x, z, out if not isinstance(out, Boxed) or out.array.shape != x.array.shape else None)
+    def leaves_out_as_it_was(function, arrays, scalars, out):
+        stale = isinstance(out, Boxed) and out.array.shape == arrays[0].array.shape
+        return careful(function, arrays, scalars, None if stale else out)
 
-    backend.relu = leaves_out_as_it_was
-    relu_xp.register_backend("boxes", backend)
     with pytest.raises(AssertionError, match=r"values differ, such as\nrelu\(float16.*out: "):
-        assert_conforms(backend)
-    backend = boxes_backend()
-    backend.relu = lambda x, z, out: (
-        Boxed(np.where(x.array > 0, x.array, x.array * 0)) if x.array.dtype.kind != "b" and out is None else {}["no"]
-    )  # -0, and NaN of -inf
-    relu_xp.register_backend("boxes", backend)
-    with pytest.raises(AssertionError, match=r"does not refuse an x of bool \(KeyError: 'no'\); an out that is a list"):
-        assert_conforms(backend)
-    wrong = backend.relu
-    backend.relu = lambda x, z, out: wrong(x, z, None) if out is None and x.array.dtype != bool else careful(x, z, out)
-    with np.errstate(invalid="ignore"), pytest.raises(AssertionError, match=r"values differ, such as\nrelu\(float16"):
-        assert_conforms(backend)
+        conformance_of(Boxes(relu=leaves_out_as_it_was))
+
+    def multiplies(function, arrays, scalars, out):  # which gives -0, and NaN for -inf
+        x = arrays[0].array
+        if x.dtype.kind == "b" or out is not None:
+            raise KeyError("no")
+        return Boxed(np.where(x > 0, x, x * 0))
+
+    taken = r"does not refuse an x of bool, in relu \(KeyError: 'no'\); .*an out that is a list, in relu \(KeyError"
+    with pytest.raises(AssertionError, match=taken):
+        conformance_of(Boxes(relu=multiplies))
+
+    def refuses(function, arrays, scalars, out):
+        careful(function, arrays, scalars, out)
+        return multiplies(function, arrays, scalars, None)
+
+    with pytest.raises(AssertionError, match=r"values differ, such as\nrelu\(float16"):
+        conformance_of(Boxes(relu=refuses))
+    backend = Boxes()
     backend.put = lambda array, device: array
     with pytest.raises(AssertionError, match="does not own what its put"):
-        assert_conforms(backend)
+        conformance_of(backend)
+
+
+def test_conformance_fails_under_python_without_assertions(tmp_path):
+    """`python -O` drops assert statements, and must not make a verifier that passes everything."""
+    code = """
+import numpy, types, relu_xp
+from relu_xp._backends import numpy as right
+from relu_xp.verify import assert_conforms
+wrong = types.SimpleNamespace(**vars(right))
+wrong.call = lambda function, arrays, scalars, out: arrays[0]
+relu_xp.register_backend("numpy", wrong)
+try:
+    assert_conforms(wrong)
+except AssertionError:
+    print("raised")
+"""
+    run = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "raised\n"
 
 
 def test_what_is_not_refused_is_told_of_the_dtypes_that_there_are(registry):
-    backend = boxes_backend()
-    backend.relu_vjp = lambda x, g, z, out: x
-    backend.relu_grad = lambda x, z, out: x
+    backend = Boxes(relu_vjp=lambda function, arrays, *_: arrays[0], relu_grad=lambda function, arrays, *_: arrays[0])
     relu_xp.register_backend("boxes", backend)
     target = _machine.Target("boxes", backend, "cpu")
-    taken = ["a cotangent of another shape", "a grad_at_zero that is NaN"]
-    assert list(accepted(target, ["float32"])) == taken
-    assert list(accepted(target, ["float32", "int32"])) == ["an x of int32, which has no derivative", *taken]
+    taken = [*accepted(target, ["float32"])]
+    assert f"a cotangent of another shape, in {RELU_VJP}" in taken
+    assert f"grad_at_zero=nan, in {RELU_GRAD}" in taken
+    assert {each.rpartition(" in ")[2] for each in taken} == {RELU_GRAD.name, RELU_VJP.name}
+    more = {*accepted(target, ["float32", "int32"])} - {*taken}
+    assert more == {f"an x of int32, in {each}" for each in (RELU_GRAD, RELU_VJP)}
 
 
 def test_a_dtype_that_put_loses_is_told(registry):
-    backend = boxes_backend()
+    backend = Boxes()
     backend.put = lambda array, device: Boxed(array.astype("f4") if array.dtype == np.float16 else array)
     relu_xp.register_backend("boxes", backend)
     target = _machine.Target("boxes", backend, "cpu")
@@ -163,11 +245,12 @@ def test_a_dtype_that_put_loses_is_told(registry):
 
 
 def test_a_backend_that_breaks_on_out_is_no_end_of_the_run(registry):
-    backend = boxes_backend()
-    careful = backend.relu
-    backend.relu = lambda x, z, out: careful(x, z, None) if out is None else out.nothing
+    def breaks(function, arrays, scalars, out):
+        return Boxes().compute(function, arrays, scalars, None) if out is None else out.nothing
+
+    backend = Boxes(relu=breaks)
     relu_xp.register_backend("boxes", backend)
-    *_, record = verify(_machine.Target("boxes", backend, "cpu"), [np.dtype("f2")], ("relu",))
+    *_, record = verify(_machine.Target("boxes", backend, "cpu"), [np.dtype("f2")], (RELU,))
     assert record["float16"].mismatches == 5 * 1000
     assert "out=" not in record["float16"].left_out
 

@@ -1,6 +1,5 @@
 """The verifier itself: that its expectations are the definition's, and that it can fail."""
 
-import functools
 import itertools
 import json
 import sys
@@ -8,29 +7,64 @@ import sys
 import numpy as np
 import pytest
 
-from relu_xp import __main__, _machine, reference, verify
+from relu_xp import __main__, _dispatch, _machine, reference, verify
 from relu_xp._backends import numpy as backend
+from relu_xp._functions import FUNCTIONS, LEAKY_RELU, RELU, Function, Scalar
 from relu_xp.verify import _cases, _engine, _exceptions, _expected
 
 HERE = _machine.Target("numpy", backend, "cpu")
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("function", verify.FUNCTIONS)
-def test_wide_expectations_are_the_definition(function, dtype):
-    for case in _cases.cases(np.dtype(dtype), (function,)):
+EVERY = FUNCTIONS.values()
+
+
+@pytest.mark.parametrize("dtype", [dtype for dtype in verify.dtypes() if dtype.kind not in "iu"], ids=str)
+@pytest.mark.parametrize("function", EVERY, ids=str)
+def test_the_paths_are_the_definition(function, dtype):
+    """Both ways to the expected values agree: value by value, and by the paths through the definition's text."""
+    for case in _cases.cases(dtype, (function,)):
         if case.kind != "values":
             continue
-        s, z = (float(dtype(scalar)) for scalar in (case.slope, case.grad_at_zero))
-        define = functools.partial(getattr(reference, function), grad_at_zero=z)
-        if function.startswith("leaky"):
-            define.keywords["negative_slope"] = s
+        scalars = {each.name: _expected.rounded(case.scalars[each.name], dtype) for each in function.scalars}
         for arrays in _cases.values(case):
-            some = tuple(a[::7] for a in arrays)
-            rows = zip(*(a.tolist() for a in some), strict=True)
+            values = {**dict(zip(function.arrays, (a[::7] for a in arrays), strict=True)), **scalars}
             with np.errstate(all="ignore"):
-                want = np.array([define(*row) for row in rows]).astype(dtype)
-            assert verify.same_bits(verify.expected(function, some, case.slope, case.grad_at_zero), want).all()
+                by_paths = _expected._by_paths(function, values)
+                assert verify.same_bits(by_paths, _expected._by_definition(function, values)).all()
+
+
+def test_a_new_function_needs_nothing_in_the_verifier(monkeypatch):
+    """Paths are found whatever the definition compares and computes, and an operation is rounded before the next."""
+
+    def between(x, cotangent, /, ceiling=6.0, *, grad_at_ceiling=0.0):
+        if 0.0 < x < ceiling:
+            return (x + x) * cotangent
+        if x != ceiling or grad_at_ceiling == 0.0:
+            return -1.0 * 0.0
+        return cotangent - grad_at_ceiling
+
+    monkeypatch.setattr(reference, "between", between, raising=False)
+    scalars = (Scalar("ceiling", 6.0), Scalar("grad_at_ceiling", 0.0))
+    function = Function("between", "between", "vjp", scalars)
+    assert len(_expected.paths(function)) == 7
+    f4 = np.dtype(np.float32)
+    x, g = (a.ravel() for a in np.meshgrid(*2 * [np.array([-1, 0, 5.5, 6, 7, np.nan, np.inf, 3e38], f4)]))
+    for ceiling, at in itertools.product((6.0, 0.1, np.inf), (0.0, 0.5)):
+        given = {"ceiling": np.float32(ceiling), "grad_at_ceiling": np.float32(at)}
+        with np.errstate(all="ignore"):
+            want = np.array([between(*row, **given) for row in zip(x, g, strict=True)], f4)  # NumPy's own arithmetic
+        assert verify.same_bits(verify.expected(function, (x, g), given), want).all()
+    half = np.array([60000, 5], np.float16)
+    result = verify.expected(
+        function, (half, np.array([0.5, 0.5], np.float16)), {"ceiling": 65504, "grad_at_ceiling": 0}
+    )
+    assert result.tolist() == [np.inf, 5.0]  # the sum is infinite in float16
+
+    monkeypatch.setattr(reference, "between", lambda x, g, /, **_: g if x else x)
+    _expected.paths.cache_clear()
+    with pytest.raises(TypeError):  # what it can't follow it does not guess
+        verify.expected(function, (x, g), given)
+    _expected.paths.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -44,69 +78,81 @@ def test_rounding_by_search_is_the_processors(dtype):
         assert verify.same_bits(_expected.rounded(values, dtype), values.astype(np.float32).astype(dtype))[exact].all()
 
 
-def swallows_nan(right, x, *rest):
-    return np.where(np.isnan(x), np.zeros_like(x), right(x, *rest))
+# Each takes the right call, the function, its arrays, its scalars by name, and out; and computes something wrong.
+def swallows_nan(right, function, arrays, s, out):
+    return np.where(np.isnan(arrays[0]), np.zeros_like(arrays[0]), right(function, arrays, s, out))
 
 
-def greater_for_greater_or_equal(right, x, *rest):
-    return np.where(x == 0, np.zeros_like(x), right(x, *rest))
+def greater_for_greater_or_equal(right, function, arrays, s, out):
+    return np.where(arrays[0] == 0, np.zeros_like(arrays[0]), right(function, arrays, s, out))
 
 
-def multiplies_by_a_mask(right, x, g, *rest):
+def multiplies_by_a_mask(right, function, arrays, s, out):
+    x, g = arrays
     return g * (x >= 0).astype(x.dtype)
 
 
-def rounds_the_slope_too_late(right, x, s, *rest):
-    return np.where(x < 0, (x.astype(np.float64) * s).astype(x.dtype), x)
+def rounds_the_slope_too_late(right, function, arrays, s, out):
+    (x,) = arrays
+    return np.where(x < 0, (x.astype(np.float64) * s["negative_slope"]).astype(x.dtype), x)
 
 
-def gives_minus_zero(right, x, *rest):
-    return np.where(x < 0, -np.zeros_like(x), right(x, *rest))
+def gives_minus_zero(right, function, arrays, s, out):
+    return np.where(arrays[0] < 0, -np.zeros_like(arrays[0]), right(function, arrays, s, out))
 
 
-def forgets_the_tail(right, x, *rest):
-    result = np.array(right(x, *rest))
-    if x.ndim == 1 and x.size > 16:
-        result[x.size // 16 * 16 :] = 1
+def forgets_the_tail(right, function, arrays, s, out):
+    result = np.array(right(function, arrays, s, out))
+    if result.ndim == 1 and result.size > 16:
+        result[result.size // 16 * 16 :] = 1
     return result
 
 
-def flushes_subnormals(right, x, *rest):
-    return right(np.where(np.abs(x) < np.finfo(x.dtype).smallest_normal, np.copysign(0, x).astype(x.dtype), x), *rest)
+def flushes_subnormals(right, function, arrays, s, out):
+    tiny = [np.abs(x) < np.finfo(x.dtype).smallest_normal for x in arrays]
+    flat = tuple(np.where(t, np.copysign(0, x).astype(x.dtype), x) for t, x in zip(tiny, arrays, strict=True))
+    return right(function, flat, s, out)
 
 
-def takes_the_larger(right, x, s, *rest):
-    return np.maximum(x, x.dtype.type(s) * x)
+def takes_the_larger(right, function, arrays, s, out):
+    (x,) = arrays
+    return np.maximum(x, x.dtype.type(s["negative_slope"]) * x)
 
 
-def leaves_out_stale(right, x, *rest):
-    right(x, *rest[:-1], None)
-    return rest[-1] if rest[-1] is not None else right(x, *rest)
+def leaves_out_stale(right, function, arrays, s, out):
+    result = right(function, arrays, s, None)
+    return result if out is None else out
 
 
-def reads_what_it_has_written(right, x, *rest):
-    out = rest[-1]
+def reads_what_it_has_written(right, function, arrays, s, out):
     if out is None:
-        return right(x, *rest)
-    for i in range(x.size):
-        out[i] = right(x[i : i + 1], *rest[:-1], None)[0]
+        return right(function, arrays, s, out)
+    for i in range(out.size):
+        out[i] = right(function, tuple(a[i : i + 1] for a in arrays), s, None)[0]
     return out
 
 
-def ignores_strides(right, x, *rest):
-    return right(x if x.flags.c_contiguous or x.base is None else np.resize(x.base, x.shape), *rest)
+def ignores_strides(right, function, arrays, s, out):
+    packed = tuple(x if x.flags.c_contiguous or x.base is None else np.resize(x.base, x.shape) for x in arrays)
+    return right(function, packed, s, out)
 
 
-def multiplies_where_it_should_select(right, x, g, s, z, out):
+def multiplies_where_it_should_select(right, function, arrays, s, out):
+    x, g = arrays
     with np.errstate(all="ignore"):
-        return np.where(x == 0, x.dtype.type(z) * g, right(x, g, s, z, None))
+        return np.where(x == 0, x.dtype.type(s["grad_at_zero"]) * g, right(function, arrays, s, None))
 
 
-def gives_another_dtype(right, x, *rest):
-    return right(x, *rest).astype(np.float64)
+def gives_another_dtype(right, function, arrays, s, out):
+    return right(function, arrays, s, out).astype(np.float64)
 
 
-def raises(right, x, *rest):
+def takes_one_slope_for_all(right, function, arrays, s, out):
+    slope = s["negative_slope"]
+    return right(function, arrays, {**s, "negative_slope": slope if np.ndim(slope) == 0 else slope.ravel()[:1]}, out)
+
+
+def raises(right, function, arrays, s, out):
     raise RuntimeError("out of order")
 
 
@@ -116,7 +162,7 @@ WRONG = [
     (multiplies_by_a_mask, "relu_vjp", "float64", "want 0.0"),
     (rounds_the_slope_too_late, "leaky_relu", "float16", "negative_slope=0.01"),
     (gives_minus_zero, "relu", "float32", "got -0.0 (0x80000000), want 0.0 (0x00000000)"),
-    (forgets_the_tail, "leaky_relu_grad", "float32", "lengths"),
+    (forgets_the_tail, "leaky_relu_grad", "float32", "got 1.0 (0x3f800000), want 0.01"),
     (flushes_subnormals, "leaky_relu", "float32", "leaky_relu(float32"),
     (takes_the_larger, "leaky_relu", "float32", "negative_slope="),
     (leaves_out_stale, "relu", "float32", "out: in place"),
@@ -124,8 +170,27 @@ WRONG = [
     (ignores_strides, "relu", "float32", "layout: strided"),
     (multiplies_where_it_should_select, "leaky_relu_vjp", "float16", "grad_at_zero=0"),
     (gives_another_dtype, "leaky_relu_grad", "float32", "got float64["),
+    (takes_one_slope_for_all, "leaky_relu_vjp", "float32", "negative_slope: one a row"),
     (raises, "relu_vjp", "float32", "got RuntimeError: out of order"),
 ]
+
+
+def plant(monkeypatch, wrong, name):
+    """Let the NumPy backend compute a function of that name otherwise."""
+    right = backend.call
+
+    def by_name(function, arrays, scalars, out):
+        return right(function, arrays, tuple(scalars[each.name] for each in function.parameters), out)
+
+    def call(function, arrays, scalars, out):
+        if function.name != name:
+            return right(function, arrays, scalars, out)
+        return wrong(by_name, function, arrays, function.named(scalars), out)
+
+    monkeypatch.setattr(backend, "call", call)
+    for cache in ("_OWNERS", "_RUNS"):  # which hold the right one
+        if hasattr(_dispatch, cache):
+            monkeypatch.setattr(_dispatch, cache, {})
 
 
 @pytest.mark.parametrize(("wrong", "function", "dtype", "says"), WRONG, ids=lambda p: getattr(p, "__name__", None))
@@ -134,7 +199,7 @@ def test_a_wrong_kernel_is_caught_by_the_quick_run(monkeypatch, capsys, wrong, f
     command = ["verify", "--quick", "--backend", "numpy", "--function", function, "--dtype", dtype]
     monkeypatch.setenv("COLUMNS", "300")
     assert __main__.main(command) == 0
-    monkeypatch.setattr(backend, function, functools.partial(wrong, getattr(backend, function)))
+    plant(monkeypatch, wrong, function)
     capsys.readouterr()
     assert __main__.main(command) == 1
     printed = capsys.readouterr().out
@@ -142,49 +207,59 @@ def test_a_wrong_kernel_is_caught_by_the_quick_run(monkeypatch, capsys, wrong, f
     assert says in printed
 
 
-def test_an_exception_lets_nothing_else_pass(monkeypatch):
+def test_an_exception_lets_nothing_else_pass():
     """What XLA may do on a CPU, NumPy may not, nor XLA on a GPU; and a flush explains no other difference."""
-    case = next(_cases.cases(np.dtype(np.float32), ("leaky_relu",)))
-    right = backend.leaky_relu
-    flushed = functools.partial(flushes_subnormals, right)
+    case = next(_cases.cases(np.dtype(np.float32), (LEAKY_RELU,)))
 
-    def tally_of(target, kernel):
-        monkeypatch.setattr(backend, "leaky_relu", kernel)
+    def tally_of(target, wrong):
         tally = verify.Tally()
-        _engine.check(target, case, tally)
+        with pytest.MonkeyPatch.context() as patch:
+            plant(patch, wrong, LEAKY_RELU.name)
+            _engine.run(target, case, tally)
         return tally
 
-    assert tally_of(HERE, flushed).mismatches > 0
-    assert tally_of(_machine.Target("jax", backend, "cuda:0"), flushed).mismatches > 0
-    on_cpu = tally_of(_machine.Target("jax", backend, "cpu:0"), flushed)
+    assert tally_of(HERE, flushes_subnormals).mismatches > 0
+    assert tally_of(_machine.Target("jax", backend, "cuda:0"), flushes_subnormals).mismatches > 0
+    on_cpu = tally_of(_machine.Target("jax", backend, "cpu:0"), flushes_subnormals)
     assert (on_cpu.mismatches, list(on_cpu.excepted)) == (0, ["XLA flushes subnormals"])
     assert on_cpu.excepted["XLA flushes subnormals"] > 0
 
-    def doubled(x, *rest):  # wrong for subnormals in another way, and for the smallest normal
-        tiny = np.abs(x) <= np.finfo(np.float32).smallest_normal
-        return np.where(tiny, right(x, *rest) * 4, right(x, *rest))
+    def quadruples(right, function, arrays, s, out):  # wrong for subnormals in another way, and for the smallest normal
+        tiny = np.abs(arrays[0]) <= np.finfo(np.float32).smallest_normal
+        return np.where(tiny, right(function, arrays, s, out) * 4, right(function, arrays, s, out))
 
-    assert tally_of(_machine.Target("jax", backend, "cpu:0"), doubled).mismatches > 0
-    assert tally_of(_machine.Target("jax", backend, "cpu:0"), functools.partial(swallows_nan, right)).mismatches > 0
+    assert tally_of(_machine.Target("jax", backend, "cpu:0"), quadruples).mismatches > 0
+    assert tally_of(_machine.Target("jax", backend, "cpu:0"), swallows_nan).mismatches > 0
 
 
 def test_a_zero_may_lose_its_sign_only_where_onnxruntime_selects_a_minus_zero(monkeypatch):
-    right = backend.leaky_relu
-    monkeypatch.setattr(backend, "leaky_relu", lambda *arguments: right(*arguments) + np.float32(0))  # -0 + 0 is +0
-    tallies = {}
-    for case in _cases.cases(np.dtype(np.float32), ("leaky_relu",)):
+    def loses_signs(right, function, arrays, s, out):
+        return right(function, arrays, s, out) + np.float32(0)  # -0 + 0 is +0
+
+    plant(monkeypatch, loses_signs, LEAKY_RELU.name)
+    wrong = set()
+    for case in _cases.cases(np.dtype(np.float32), (LEAKY_RELU,)):
         if case.kind == "values":
-            tally = tallies[str(case.slope)] = verify.Tally()
-            _engine.check(_machine.Target("ndonnx", backend, "cpu"), case, tally)
-    assert tallies["-0.0"].mismatches == 0
-    assert tallies["-0.0"].excepted["onnxruntime's Where gives +0 for -0"] > 0
-    assert tallies["0.01"].mismatches > 0
-    assert not any(tallies["0.01"].excepted.values())
+            _engine.run(_machine.Target("ndonnx", backend, "cpu"), case, tally := verify.Tally())
+            excepted = tally.excepted["onnxruntime's Where gives +0 for -0"]
+            assert excepted > 0 or str(case.scalars["negative_slope"]) != "0.0"
+            wrong |= {element.inputs[0] for element in tally.examples}
+    assert wrong == {"-0.0 (0x80000000)"}  # x itself, which leaky_relu hands on
 
 
 def test_integers_have_relu_alone():
-    assert [case.function for case in _cases.cases(np.dtype(np.int8))] == ["relu"]
-    assert not list(_cases.cases(np.dtype(np.int8), ("leaky_relu",)))
+    assert [case.function for case in _cases.cases(np.dtype(np.int8))] == [RELU]
+    assert not list(_cases.cases(np.dtype(np.int8), (LEAKY_RELU,)))
+
+
+def test_every_pair_of_scalars_is_tried_but_with_minus_zero():
+    """At most two differ from their defaults, so that many scalars do not make many more cases."""
+    given = [case.scalars for case in _cases.cases(np.dtype(np.float32), (LEAKY_RELU.vjp,)) if case.kind == "values"]
+    assert {"negative_slope": 2.0, "grad_at_zero": 0.5} in given
+    texts = [str(each) for each in given]
+    assert len(set(texts)) == len(texts) == 5 * 3 + 2
+    many = Function("many", "many", "grad", tuple(Scalar(name, values[0]) for name, values in _cases.SCALARS.items()))
+    assert len(list(_cases._settings(many))) < 80
 
 
 def test_without_ml_dtypes(monkeypatch, capsys):
@@ -198,8 +273,8 @@ def test_without_ml_dtypes(monkeypatch, capsys):
     assert __main__.main(command[:-2]) == 0
 
 
-def test_exceptions_are_named_once():
-    assert [each.name for each in _exceptions.EXCEPTIONS] == [
+def test_deviations_are_named_once():
+    assert [each.name for each in _exceptions.DEVIATIONS] == [
         "XLA flushes subnormals",
         "onnxruntime's Where gives +0 for -0",
     ]
@@ -327,7 +402,7 @@ def test_a_peer_that_breaks_is_named_with_its_reason(monkeypatch, capsys):
 
     monkeypatch.setitem(_peers.PEERS, "numpy", {"absent": absent, "broken": broken})
     monkeypatch.setattr(_machine, "choose", lambda *_: [HERE])
-    monkeypatch.setattr(_report.data, "FUNCTIONS", ("relu",))
+    monkeypatch.setattr(_report, "FUNCTIONS", {"relu": RELU})
     assert __main__.main(["verify", "--peers"]) == 0
     said = capsys.readouterr().out
     assert "NumPy idioms, on the same cases" in said

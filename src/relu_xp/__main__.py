@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from relu_xp.verify import DTYPES, FLOATS, FUNCTIONS
+from relu_xp._functions import FUNCTIONS
+from relu_xp.verify import DTYPES, FLOATS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # not every terminal has a plus-minus sign
     parser = argparse.ArgumentParser(prog="relu-xp", description="Rectifiers for every array.")
     parser.add_argument("--version", action="version", version=_version())
+    names = ", ".join(FUNCTIONS)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("demo", help="run the functions on every backend here, and train a small classifier with them")
     commands.add_parser("info", help="list versions, backends and devices, and why one is not usable")
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument("--backend", nargs="+", metavar="NAME", help="these only; exit status 2 if one is missing")
     verify.add_argument("--device", metavar="NAME", help="this device only, as `relu-xp info` names it")
     verify.add_argument("--dtype", nargs="+", choices=DTYPES, metavar="NAME", help=f"of {', '.join(DTYPES)}")
-    verify.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help="these of the six only")
+    verify.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"of {names}")
     effort = verify.add_mutually_exclusive_group()
     effort.add_argument("--quick", action="store_true", help="fewer lengths and layouts")
     effort.add_argument("--exhaustive", action="store_true", help="then all 2**32 float32 values through each function")
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench.add_argument(
         "--peers", action="store_true", help="and jax.nn, PyTorch, keras, thinc and onnxruntime, if here"
     )
-    bench.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help="these of the six only")
+    bench.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"of {names}")
     bench.add_argument("--dtype", nargs="+", choices=FLOATS, metavar="NAME", help=f"of {', '.join(FLOATS)}; float32")
     bench.add_argument(
         "--sizes", type=sizes, metavar="FROM:TO", help="in elements, such as 2**10:2**24, or a list, 1000,2**20"
@@ -56,8 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             verify.error(f"--peers takes no --{narrowed[0]}: it runs all that is installed")
         if options.exhaustive and options.dtype and "float32" not in options.dtype:
             verify.error("--exhaustive is about float32: name it in --dtype, or leave --dtype out")
-        if options.dtype and options.function and "relu" not in options.function and not {*options.dtype} & {*FLOATS}:
-            verify.error("no such cases: only relu takes integers")
+        chosen = [FUNCTIONS[name] for name in options.function or FUNCTIONS]
+        if options.dtype and not {*options.dtype} & {*FLOATS} and not any(each.takes_integers for each in chosen):
+            takers = ", ".join(each.name for each in FUNCTIONS.values() if each.takes_integers)
+            verify.error(f"no such cases: only {takers} takes integers")
     if command == "bench":
         if not 0 <= options.seconds < float("inf"):
             bench.error(f"--seconds must be a number, zero or more, got {options.seconds}")
@@ -154,6 +158,7 @@ def _info(options: argparse.Namespace) -> int:
         trouble = found.trouble() if isinstance(found, _machine.Target) else found.reason
         backends.add_row(found.name, device, Text(f"no: {trouble}", "red") if trouble else Text("yes", "green"))
     console.print(backends)
+    console.print(f"compiled loops: {_machine.compiled_loops()}", highlight=False)
     return 0
 
 
@@ -169,7 +174,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     # Read by what is imported only now: float64 in JAX, room for others on a GPU, and threads that sleep while they
-    # wait, since otherwise they would spin through the next contestant's turn.
+    # wait, since otherwise they would spin through the next candidate's turn.
     if "float64" in (options.dtype or ()):
         os.environ.setdefault("JAX_ENABLE_X64", "1")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -37,7 +37,8 @@ def name(dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
-@functools.cache
+# Typed, here and below: two libraries' dtypes may hash alike, and array_api_strict warns when they are compared.
+@functools.lru_cache(maxsize=None, typed=True)
 def kind(dtype: Any) -> str:
     """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
     # float8_e8m0fnu holds powers of two alone: without a zero it has no target for a rectifier's results. JAX's float0
@@ -55,7 +56,7 @@ def rounded(value: Any, dtype: Any) -> Any:
     return _nearest(value if type(value) is float else exact(value), dtype)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024, typed=True)
 def _nearest(value: float | Fraction, dtype: Any) -> Any:
     """Round to a multiple of the format's quantum there, exactly: casts may round twice, as by way of binary32."""
     form, fraction = _format(dtype), Fraction(value)
@@ -67,7 +68,7 @@ def _nearest(value: float | Fraction, dtype: Any) -> Any:
     return -size if fraction < 0 else size
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None, typed=True)
 def _format(dtype: Any) -> Format:
     if found := _IEEE.get(name(dtype)):
         return found

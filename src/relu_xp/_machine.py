@@ -5,12 +5,14 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 import relu_xp
 from relu_xp import _dispatch
+from relu_xp._functions import RELU
 
 NAMES = _dispatch.BACKENDS  # what is surveyed under the name of its package
 _DISTRIBUTIONS = (
@@ -42,12 +44,12 @@ class Target:
         return self.backend.get(x)
 
     def trouble(self) -> str:
-        """Run relu there once; return what went wrong, or nothing."""
+        """Run a function there once; return what went wrong, or nothing."""
         try:
-            result = self.get(relu_xp.relu(self.put(np.array([-1.0, 2.0], np.float32))))
+            result = self.get(getattr(relu_xp, RELU.name)(self.put(np.array([-1.0, 2.0], np.float32))))
         except Exception as error:  # whatever an installed library breaks of its own
             return first_line(error)
-        return "" if result.tolist() == [0.0, 2.0] else f"relu of [-1, 2] gives {result.tolist()}"
+        return "" if result.tolist() == [0.0, 2.0] else f"{RELU} of [-1, 2] gives {result.tolist()}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,17 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
+
+
+def compiled_loops() -> str:
+    """Whether NumPy's loops were compiled when this was installed, and for which instruction set."""
+    from relu_xp._backends import numpy as backend
+
+    loops = backend._ufuncs
+    if not isinstance(loops, ModuleType):
+        return "no: no C++ compiler when it was installed; install one, then pip install again"
+    chosen = getattr(loops, "cpu", None)
+    return f"yes ({chosen})" if chosen else "yes"
 
 
 def first_line(error: Exception) -> str:

@@ -1,130 +1,156 @@
 """What people use instead of this library, as calls without arguments: `verify` compares their bits, `bench` times.
 
-A peer takes the function's name, x, the cotangent (of ones, for a derivative) and the slope; it gives its ways of
-computing that function, by name, or none. Each imports its library only then, and fails if that is missing.
+A peer takes a function's record, x, the cotangent (of ones, for a derivative) and the scalars by name; it gives its
+ways of computing that function, by name, or none. Each imports its library only then, and fails if that is missing.
 """
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from relu_xp import _threads
+from relu_xp._functions import Function
 
 Array = Any
 Call = Callable[[], Any]
 Calls = dict[str, Call]
-Peer = Callable[[str, Array, Array, float], Calls]
+Scalars = Mapping[str, Any]
+Peer = Callable[[Function, Array, Array, Scalars], Calls]
 
 
-def idioms(function: str, x: Array, g: Array, s: float, xp: Any = np) -> Calls:
+def idioms(function: Function, x: Array, g: Array, scalars: Scalars, xp: Any = np) -> Calls:
     """NumPy's, as textbooks have them; or CuPy's, which are spelled alike."""
     name = "np" if xp is np else xp.__name__
-    slope, zero, half, one = (x.dtype.type(value) for value in (s, 0, 0.5, 1))
-    calls: dict[str, Calls] = {
-        "relu": {f"{name}.maximum(x, 0)": functools.partial(xp.maximum, x, 0), "x * (x > 0)": lambda: x * (x > 0)},
-        "leaky_relu": {
+    slope, zero, half, one = (x.dtype.type(value) for value in (scalars.get("negative_slope", 0), 0, 0.5, 1))
+    table: dict[tuple[str, str], Calls] = {
+        ("relu", "value"): {
+            f"{name}.maximum(x, 0)": functools.partial(xp.maximum, x, 0),
+            "x * (x > 0)": lambda: x * (x > 0),
+        },
+        ("leaky_relu", "value"): {
             f"{name}.where": lambda: xp.where(x > 0, x, slope * x),
             f"{name}.maximum(x, s*x)": lambda: xp.maximum(x, slope * x),
         },
-        "relu_grad": {
+        ("relu", "grad"): {
             f"{name}.where": lambda: xp.where(x > 0, one, zero),
             "x > 0, cast": lambda: (x > 0).astype(x.dtype),
             f"{name}.heaviside": lambda: xp.heaviside(x, half),
         },
-        "leaky_relu_grad": {f"{name}.where": lambda: xp.where(x > 0, one, slope)},
-        "relu_vjp": {f"{name}.where": lambda: xp.where(x > 0, g, zero), "g * (x > 0)": lambda: g * (x > 0)},
-        "leaky_relu_vjp": {f"{name}.where": lambda: xp.where(x > 0, g, slope * g)},
+        ("leaky_relu", "grad"): {f"{name}.where": lambda: xp.where(x > 0, one, slope)},
+        ("relu", "vjp"): {f"{name}.where": lambda: xp.where(x > 0, g, zero), "g * (x > 0)": lambda: g * (x > 0)},
+        ("leaky_relu", "vjp"): {f"{name}.where": lambda: xp.where(x > 0, g, slope * g)},
     }
-    return calls[function]
+    return table.get((function.rectifier, function.role), {})
 
 
-def idioms_into(target: Array, function: str, x: Array, g: Array, s: float) -> Calls:
+def idioms_into(out: Array, function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     """NumPy's into an array that is there, as far as an idiom can."""
-    slope = x.dtype.type(s)
-    into: dict[str, Calls] = {
-        "relu": {"np.maximum(x, 0)": functools.partial(np.maximum, x, 0, out=target)},
-        "leaky_relu": {"np.maximum(x, s*x)": lambda: np.maximum(x, np.multiply(x, slope, out=target), out=target)},
-        "relu_vjp": {"g * (x > 0)": lambda: np.multiply(g, x > 0, out=target)},
+    slope = x.dtype.type(scalars.get("negative_slope", 0))
+    table: dict[tuple[str, str], Calls] = {
+        ("relu", "value"): {"np.maximum(x, 0)": functools.partial(np.maximum, x, 0, out=out)},
+        ("leaky_relu", "value"): {
+            "np.maximum(x, s*x)": lambda: np.maximum(x, np.multiply(x, slope, out=out), out=out),
+        },
+        ("relu", "vjp"): {"g * (x > 0)": lambda: np.multiply(g, x > 0, out=out)},
     }
-    return into.get(function, {})
+    return table.get((function.rectifier, function.role), {})
 
 
-def _cupy(function: str, x: Array, g: Array, s: float) -> Calls:  # pragma: no cover  # on a GPU
+# How a network written in NumPy has a rectifier and its VJP: of x and the slope; of x, the cotangent and the slope.
+TEXTBOOK: dict[str, tuple[str, Callable[..., Array], Callable[..., Array]]] = {
+    "relu": ("np.maximum, g * (x > 0)", lambda x, s: np.maximum(x, 0), lambda x, g, s: g * (x > 0)),
+    "leaky_relu": ("np.where", lambda x, s: np.where(x > 0, x, s * x), lambda x, g, s: np.where(x > 0, g, s * g)),
+}
+
+
+def _cupy(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:  # pragma: no cover  # on a GPU
     import cupy
 
-    return idioms(function, x, g, s, cupy)
+    return idioms(function, x, g, scalars, cupy)
 
 
-def _jax(function: str, x: Array, g: Array, s: float) -> Calls:
+def _jax(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     """Compiled, and eagerly where there is something to call eagerly."""
     import jax
 
-    nn = functools.partial(jax.nn.leaky_relu, negative_slope=s) if function.startswith("leaky") else jax.nn.relu
-    if function in ("relu", "leaky_relu"):
+    found = getattr(jax.nn, function.rectifier, None)
+    if found is None or not {each.name for each in function.scalars} <= {"negative_slope", "grad_at_zero"}:
+        return {}
+    slopes = {name: value for name, value in scalars.items() if name == "negative_slope"}
+    nn = functools.partial(found, **slopes) if slopes else found
+    if function.role == "value":
         return {"jax.nn, jit": functools.partial(jax.jit(nn), x), "jax.nn, eager": functools.partial(nn, x)}
     pull = jax.jit(lambda x, g: jax.vjp(nn, x)[1](g)[0])
     return {"jax.nn, jit(vjp)": functools.partial(pull, x, g)}
 
 
-def _torch(function: str, x: Array, g: Array, s: float) -> Calls:
+def _torch(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     """The functions, and what autograd calls for their derivatives; on as many threads as ours."""
     import torch
 
     if torch.get_num_threads() != _threads.workers():
         torch.set_num_threads(_threads.workers())
-    aten, functional = torch.ops.aten, torch.nn.functional
-    if function == "relu":
-        return {"torch.nn.functional": functools.partial(functional.relu, x)}
-    if function == "leaky_relu":
-        return {"torch.nn.functional": functools.partial(functional.leaky_relu, x, s)}
-    if function.startswith("leaky"):
-        return {"torch.ops.aten": functools.partial(aten.leaky_relu_backward, g, x, s, False)}
-    return {"torch.ops.aten": functools.partial(aten.threshold_backward, g, x, 0)}
+    aten, functional, s = torch.ops.aten, torch.nn.functional, scalars.get("negative_slope")
+    table: dict[tuple[str, bool], Calls] = {
+        ("relu", True): {"torch.nn.functional": functools.partial(functional.relu, x)},
+        ("relu", False): {"torch.ops.aten": functools.partial(aten.threshold_backward, g, x, 0)},
+        ("leaky_relu", True): {"torch.nn.functional": functools.partial(functional.leaky_relu, x, s)},
+        ("leaky_relu", False): {"torch.ops.aten": functools.partial(aten.leaky_relu_backward, g, x, s, False)},
+    }
+    return table.get((function.rectifier, function.role == "value"), {})
 
 
-def _keras(function: str, x: Array, g: Array, s: float) -> Calls:
+def _keras(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     os.environ.setdefault("KERAS_BACKEND", "numpy")
     import keras
 
-    calls: Calls = {
-        "relu": functools.partial(keras.ops.relu, x),
-        "leaky_relu": functools.partial(keras.ops.leaky_relu, x, s),
+    table: dict[tuple[str, str], Call] = {
+        ("relu", "value"): functools.partial(keras.ops.relu, x),
+        ("leaky_relu", "value"): functools.partial(keras.ops.leaky_relu, x, scalars.get("negative_slope")),
     }
-    return {f"keras.ops, {keras.config.backend()}": calls[function]} if function in calls else {}
+    found = table.get((function.rectifier, function.role))
+    return {f"keras.ops, {keras.config.backend()}": found} if found else {}
 
 
-def _thinc(function: str, x: Array, g: Array, s: float) -> Calls:
+def _thinc(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     from thinc.api import NumpyOps
 
     ops = NumpyOps()
-    if function == "relu":
-        return {"thinc": functools.partial(ops.relu, x)}
     # thinc's gradient looks at relu's result, as its layers do.
-    back = functools.partial(ops.backprop_relu, g, np.maximum(x, 0))
-    return {} if function.startswith("leaky") else {"thinc": back}
+    back: Calls = {"thinc": functools.partial(ops.backprop_relu, g, np.maximum(x, 0))}
+    table: dict[tuple[str, str], Calls] = {
+        ("relu", "value"): {"thinc": functools.partial(ops.relu, x)},
+        ("relu", "grad"): back,
+        ("relu", "vjp"): back,
+    }
+    return table.get((function.rectifier, function.role), {})
 
 
-def _onnxruntime(function: str, x: Array, g: Array, s: float) -> Calls:
-    if function not in ("relu", "leaky_relu"):
+def _onnxruntime(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
+    table = {
+        ("relu", "value"): ("Relu", {}),
+        ("leaky_relu", "value"): ("LeakyRelu", {"alpha": scalars.get("negative_slope")}),
+    }
+    if (function.rectifier, function.role) not in table:
         return {}
-    session = _onnx_session(function, x.dtype.name, s)
+    operator, attributes = table[function.rectifier, function.role]
+    session = _onnx_session(operator, tuple(attributes.items()), x.dtype.name)
     return {"onnxruntime": lambda: session.run(None, {"x": x})[0]}
 
 
 @functools.cache
-def _onnx_session(function: str, dtype: str, s: float) -> Any:
+def _onnx_session(operator: str, attributes: tuple[tuple[str, Any], ...], dtype: str) -> Any:
     """A graph of one node."""
     import onnx
     import onnxruntime
     from onnx import helper
 
     kind = getattr(onnx.TensorProto, {"float32": "FLOAT", "float64": "DOUBLE"}.get(dtype, dtype.upper()))
-    operator, attributes = {"relu": ("Relu", {}), "leaky_relu": ("LeakyRelu", {"alpha": s})}[function]
     ends = [[helper.make_tensor_value_info(name, kind, ["n"])] for name in "xy"]
-    graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"], **attributes)], operator, *ends)
+    graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"], **dict(attributes))], operator, *ends)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _threads.workers()

@@ -11,11 +11,12 @@ from rich.table import Table
 
 import relu_xp
 from relu_xp import _machine
-from relu_xp._checks import DEFAULT_GRAD_AT_ZERO, DEFAULT_SLOPE
+from relu_xp._functions import FUNCTIONS, Function
 from relu_xp.verify import expected
 
 INPUTS = (1.0, -10.0, 0.0, 15.0, -20.0)  # the tutorial's
-FOUR = ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad")
+SHOWN = [each for each in FUNCTIONS.values() if len(each.arrays) == 1]
+ACTIVATIONS = [each for each in SHOWN if each.role == "value"]
 UNITS = 64
 EPOCHS = 30
 BATCH = 32
@@ -43,32 +44,28 @@ def run(console: Console) -> bool:
     found = list(_machine.survey())
     targets = [each for each in found if isinstance(each, _machine.Target)]
     fine = _show_tutorial(console, targets)
-    for absence in found:
-        if isinstance(absence, _machine.Unavailable):
-            console.print(f"[dim]{absence.name}: {absence.reason}[/]")
+    for each in found:
+        if isinstance(each, _machine.Unavailable):
+            console.print(f"[dim]{each.name}: {each.reason}[/]")
     console.print()
     return _show_digits(console, targets) and fine
 
 
 def _show_tutorial(console: Console, targets: list[_machine.Target]) -> bool:
     x = np.array(INPUTS, np.float32)
-    wanted = {name: expected(name, (x,), DEFAULT_SLOPE, DEFAULT_GRAD_AT_ZERO) for name in FOUR}
+    wanted = {each: expected(each, (x,), each.named(each.defaults)) for each in SHOWN}
     definition = Table(title="The definition, on five inputs in float32")
     for heading in ("x", *(f"{v:g}" for v in INPUTS)):
         definition.add_column(heading, justify="right")
-    for name, values in wanted.items():
-        definition.add_row(name, *(f"{v:g}" for v in values.tolist()))
-    held = Table(title="Every backend here, held against it bit for bit")
-    for heading in ("backend", "device", *FOUR):
-        held.add_column(heading)
+    for function, values in wanted.items():
+        definition.add_row(function.name, *(f"{v:g}" for v in values.tolist()))
+    held = Table("backend", "device", "functions", title="Every backend here, held against it bit for bit")
     fine = True
-    for target in places:
-        with target.options():
-            results = {name: target.get(getattr(relu_xp, name)(target.put(x))) for name in FOUR}
-        equal = [results[name].tobytes() == wanted[name].tobytes() for name in FOUR]
-        verdicts = (_verdict(e, "equal", str(results[n].tolist())) for n, e in zip(FOUR, equal, strict=True))
-        held.add_row(target.name, target.where, *verdicts)
-        fine &= all(equal)
+    for target in targets:
+        results = {each: target.get(getattr(relu_xp, each.name)(target.put(x))) for each in SHOWN}
+        wrong = [f"{f} gives {got.tolist()}" for f, got in results.items() if got.tobytes() != wanted[f].tobytes()]
+        held.add_row(target.name, target.where, _verdict(not wrong, f"all {len(SHOWN)} equal", "; ".join(wrong)))
+        fine &= not wrong
     console.print(definition, held, sep="\n")
     return fine
 
@@ -76,7 +73,7 @@ def _show_tutorial(console: Console, targets: list[_machine.Target]) -> bool:
 def _show_digits(console: Console, targets: list[_machine.Target]) -> bool:
     digits = _load_digits()
     how, epochs_of = "NumPy, by hand with our VJPs", _epochs_by_hand
-    if any(target.name == "jax" for target in places):
+    if any(target.name == "jax" for target in targets):
         how, epochs_of = "JAX, jit(grad) of our functions", _epochs_by_jax
     console.print(
         f"Handwritten digits: a network of 64-{UNITS}-10 units, trained on {len(digits.train)} images by {how}. "
@@ -86,39 +83,37 @@ def _show_digits(console: Console, targets: list[_machine.Target]) -> bool:
     summary = Table(title=f"Tested on {len(digits.test)} images that were not trained on")
     for heading in ("activation", "accuracy", "dead units at first", "dead units in the end"):
         summary.add_column(heading)
-    by_place = Table(title="The same weights on every backend")
-    for heading in ("backend", "device", "predictions with relu", "predictions with leaky_relu"):
-        by_place.add_column(heading)
-    rows: list[list[str]] = [[target.name, target.where] for target in places]
+    headings = (f"predictions with {each}" for each in ACTIVATIONS)
+    by_target = Table("backend", "device", *headings, title="The same weights on every backend")
+    rows: list[list[str]] = [[target.name, target.where] for target in targets]
 
     fine = True
     with Progress(console=console) as progress:
-        for name in ("relu", "leaky_relu"):
+        for function in ACTIVATIONS:
             first = params = _first_params()
-            task = progress.add_task(f"training with {name}", total=EPOCHS)
-            for params in itertools.islice(epochs_of(name, first, digits), EPOCHS):  # noqa: B007 (the last ones count)
+            task = progress.add_task(f"training with {function}", total=EPOCHS)
+            for params in itertools.islice(epochs_of(function, first, digits), EPOCHS):  # noqa: B007 (the last ones count)
                 progress.advance(task)
-            predicted = _predict(name, params, digits.test)
+            predicted = _predict(function, params, digits.test)
             accuracy = float((predicted == digits.test_labels).mean())
             good = accuracy >= WANTED_ACCURACY
             fine &= good
             summary.add_row(
-                name,
+                function.name,
                 _verdict(good, f"{accuracy:.3f}", f"{accuracy:.3f}, below {WANTED_ACCURACY}"),
-                f"{_dead_share(name, first, digits.train):.0%}",
-                f"{_dead_share(name, params, digits.train):.0%}",
+                f"{_dead_share(function, first, digits.train):.0%}",
+                f"{_dead_share(function, params, digits.train):.0%}",
             )
             w1, b1, w2, b2 = params
             for row, target in zip(rows, targets, strict=True):
-                with target.options():
-                    hidden = target.get(getattr(relu_xp, name)(target.put(digits.test @ w1 + b1)))
+                hidden = target.get(getattr(relu_xp, function.name)(target.put(digits.test @ w1 + b1)))
                 there = (hidden @ w2 + b2).argmax(1)  # labelled arrays multiply by their names
                 same = int((there == predicted).sum())
                 row.append(_verdict(same == len(predicted), f"all {same} the same", f"{same} of {len(predicted)}"))
                 fine &= same == len(predicted)
     for row in rows:
-        by_place.add_row(*row)
-    console.print(summary, by_place, sep="\n")
+        by_target.add_row(*row)
+    console.print(summary, by_target, sep="\n")
     return fine
 
 
@@ -144,19 +139,20 @@ def _first_params() -> Params:
     return w1, np.full(UNITS, FIRST_BIAS, np.float32), w2, np.zeros(10, np.float32)
 
 
-def _logits(name: str, params: Params, x: Array) -> Array:
+def _logits(function: Function, params: Params, x: Array) -> Array:
     """Run the network, in whatever library its arrays come from."""
     w1, b1, w2, b2 = params
-    return getattr(relu_xp, name)(x @ w1 + b1) @ w2 + b2
+    return getattr(relu_xp, function.name)(x @ w1 + b1) @ w2 + b2
 
 
-def _predict(name: str, params: Params, x: Array) -> Array:
-    return np.argmax(_logits(name, params, x), 1)
+def _predict(function: Function, params: Params, x: Array) -> Array:
+    return np.argmax(_logits(function, params, x), 1)
 
 
-def _dead_share(name: str, params: Params, x: Array) -> float:
+def _dead_share(function: Function, params: Params, x: Array) -> float:
     """Share of the hidden units whose derivative is 0 on every image."""
-    slopes = getattr(relu_xp, f"{name}_grad")(x @ params[0] + params[1])
+    [derivative] = (each for each in SHOWN if each.role == "grad" and each.rectifier == function.rectifier)
+    slopes = getattr(relu_xp, derivative.name)(x @ params[0] + params[1])
     return float((slopes.max(0) == 0).mean())
 
 
@@ -183,12 +179,12 @@ def _train(step: Callable[..., tuple[Params, Params]], params: Params, digits: D
         yield tuple(map(np.asarray, params))
 
 
-def _epochs_by_jax(name: str, params: Params, digits: Digits) -> Iterator[Any]:
+def _epochs_by_jax(function: Function, params: Params, digits: Digits) -> Iterator[Any]:
     """Train as a user of JAX would: jit, and grad through our function."""
     import jax
 
     def loss(params: Params, x: Array, onehot: Array) -> Array:
-        return -(jax.nn.log_softmax(_logits(name, params, x)) * onehot).sum(1).mean()
+        return -(jax.nn.log_softmax(_logits(function, params, x)) * onehot).sum(1).mean()
 
     @jax.jit
     def step(params: Params, velocity: Params, x: Array, onehot: Array) -> tuple[Params, Params]:
@@ -197,9 +193,9 @@ def _epochs_by_jax(name: str, params: Params, digits: Digits) -> Iterator[Any]:
     return _train(step, params, digits)
 
 
-def _epochs_by_hand(name: str, params: Params, digits: Digits) -> Iterator[Any]:
+def _epochs_by_hand(function: Function, params: Params, digits: Digits) -> Iterator[Any]:
     """Train in NumPy, the backward pass written out with our VJP."""
-    activate, vjp = getattr(relu_xp, name), getattr(relu_xp, f"{name}_vjp")
+    activate, vjp = getattr(relu_xp, function.name), getattr(relu_xp, function.vjp.name)
 
     def step(params: Params, velocity: Params, x: Array, onehot: Array) -> tuple[Params, Params]:
         w1, b1, w2, b2 = params

@@ -1,6 +1,6 @@
 """Holds two runs against each other, and tells a change from noise.
 
-What is compared is each contestant's time over that of the limit in the same contest, a copy of the same array, so
+What is compared is each candidate's time over that of the limit in the same benchmark, a copy of the same array, so
 that a machine that drifts as a whole cancels out. A change counts if it is larger than ten per cent and than what
 chance allows, as seen from the spread of the samples and from how much idioms and peers, which nobody here has touched,
 differ between the two runs. The fastest samples must tell the same, since what only stalls at times does not slow them.
@@ -27,9 +27,9 @@ HEADINGS = ("before", "now", "now / before", "chance allows")
 
 @dataclass
 class Change:
-    """One contestant in both runs; times are over the limit's, and a ratio above 1 is slower than before."""
+    """One candidate in both runs; times are over the limit's, and a ratio above 1 is slower than before."""
 
-    contest: Record
+    benchmark: Record
     name: str
     kind: str
     before: float
@@ -57,9 +57,9 @@ class Change:
 
 
 def compare(old: Record, new: Record) -> list[Change]:
-    """Every contestant that both runs know, in the order of the new one; the limits themselves are the yardstick."""
-    earlier = {_key(contest): contest for contest in old["contests"]}
-    both = [(then, now) for now in new["contests"] if (then := earlier.get(_key(now)))]
+    """Every candidate that both runs know, in the order of the new one; the limits themselves are the yardstick."""
+    earlier = {_key(benchmark): benchmark for benchmark in old["benchmarks"]}
+    both = [(then, now) for now in new["benchmarks"] if (then := earlier.get(_key(now)))]
     both = [pair for pair in both if all(map(_yardstick, pair))]
     drifts = [_drift(*pair) for pair in both]
     usual = statistics.median(drifts or [0.0])
@@ -83,24 +83,24 @@ def busy(*runs: Record) -> str:
     return f"The machine was busy, with a load of {shown}: compare runs of an idle one." if max(loads) > 1 else ""
 
 
-def _key(contest: Record) -> tuple[Any, ...]:
-    return tuple(contest[k] for k in ("part", "device", "function", "dtype", "size", "mode", "cache", "task"))
+def _key(benchmark: Record) -> tuple[Any, ...]:
+    return tuple(benchmark[k] for k in ("part", "device", "function", "dtype", "size", "mode", "cache", "task"))
 
 
-def _yardstick(contest: Record) -> list[float]:
+def _yardstick(benchmark: Record) -> list[float]:
     """The limit's samples; none where it did not take part."""
-    limit = _summary.limit(contest)
+    limit = _summary.limit(benchmark)
     return limit["seconds"] if limit else []
 
 
 def _drift(then: Record, now: Record) -> float:
     """The logarithm of how much slower the limit itself was."""
-    before, after = (statistics.median(_yardstick(contest)) for contest in (then, now))
+    before, after = (statistics.median(_yardstick(benchmark)) for benchmark in (then, now))
     return math.log(after / before)
 
 
 def _changes(then: Record, now: Record) -> Iterator[Change]:
-    """All but the limit, in one contest of both runs."""
+    """All but the limit, in one benchmark of both runs."""
     for each in now["entries"]:
         earlier = _summary.entry(then, each["name"])
         if each["kind"] != "limit" and earlier:
@@ -110,25 +110,25 @@ def _changes(then: Record, now: Record) -> Iterator[Change]:
             yield Change(now, each["name"], each["kind"], before, after, fastest, error)
 
 
-def _relative(contest: Record, each: Record) -> tuple[float, float]:
-    """The median over the rounds of the contestant's time over the limit's, and its logarithm's standard error."""
-    beside = _yardstick(contest)[:: each["every"]]  # of the same rounds
+def _relative(benchmark: Record, each: Record) -> tuple[float, float]:
+    """The median over the rounds of the candidate's time over the limit's, and its logarithm's standard error."""
+    beside = _yardstick(benchmark)[:: each["every"]]  # of the same rounds
     logs = [math.log(a / b) for a, b in zip(each["seconds"], beside, strict=True)]
     middle = statistics.median(logs)
     deviation = 1.4826 * statistics.median(abs(value - middle) for value in logs)
     return math.exp(middle), 1.25 * deviation / math.sqrt(len(logs)) * (1 + 4 / len(logs))  # few samples say little
 
 
-def _fastest(contest: Record, each: Record) -> float:
-    return min(each["seconds"]) / min(_yardstick(contest))
+def _fastest(benchmark: Record, each: Record) -> float:
+    return min(each["seconds"]) / min(_yardstick(benchmark))
 
 
 def _mark(changes: list[Change]) -> None:
     lines = defaultdict(list)
     for change in changes:
-        lines[_key({**change.contest, "size": 0}), change.name].append(change)
+        lines[_key({**change.benchmark, "size": 0}), change.name].append(change)
     for line in lines.values():
-        line.sort(key=lambda change: change.contest["size"])
+        line.sort(key=lambda change: change.benchmark["size"])
         for index, change in enumerate(line):
             beside = [other.excess for other in line[max(0, index - 1) : index + 2] if other is not change]
             agrees = any(abs(excess) > 1 and excess * change.excess > 0 for excess in beside)

@@ -1,18 +1,18 @@
-"""Times contestants in turns, so that what disturbs the machine disturbs them all alike."""
+"""Times candidates in turns, so that what disturbs the machine disturbs them all alike."""
 
 import contextlib
 import gc
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from relu_xp._machine import first_line
 from relu_xp._peers import Call
 
-Entry = dict[str, Any]  # one contestant's part of the record
+Entry = dict[str, Any]  # one candidate's part of the record
 Timer = Callable[[Call, int], float]
 
 SAMPLE = 2e-4  # seconds; a sample of short calls is as many as fill it, so that the clock's own steps vanish
@@ -20,7 +20,7 @@ LONG = 2e-2  # a call of so many seconds moves more than the caches hold: the ca
 MOST_REPEATS = 5000
 MOST_ROUNDS = 60
 FEWEST_ROUNDS, FEWEST_LONG = 9, 5
-REST, REST_LONG = 4, 2  # a contestant much slower than others takes part in every fourth round only, or every second
+REST, REST_LONG = 4, 2  # a candidate much slower than others takes part in every fourth round only, or every second
 
 
 def by_clock(call: Call, repeats: int) -> float:
@@ -69,23 +69,25 @@ def _enclose(begin: Any, end: Any, call: Call, repeats: int) -> None:  # pragma:
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """One contestant: a call without arguments, and the clock that suits it."""
+class Candidate:
+    """One candidate: a call without arguments, and the clock that suits it."""
 
     name: str
-    kind: str  # ours, idiom, peer, copy, or limit: what nobody can beat in this contest
+    kind: str  # ours, idiom, peer, copy, or limit: what none can beat in this benchmark
     call: Call
     timer: Timer = by_clock
     options: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext  # that hold for its calls
 
 
-def measure(candidates: list[Entrant], seconds: float, flush: Call | None = None) -> tuple[list[Entry], dict[str, str]]:
+def measure(
+    candidates: list[Candidate], seconds: float, flush: Call | None = None
+) -> tuple[list[Entry], dict[str, str]]:
     """Let all take part in every round; give their samples, and why some could not take part.
 
-    Before each sample a contestant makes a call that is not counted, since with what another left in the caches none
+    Before each sample a candidate makes a call that is not counted, since with what another left in the caches none
     would start alike; where `flush` is given, it empties the caches instead, and a sample is one call.
     """
-    fit: list[tuple[Entrant, float, Entry]] = []  # with seconds a call
+    fit: list[tuple[Candidate, float, Entry]] = []  # with seconds a call
     refused: dict[str, str] = {}
     for candidate in candidates:
         try:
@@ -106,11 +108,13 @@ def measure(candidates: list[Entrant], seconds: float, flush: Call | None = None
             entry["every"] = max(1, min(int(usual / (2 * middle)), REST_LONG if is_long else REST))
     order = random.Random(0)
     end = time.perf_counter() + seconds
-    with _without_gc():
+    was_on = gc.isenabled()
+    gc.disable()  # a collection would count for whichever candidate it interrupts
+    try:
         for turn in range(MOST_ROUNDS if fit else 0):
             if turn >= (FEWEST_LONG if is_long else FEWEST_ROUNDS) and time.perf_counter() > end:
                 break
-            for candidate, usual, entry in order.sample(fit, len(fit)):  # so that nobody always follows the same one
+            for candidate, usual, entry in order.sample(fit, len(fit)):  # so that none always follows the same one
                 if turn % entry["every"]:
                     continue
                 repeats = 1 if flush else max(1, min(MOST_REPEATS, int(SAMPLE / max(usual, 1e-9))))
@@ -120,21 +124,12 @@ def measure(candidates: list[Entrant], seconds: float, flush: Call | None = None
                     elif not is_long:
                         candidate.call()
                     entry["seconds"].append(_digits(candidate.timer(candidate.call, repeats) / repeats))
+    finally:
+        if was_on:
+            gc.enable()
     return [entry for _, _, entry in fit], refused
 
 
 def _digits(seconds: float) -> float:
     """Four, which is more than a clock is good for."""
     return float(f"{seconds:.4g}")
-
-
-@contextlib.contextmanager
-def _without_gc() -> Iterator[None]:
-    """A collection would fall on whoever happens to run."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

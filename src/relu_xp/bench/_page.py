@@ -42,7 +42,7 @@ _SECTIONS = {
     "Training and inference": ("training",),
 }
 _METHOD = """
-Contestants take turns in one process, since machines drift, and medians of up to {rounds} samples are compared; a
+Candidates take turns in one process, since machines drift, and medians of up to {rounds} samples are compared; a
 sample of short calls is as many as fill {sample} µs. "±" is half the distance between the samples' quartiles. Warm-up
 is outside the samples, and the first call, with whatever it compiles, is told apart. Results are waited for. The data
 are normally distributed, so that signs are random. NumPy, PyTorch and onnxruntime run on {workers} worker(s), but for
@@ -71,10 +71,10 @@ def page(record: Record, old: Record | None = None, *, changes: list[Change]) ->
     for title, kinds in _SECTIONS.items():
         if some := [plot for plot in drawn if plot.name.partition("-")[0] in kinds]:
             parts += [f"<h2>{title}</h2>", '<div class="plots">', *map(_figure, some), "</div>"]
-        if title == "Training and inference" and (contests := _summary.select(record, "training")):
-            parts += ["<details><summary>Times</summary>", *_table(contests), "</details>"]
+        if title == "Training and inference" and (benchmarks := _summary.select(record, "training")):
+            parts += ["<details><summary>Times</summary>", *_table(benchmarks), "</details>"]
     parts += ["<h2>First calls</h2>", *_first_calls(record), "<h2>Every number</h2>", *_numbers(record)]
-    rounds = max((len(e["seconds"]) for c in record["contests"] for e in c["entries"]), default=0)
+    rounds = max((len(e["seconds"]) for c in record["benchmarks"] for e in c["entries"]), default=0)
     method = _METHOD.format(rounds=rounds, sample=round(SAMPLE * 1e6), workers=record["about"]["workers"])
     parts += [f"<h2>How this was measured</h2><p>{escape(method)}</p>", *_left_out(record), "</body></html>\n"]
     return "\n".join(parts)
@@ -117,23 +117,23 @@ def _rows(heads: tuple[str, ...], rows: Iterable[tuple[str, tuple[str, ...]]], l
     yield "</tbody></table></div>"
 
 
-def _table(contests: list[Record]) -> Iterator[str]:
+def _table(benchmarks: list[Record]) -> Iterator[str]:
     rows = []
-    for contest in contests:
-        what = contest["task"] or _summary.size_name(contest["size"])
-        how = contest["mode"] + (", cold" if contest["cache"] == "cold" else "")
-        ours = _summary.ours(contest)
-        for each in contest["entries"]:
+    for benchmark in benchmarks:
+        what = benchmark["task"] or _summary.size_name(benchmark["size"])
+        how = benchmark["mode"] + (", cold" if benchmark["cache"] == "cold" else "")
+        ours = _summary.ours(benchmark)
+        for each in benchmark["entries"]:
             over = f"{_summary.median(each) / _summary.median(ours[0]):.2f}" if ours else ""
-            rows.append((each["kind"], (what, how, each["name"], *_summary.numbers(contest, each), over)))
-    limit = "of copy" if contests[0]["bytes"] else "products' share"
-    return _rows(("what", "how", "contestant", "a call", "±", "GB/s", limit, "over ours"), rows, 3)
+            rows.append((each["kind"], (what, how, each["name"], *_summary.numbers(benchmark, each), over)))
+    limit = "of copy" if benchmarks[0]["bytes"] else "products' share"
+    return _rows(("what", "how", "candidate", "a call", "±", "GB/s", limit, "over ours"), rows, 3)
 
 
 def _numbers(record: Record) -> Iterator[str]:
     for part in ("overhead", "kernels", "growth", "workers", "cold"):
-        contests = _summary.select(record, part)
-        for (device, function, dtype), chosen in _summary.grouped(contests).items():
+        benchmarks = _summary.select(record, part)
+        for (device, function, dtype), chosen in _summary.grouped(benchmarks).items():
             yield f"<details><summary>{part}: {function}, {dtype} on {escape(device)}</summary>"
             yield from _table(chosen)
             yield "</details>"
@@ -142,15 +142,15 @@ def _numbers(record: Record) -> Iterator[str]:
 def _first_calls(record: Record) -> Iterator[str]:
     """What the first call costs, where that is more than a page fault: mostly compiling."""
     rows = []
-    for contest in [*_summary.select(record, "overhead"), *_summary.select(record, "training")]:
-        for each in contest["entries"]:
+    for benchmark in [*_summary.select(record, "overhead"), *_summary.select(record, "training")]:
+        for each in benchmark["entries"]:
             first, later = each["first"], _summary.median(each)
             if first > max(5e-3, 5 * later):
-                what, how = contest["task"] or "a call", f"{contest['function']}, {contest['mode']}"
+                what, how = benchmark["task"] or "a call", f"{benchmark['function']}, {benchmark['mode']}"
                 rows.append(("", (what, how, each["name"], *map(_summary.time_name, (first, later)))))
     if rows:
         yield "<p>What is compiled, loaded or set up by the first call, and by no other:</p>"
-        yield from _rows(("what", "function", "contestant", "first call", "later"), rows, 3)
+        yield from _rows(("what", "function", "candidate", "first call", "later"), rows, 3)
     else:
         yield "<p>No first call took much longer than the others.</p>"
 
@@ -166,7 +166,7 @@ def _compared(old: Record, new: Record, changes: list[Change]) -> Iterator[str]:
     marked = sum(change.marked for change in changes)
     yield "<h2>Compared with an earlier run</h2>"
     yield (
-        f"<p>{marked} of {len(changes)} contestants changed beyond noise since {escape(old['about']['date'])}. Times "
+        f"<p>{marked} of {len(changes)} candidates changed beyond noise since {escape(old['about']['date'])}. Times "
         "are over those of the limit in the same run, so that a machine that is slower as a whole changes nothing.</p>"
     )
     yield f"<p>{escape(_comparing.busy(old, new))}</p>"
@@ -175,11 +175,11 @@ def _compared(old: Record, new: Record, changes: list[Change]) -> Iterator[str]:
         if before != after:
             yield f"<p>{escape(name)}: {escape(before)} before, {escape(after)} now.</p>"
 
-    heads = ("what", "contestant", *_comparing.HEADINGS, "verdict")
+    heads = ("what", "candidate", *_comparing.HEADINGS, "verdict")
     rows = []
     for change in changes:
         verdict = ("slower" if change.ratio > 1 else "faster") if change.marked else ""
-        rows.append((verdict, (_summary.case_name(change.contest), change.name, *change.numbers, verdict)))
+        rows.append((verdict, (_summary.case_name(change.benchmark), change.name, *change.numbers, verdict)))
     if marked:
         yield from _rows(heads, (row for row in rows if row[0]), 2)
     yield "<details><summary>All of them</summary>"

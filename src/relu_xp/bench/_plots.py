@@ -61,8 +61,8 @@ def plots(record: Record) -> Iterator[Plot]:
 
 
 def _throughput(record: Record) -> Iterator[Plot]:
-    contests = _summary.select(record, "kernels", mode="fresh")
-    for (device, function, dtype), chosen in _summary.grouped(contests).items():
+    benchmarks = _summary.select(record, "kernels", mode="fresh")
+    for (device, function, dtype), chosen in _summary.grouped(benchmarks).items():
         if len(chosen) < 2:
             continue
         names = dict.fromkeys(e["name"] for c in chosen for e in _summary.ours(c))
@@ -78,8 +78,8 @@ def _throughput(record: Record) -> Iterator[Plot]:
 
 
 def _overhead(record: Record) -> Iterator[Plot]:
-    for device in _summary.values(contests := _summary.select(record, "overhead"), "device"):
-        chosen = [c for c in contests if c["device"] == device][:1]
+    for device in _summary.values(benchmarks := _summary.select(record, "overhead"), "device"):
+        chosen = [c for c in benchmarks if c["device"] == device][:1]
         entries = [e for c in chosen for e in c["entries"] if e["kind"] != "limit"]
         if entries:
             bars = [(e["name"], _summary.median(e), e["kind"] == "ours") for e in entries]
@@ -92,15 +92,15 @@ def _overhead(record: Record) -> Iterator[Plot]:
 
 
 def _speedups(record: Record) -> Iterator[Plot]:
-    contests = _summary.select(record, "kernels", mode="fresh", device="cpu")
-    for dtype in _summary.values(contests, "dtype"):
+    benchmarks = _summary.select(record, "kernels", mode="fresh", device="cpu")
+    for dtype in _summary.values(benchmarks, "dtype"):
         lines: Lines = {}
-        for contest in (c for c in contests if c["dtype"] == dtype):
-            ours = _summary.entry(contest, "relu_xp, numpy")
-            idiom = next((e for e in contest["entries"] if e["kind"] == "idiom"), None)
+        for benchmark in (c for c in benchmarks if c["dtype"] == dtype):
+            ours = _summary.entry(benchmark, "relu_xp, numpy")
+            idiom = next((e for e in benchmark["entries"] if e["kind"] == "idiom"), None)
             if ours and idiom:
-                points, _ = lines.setdefault(f"{contest['function']} / {idiom['name']}", ([], {}))
-                points.append((contest["size"], _summary.median(idiom) / _summary.median(ours)))
+                points, _ = lines.setdefault(f"{benchmark['function']} / {idiom['name']}", ([], {}))
+                points.append((benchmark["size"], _summary.median(idiom) / _summary.median(ours)))
         if any(len(points) > 1 for points, _ in lines.values()):
             yield Plot(
                 f"speedup-{dtype}",
@@ -111,21 +111,21 @@ def _speedups(record: Record) -> Iterator[Plot]:
 
 
 def _growth(record: Record) -> Iterator[Plot]:
-    contests = _summary.select(record, "growth")
-    if len(contests) < 2:
+    benchmarks = _summary.select(record, "growth")
+    if len(benchmarks) < 2:
         return
     regimes = _summary.regimes(record)
-    names = dict.fromkeys(e["name"] for c in contests for e in c["entries"])
+    names = dict.fromkeys(e["name"] for c in benchmarks for e in c["entries"])
     order = sorted(names, key=lambda name: (not name.startswith("relu_xp"), name))
     words = "; ".join(f"{number} from {_summary.size_name(n)}: {name}" for number, (n, name) in enumerate(regimes, 1))
     caption = (
-        f"{contests[0]['function']} of {contests[0]['dtype']} NumPy arrays, results fresh and into an array that is "
-        "there. " + (f"The regimes, as these curves show them: {words}." if words else "No change of regime shows.")
+        f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays, results fresh and into an array that "
+        "is there. " + (f"The regimes, as these curves show them: {words}." if words else "No change of regime shows.")
     )
     looks = {"copy": PLAIN, "copy, fresh": {**PLAIN, "linestyle": ":"}}
     for what, label, value in (("time", TIME, lambda _, e: _summary.median(e)), ("rate", "GB/s", _summary.rate)):
         lines = {
-            "copy, out=" if name == "copy" else name: (_points(contests, name, value), looks.get(name, {}))
+            "copy, out=" if name == "copy" else name: (_points(benchmarks, name, value), looks.get(name, {}))
             for name in order
         }
         marks = [size for size, _ in regimes]
@@ -134,12 +134,12 @@ def _growth(record: Record) -> Iterator[Plot]:
 
 
 def _workers(record: Record) -> Iterator[Plot]:
-    contests = _summary.select(record, "workers")
+    benchmarks = _summary.select(record, "workers")
     lines: Lines = {}
     most = 0
-    for contest in sorted(contests, key=lambda c: (c["function"], c["size"])):
-        times = {int(e["name"].split()[0]): _summary.median(e) for e in _summary.ours(contest)}
-        label = f"{contest['function']}, {_summary.size_name(contest['size'])}"
+    for benchmark in sorted(benchmarks, key=lambda c: (c["function"], c["size"])):
+        times = {int(e["name"].split()[0]): _summary.median(e) for e in _summary.ours(benchmark)}
+        label = f"{benchmark['function']}, {_summary.size_name(benchmark['size'])}"
         lines[label] = [(n, times[1] / time) for n, time in times.items()], {}
         most = max(most, *times)
     if most > 1:
@@ -150,35 +150,35 @@ def _workers(record: Record) -> Iterator[Plot]:
 
 
 def _cold(record: Record) -> Iterator[Plot]:
-    contests = _summary.select(record, "cold")
+    benchmarks = _summary.select(record, "cold")
     bars = [
         (
-            f"{_summary.size_name(contest['size'])}, {contest['cache']}, {e['name'].removesuffix(', numpy')}",
-            _summary.rate(contest, e),
+            f"{_summary.size_name(benchmark['size'])}, {benchmark['cache']}, {e['name'].removesuffix(', numpy')}",
+            _summary.rate(benchmark, e),
             e["kind"] == "ours",
         )
-        for contest in contests
-        for e in contest["entries"]
+        for benchmark in benchmarks
+        for e in benchmark["entries"]
         if e["kind"] != "idiom"
     ]
     if bars:
         yield Plot(
             "cold",
             "Warm and cold caches",
-            f"{contests[0]['function']} of {contests[0]['dtype']} NumPy arrays into an array that is there: GB/s in a "
-            "row of calls, and in one call after all caches were overwritten.",
+            f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays into an array that is there: GB/s in "
+            "a row of calls, and in one call after all caches were overwritten.",
             _bars(bars, "GB/s", lambda value: f"{value:.3g}"),
         )
 
 
 def _training(record: Record) -> Iterator[Plot]:
-    for task in _summary.values(contests := _summary.select(record, "training"), "task"):
+    for task in _summary.values(benchmarks := _summary.select(record, "training"), "task"):
         bars = [
-            (f"{contest['mode']}, {contest['function']}: {name}", ratio, False)
-            for contest in contests
-            if contest["task"] == task
-            for ours in _summary.ours(contest)
-            for name, ratio in _summary.ratios(contest, ours)
+            (f"{benchmark['mode']}, {benchmark['function']}: {name}", ratio, False)
+            for benchmark in benchmarks
+            if benchmark["task"] == task
+            for ours in _summary.ours(benchmark)
+            for name, ratio in _summary.ratios(benchmark, ours)
         ]
         if bars:
             yield Plot(
@@ -190,8 +190,8 @@ def _training(record: Record) -> Iterator[Plot]:
             )
 
 
-def _points(contests: list[Record], name: str, value: Callable[[Record, Record], float]) -> list[tuple[float, float]]:
-    return [(c["size"], value(c, each)) for c in contests if (each := _summary.entry(c, name))]
+def _points(benchmarks: list[Record], name: str, value: Callable[[Record, Record], float]) -> list[tuple[float, float]]:
+    return [(c["size"], value(c, each)) for c in benchmarks if (each := _summary.entry(c, name))]
 
 
 def _axes(x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Axes]:

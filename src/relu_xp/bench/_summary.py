@@ -4,8 +4,10 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from relu_xp._functions import FUNCTIONS
+
 Record = dict[str, Any]
-Contest = dict[str, Any]
+Benchmark = dict[str, Any]
 Entry = dict[str, Any]
 
 
@@ -14,86 +16,86 @@ def median(entry: Entry) -> float:
     return statistics.median(entry["seconds"])
 
 
-def numbers(contest: Contest, each: Entry) -> tuple[str, str, str, str]:
+def numbers(benchmark: Benchmark, each: Entry) -> tuple[str, str, str, str]:
     """A table's: the time of a call, half the distance of its quartiles, GB/s, and the share of the limit."""
     low, middle, high = statistics.quantiles(each["seconds"], n=4, method="inclusive")
-    moved = f"{rate(contest, each):.2f}" if contest["bytes"] else ""
-    part = f"{best:.0%}" if (best := share(contest, each)) else ""
+    moved = f"{rate(benchmark, each):.2f}" if benchmark["bytes"] else ""
+    part = f"{best:.0%}" if (best := share(benchmark, each)) else ""
     return time_name(middle), f"{(high - low) / 2 / middle:.0%}", moved, part
 
 
-def entry(contest: Contest, name: str) -> Entry | None:
-    """One contestant, if it took part."""
-    return next((each for each in contest["entries"] if each["name"] == name), None)
+def entry(benchmark: Benchmark, name: str) -> Entry | None:
+    """One candidate, if it took part."""
+    return next((each for each in benchmark["entries"] if each["name"] == name), None)
 
 
-def limit(contest: Contest) -> Entry | None:
-    """What nobody can beat there: a copy, or a network without rectifiers."""
-    return next((each for each in contest["entries"] if each["kind"] == "limit"), None)
+def limit(benchmark: Benchmark) -> Entry | None:
+    """What none can beat there: a copy, or a network without rectifiers."""
+    return next((each for each in benchmark["entries"] if each["kind"] == "limit"), None)
 
 
-def rate(contest: Contest, each: Entry) -> float:
+def rate(benchmark: Benchmark, each: Entry) -> float:
     """GB/s, counting what the function has to read and write; a copy reads and writes x."""
-    moved = contest["bytes"]
-    if each["kind"] in ("limit", "copy") and contest["function"].endswith("vjp"):
-        moved = moved * 2 // 3
+    moved = benchmark["bytes"]
+    if each["kind"] in ("limit", "copy"):
+        moved = moved * 2 // (len(FUNCTIONS[benchmark["function"]].arrays) + 1)
     return moved / median(each) / 1e9
 
 
-def share(contest: Contest, each: Entry) -> float | None:
+def share(benchmark: Benchmark, each: Entry) -> float | None:
     """The rate over the copy's, or, of a network, the products' time over the whole."""
-    best = limit(contest)
+    best = limit(benchmark)
     if best is None:
         return None
-    return rate(contest, each) / rate(contest, best) if contest["bytes"] else median(best) / median(each)
+    return rate(benchmark, each) / rate(benchmark, best) if benchmark["bytes"] else median(best) / median(each)
 
 
-def select(record: Record, part: str, **wanted: Any) -> list[Contest]:
-    """A part's contests in which somebody took part, in the order of their sizes."""
+def select(record: Record, part: str, **wanted: Any) -> list[Benchmark]:
+    """A part's benchmarks with any candidate, in the order of their sizes."""
     found = [
         each
-        for each in record["contests"]
+        for each in record["benchmarks"]
         if each["part"] == part and each["entries"] and all(each[key] == value for key, value in wanted.items())
     ]
     return sorted(found, key=lambda each: each["size"])
 
 
-def grouped(contests: Iterable[Contest]) -> dict[tuple[str, str, str], list[Contest]]:
+def grouped(benchmarks: Iterable[Benchmark]) -> dict[tuple[str, str, str], list[Benchmark]]:
     """By device, function and dtype."""
-    groups: dict[tuple[str, str, str], list[Contest]] = {}
-    for each in contests:
+    groups: dict[tuple[str, str, str], list[Benchmark]] = {}
+    for each in benchmarks:
         groups.setdefault((each["device"], each["function"], each["dtype"]), []).append(each)
     return groups
 
 
-def values(contests: Iterable[Contest], key: str) -> list[Any]:
+def values(benchmarks: Iterable[Benchmark], key: str) -> list[Any]:
     """What occurs under a key, each once, in order."""
-    return list(dict.fromkeys(each[key] for each in contests))
+    return list(dict.fromkeys(each[key] for each in benchmarks))
 
 
-def ratios(contest: Contest, ours: Entry) -> Iterator[tuple[str, float]]:
+def ratios(benchmark: Benchmark, ours: Entry) -> Iterator[tuple[str, float]]:
     """How many times slower each idiom and peer is than ours."""
-    for each in contest["entries"]:
+    for each in benchmark["entries"]:
         if each["kind"] in ("idiom", "peer"):
             yield each["name"], median(each) / median(ours)
 
 
-def ours(contest: Contest) -> list[Entry]:
-    """Our own contestants."""
-    return [each for each in contest["entries"] if each["kind"] == "ours"]
+def ours(benchmark: Benchmark) -> list[Entry]:
+    """Our own candidates."""
+    return [each for each in benchmark["entries"] if each["kind"] == "ours"]
 
 
 def left_out(record: Record) -> list[tuple[str, str]]:
-    """Who could not take part somewhere, and why; that some arrays can't be written goes without saying."""
-    contests = (each for each in record["contests"] if each["mode"] != "out=")
-    return list(dict.fromkeys(pair for each in contests for pair in each["left_out"].items()))
+    """What could not take part somewhere, and why; that some arrays can't be written goes without saying."""
+    benchmarks = (each for each in record["benchmarks"] if each["mode"] != "out=")
+    return list(dict.fromkeys(pair for each in benchmarks for pair in each["left_out"].items()))
 
 
-def case_name(contest: Contest) -> str:
-    """A contest in words."""
-    size = contest["task"] or f"{size_name(contest['size'])} {contest['dtype']}"
-    cache = ", cold" if contest["cache"] == "cold" else ""
-    return f"{contest['part']}: {contest['function']}, {size}, {contest['mode']}{cache}, {contest['device']}"
+def case_name(benchmark: Benchmark) -> str:
+    """A benchmark in words."""
+    size = benchmark["task"] or f"{size_name(benchmark['size'])} {benchmark['dtype']}"
+    cache = ", cold" if benchmark["cache"] == "cold" else ""
+    return f"{benchmark['part']}: {benchmark['function']}, {size}, {benchmark['mode']}{cache}, {benchmark['device']}"
 
 
 def size_name(size: int) -> str:
@@ -117,23 +119,23 @@ def regimes(record: Record) -> list[tuple[int, str]]:
     costs 1.25 times what one costs that is there.
     """
     taken = [
-        (contest, median(out), median(new))
-        for contest in select(record, "growth")
-        if (out := entry(contest, "relu_xp, out=")) and (new := entry(contest, "relu_xp, fresh"))
+        (benchmark, median(out), median(new))
+        for benchmark in select(record, "growth")
+        if (out := entry(benchmark, "relu_xp, out=")) and (new := entry(benchmark, "relu_xp, fresh"))
     ]
     if not taken:
         return []
-    contests, there, fresh = zip(*taken, strict=True)
-    rates = [each["bytes"] / seconds for each, seconds in zip(contests, there, strict=True)]
+    benchmarks, there, fresh = zip(*taken, strict=True)
+    rates = [each["bytes"] / seconds for each, seconds in zip(benchmarks, there, strict=True)]
     best = rates.index(max(rates))
     found = {
         "the work outweighs the call": _onward(there, lambda i: fresh[i] > 2 * fresh[0]),
         "larger than the caches": _onward(there, lambda i: i > best and rates[i] < 0.7 * rates[best]),
         "page faults of a fresh result": _onward(
-            there, lambda i: contests[i]["size"] > 4096 and fresh[i] > 1.25 * there[i]
+            there, lambda i: benchmarks[i]["size"] > 4096 and fresh[i] > 1.25 * there[i]
         ),
     }
-    return sorted((contests[i]["size"], name) for name, i in found.items() if i is not None)
+    return sorted((benchmarks[i]["size"], name) for name, i in found.items() if i is not None)
 
 
 def _onward(all_: Sequence[float], holds: Callable[[int], bool]) -> int | None:
@@ -150,32 +152,32 @@ def findings(record: Record) -> list[str]:
     """The report in a few sentences."""
     said = []
     for function in values(select(record, "kernels"), "function")[:2]:
-        contests = select(record, "kernels", function=function, mode="fresh", device="cpu")
-        both = [(contest, each) for contest in contests if (each := entry(contest, "relu_xp, numpy"))]
+        benchmarks = select(record, "kernels", function=function, mode="fresh", device="cpu")
+        both = [(benchmark, each) for benchmark in benchmarks if (each := entry(benchmark, "relu_xp, numpy"))]
         if not both:
             continue
-        contest, each = both[-1]
-        size = f"{size_name(contest['size'])} {contest['dtype']}"
-        words = f"{function} of {size} in NumPy runs at {rate(contest, each):.1f} GB/s"
-        if part := share(contest, each):
+        benchmark, each = both[-1]
+        size = f"{size_name(benchmark['size'])} {benchmark['dtype']}"
+        words = f"{function} of {size} in NumPy runs at {rate(benchmark, each):.1f} GB/s"
+        if part := share(benchmark, each):
             words += f", {part:.0%} of what a copy reaches"
         # An idiom has the same arrays; another library's calls cost what they cost.
-        rivals = ((c, e, other) for c, e in both for other in c["entries"] if other["kind"] == "idiom")
-        if gains := [(median(other) / median(e), other["name"], c["size"]) for c, e, other in rivals]:
+        others = ((c, e, other) for c, e in both for other in c["entries"] if other["kind"] == "idiom")
+        if gains := [(median(other) / median(e), other["name"], c["size"]) for c, e, other in others]:
             ratio, name, at = max(gains)
             words += f"; at best ({size_name(at)}) {ratio:.1f} times as fast as {name}"
         said.append(f"{words}.")
-    for contest in select(record, "overhead")[:1]:
-        calls = ", ".join(f"{time_name(median(e))} in {e['name'].partition(', ')[2]}" for e in ours(contest))
+    for benchmark in select(record, "overhead")[:1]:
+        calls = ", ".join(f"{time_name(median(e))} in {e['name'].partition(', ')[2]}" for e in ours(benchmark))
         if calls:
-            said.append(f"A call of {contest['function']} on {contest['size']} elements takes {calls}.")
-    for task in values(contests := select(record, "training"), "task"):
+            said.append(f"A call of {benchmark['function']} on {benchmark['size']} elements takes {calls}.")
+    for task in values(benchmarks := select(record, "training"), "task"):
         found = [
-            f"{ratio:.2f} in {contest['mode']} with {name}"
-            for contest in contests
-            if contest["task"] == task and "step" in task
-            for each in ours(contest)
-            for name, ratio in ratios(contest, each)
+            f"{ratio:.2f} in {benchmark['mode']} with {name}"
+            for benchmark in benchmarks
+            if benchmark["task"] == task and "step" in task
+            for each in ours(benchmark)
+            for name, ratio in ratios(benchmark, each)
         ]
         if found:
             said.append(f"{task}, over the time with ours: {'; '.join(found)}.")

@@ -13,9 +13,10 @@ import numpy as np
 
 import relu_xp
 from relu_xp import _threads
-from relu_xp._peers import Array, Call
-from relu_xp.bench._contests import SLOPE, Contest, Field
-from relu_xp.bench._measuring import Entrant
+from relu_xp._functions import NEGATIVE_SLOPE, Function
+from relu_xp._peers import TEXTBOOK, Array, Call
+from relu_xp.bench._benchmarks import Benchmark, Candidates
+from relu_xp.bench._measuring import Candidate
 
 Params = Any  # pairs of weights and biases
 Activate = Callable[[Array], Array]
@@ -26,17 +27,18 @@ RATE = 1e-3
 LIMIT = "matrix products alone"
 
 
-def steps(functions: Collection[str], backends: Collection[str]) -> Iterator[Contest]:
-    """Every network in every library, with ours and with what it has itself."""
+def steps(functions: Collection[Function], backends: Collection[str]) -> Iterator[Benchmark]:
+    """Every network in every library, with ours and with what it has itself, where it has that rectifier."""
     libraries = {"numpy": _numpy, "jax": _jax, "torch": _torch}
+    activations = [each for each in functions if each.role == "value" and each.rectifier in TEXTBOOK]
     for (network, (_, batch)), library, activation, task in itertools.product(
-        NETWORKS.items(), libraries, ("relu", "leaky_relu"), ("training step", "inference")
+        NETWORKS.items(), libraries, activations, ("training step", "inference")
     ):
-        if library in backends and activation in functions:
-            enter = functools.partial(libraries[library], activation, network, task == "training step")
+        if library in backends:
+            make = functools.partial(libraries[library], activation, network, task == "training step")
             weight = 1.5 if network == "digits" else 4.0
             name = f"{network}, {task}"
-            yield Contest("training", "cpu", activation, "float32", batch, library, enter, task=name, weight=weight)
+            yield Benchmark("training", "cpu", activation, "float32", batch, library, make, task=name, weight=weight)
 
 
 def _material(network: str) -> tuple[Params, Array, Array]:
@@ -68,28 +70,25 @@ def _products(params: Params, x: Array, trains: bool) -> list[Array]:
     return [*results, x]
 
 
-def _field(products: Call, ours: Call, name: str, kind: str, rival: Call) -> Field:
-    return [Entrant(LIMIT, "limit", products), Entrant("relu_xp", "ours", ours), Entrant(name, kind, rival)], {}
+def _candidates(products: Call, ours: Call, name: str, kind: str, other: Call) -> Candidates:
+    return [Candidate(LIMIT, "limit", products), Candidate("relu_xp", "ours", ours), Candidate(name, kind, other)], {}
 
 
-def _numpy(activation: str, network: str, trains: bool) -> Field:
+def _numpy(activation: Function, network: str, trains: bool) -> Candidates:
     first, x, labels = _material(network)
     onehot = np.eye(NETWORKS[network][0][-1], dtype=np.float32)[labels]
 
-    def contestant(activate: Activate, pull: Callable[[Array, Array], Array]) -> Call:
+    def network_of(activate: Activate, pull: Callable[[Array, Array], Array]) -> Call:
         if not trains:
             return functools.partial(_forward, activate, first, x)
         params = [(w.copy(), b.copy()) for w, b in first]
         return functools.partial(_numpy_step, activate, pull, params, x, onehot)
 
     products = functools.partial(_products, first, x, trains)
-    ours = contestant(getattr(relu_xp, activation), getattr(relu_xp, f"{activation}_vjp"))
-    if activation == "relu":
-        textbook = contestant(lambda x: np.maximum(x, 0), lambda x, g: g * (x > 0))
-        return _field(products, ours, "np.maximum, g * (x > 0)", "idiom", textbook)
-    s = np.float32(SLOPE)
-    textbook = contestant(lambda x: np.where(x > 0, x, s * x), lambda x, g: np.where(x > 0, g, s * g))
-    return _field(products, ours, "np.where", "idiom", textbook)
+    ours = network_of(getattr(relu_xp, activation.name), getattr(relu_xp, activation.vjp.name))
+    name, *textbook = TEXTBOOK[activation.rectifier]
+    value, pull = (functools.partial(each, s=np.float32(NEGATIVE_SLOPE.default)) for each in textbook)
+    return _candidates(products, ours, name, "idiom", network_of(value, pull))
 
 
 def _numpy_step(
@@ -111,7 +110,7 @@ def _numpy_step(
         b -= RATE * db
 
 
-def _jax(activation: str, network: str, trains: bool) -> Field:
+def _jax(activation: Function, network: str, trains: bool) -> Candidates:
     import jax
 
     host = jax.devices("cpu")[0]
@@ -121,7 +120,7 @@ def _jax(activation: str, network: str, trains: bool) -> Field:
         logs = jax.nn.log_softmax(_forward(activate, params, x))
         return -jax.numpy.take_along_axis(logs, labels[:, None], axis=1).mean()
 
-    def contestant(activate: Activate) -> Call:
+    def network_of(activate: Activate) -> Call:
         def descend(params: Params, x: Array, labels: Array) -> Params:
             gradient = jax.grad(functools.partial(loss, activate))(params, x, labels)
             return jax.tree.map(lambda p, d: p - RATE * d, params, gradient)
@@ -133,11 +132,11 @@ def _jax(activation: str, network: str, trains: bool) -> Field:
         return lambda: jax.block_until_ready(compiled(first, x, labels))
 
     products = finished(lambda params, x, _: _products(params, x, trains))
-    ours, rival = (contestant(getattr(library, activation)) for library in (relu_xp, jax.nn))
-    return _field(products, ours, f"jax.nn.{activation}", "peer", rival)
+    ours, other = (network_of(getattr(library, activation.name)) for library in (relu_xp, jax.nn))
+    return _candidates(products, ours, f"jax.nn.{activation}", "peer", other)
 
 
-def _torch(activation: str, network: str, trains: bool) -> Field:
+def _torch(activation: Function, network: str, trains: bool) -> Candidates:
     import torch
 
     torch.set_num_threads(_threads.processors())
@@ -146,7 +145,7 @@ def _torch(activation: str, network: str, trains: bool) -> Field:
     first = [tuple(map(torch.from_numpy, pair)) for pair in arrays]
     x, labels = map(torch.from_numpy, rest)
 
-    def contestant(activate: Activate) -> Call:
+    def network_of(activate: Activate) -> Call:
         if not trains:
             return torch.no_grad()(functools.partial(_forward, activate, first, x))
         params = [tuple(p.clone().requires_grad_() for p in pair) for pair in first]
@@ -160,5 +159,5 @@ def _torch(activation: str, network: str, trains: bool) -> Field:
         return step
 
     products = functools.partial(_products, first, x, trains)
-    ours, rival = (contestant(getattr(library, activation)) for library in (relu_xp, functional))
-    return _field(products, ours, f"torch {activation}", "peer", rival)
+    ours, other = (network_of(getattr(library, activation.name)) for library in (relu_xp, functional))
+    return _candidates(products, ours, f"torch {activation}", "peer", other)

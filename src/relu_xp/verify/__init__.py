@@ -1,13 +1,12 @@
 """Holds every backend of this machine against the scalar definition, bit for bit."""
 
-from relu_xp.verify._cases import DTYPES, FLOATS, FUNCTIONS, dtypes
+from relu_xp.verify._cases import DTYPES, FLOATS, dtypes
 from relu_xp.verify._engine import Tally, assert_conforms, sweep, verify
 from relu_xp.verify._expected import expected, same_bits
 
 __all__ = [
     "DTYPES",
     "FLOATS",
-    "FUNCTIONS",
     "Tally",
     "assert_conforms",
     "dtypes",

@@ -1,19 +1,25 @@
 """The case list, as data: which function, dtype, scalars and inputs a backend is held to."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from relu_xp.verify._expected import Array, DType, patterns
+from relu_xp._functions import FUNCTIONS, Function
+from relu_xp.verify._expected import Array, DType, patterns, rounded
 
-FUNCTIONS = ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad", "relu_vjp", "leaky_relu_vjp")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")  # for relu alone
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DTYPES = FLOATS + INTEGERS
-SLOPES = (0.01, 0.0, -0.0, 1.0, 2.0, -0.5)
-GRADS_AT_ZERO = (1.0, 0.0, -0.0, 0.5)
+# What each scalar is set to, its default first; the last of each in the cases about shapes and memory.
+SCALARS = {
+    "negative_slope": (0.01, 0.0, -0.0, 1.0, 2.0, -0.5),
+    "grad_at_zero": (1.0, 0.0, -0.0, 0.5),
+    "ceiling": (6.0, 6.1, 0.25),
+    "grad_at_ceiling": (0.0, -0.0, 1.0, 0.5),
+}
 # Around the widths of vectors, and of the blocks and tiles that powers of two make.
 LENGTHS = (*range(131), *(2**k + d for k in range(8, 18) for d in (-1, 0, 1)))
 FEW_LENGTHS = (0, 1, 2, 3, 7, 8, 15, 17, 31, 33, 63, 65, 127, 129, 1025)
@@ -32,7 +38,9 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "row from an odd address": lambda a: a[3, 1:],
     "0-d": lambda a: a[1, 1],
 }
-# Where x and out lie in one piece of memory: slices of n elements; None is x itself.
+# Arrays of such shapes in the place of a scalar.
+SHAPES = {"column": (COLUMNS,), "row": (ROWS, 1), "element": (ROWS, COLUMNS)}
+# Where x and out lie in one piece of memory: slices of n elements, so far apart.
 OVERLAPS = {"in place": 0, "one ahead": 1, "one behind": -1, "seven ahead": 7, "seven behind": -7}
 MARGIN = 8
 
@@ -41,19 +49,15 @@ MARGIN = 8
 class Case:
     """One function with its scalars on one kind of input."""
 
-    function: str
+    function: Function
     dtype: DType
-    slope: float
-    grad_at_zero: float
-    kind: str  # "values", "lengths", "layout: ...", "out: ..."
+    given: tuple[float, ...]  # the scalars, in the order of the function's parameters
+    kind: str  # "values", "lengths", "layout: ...", "out: ...", "negative_slope: one a ..."
 
     @property
-    def scalars(self) -> dict[str, float]:
+    def scalars(self) -> dict[str, Any]:
         """The keyword arguments of the call."""
-        scalars = {"grad_at_zero": self.grad_at_zero}
-        if self.function.startswith("leaky"):
-            scalars["negative_slope"] = self.slope
-        return scalars
+        return self.function.named(self.given)
 
     def __str__(self) -> str:
         """One line that leads back to the case."""
@@ -74,41 +78,55 @@ def dtypes() -> Iterator[DType]:
         yield np.dtype(ml_dtypes.bfloat16)
 
 
-def cases(dtype: DType, functions: tuple[str, ...] = FUNCTIONS, *, quick: bool = False) -> Iterator[Case]:
+def cases(dtype: DType, functions: Iterable[Function] = FUNCTIONS.values(), *, quick: bool = False) -> Iterator[Case]:
     """All cases of one dtype."""
-    if dtype.kind in "iu":
-        if "relu" in functions:
-            yield Case("relu", dtype, 0.01, 1.0, "values")
-        return
     for function in functions:
-        for slope in SLOPES if function.startswith("leaky") else (0.01,):
-            for grad_at_zero in GRADS_AT_ZERO if function.endswith(("grad", "vjp")) else (1.0,):
-                if (
-                    "-0.0" not in f"{slope} {grad_at_zero}" or slope == 0.01 or grad_at_zero == 1
-                ):  # no need of every pair
-                    yield Case(function, dtype, slope, grad_at_zero, "values")
-        yield Case(function, dtype, 0.01, 1.0, "lengths")
+        if dtype.kind in "iu":
+            if function.takes_integers:
+                yield Case(function, dtype, function.defaults, "values")
+            continue
+        for given in _settings(function):
+            yield Case(function, dtype, given, "values")
+        yield Case(function, dtype, function.defaults, "lengths")
+        last = tuple(SCALARS[each.name][-1] for each in function.parameters)
+        for each in function.scalars:
+            if each.may_be_array:
+                yield from (Case(function, dtype, last, f"{each.name}: one a {name}") for name in SHAPES)
         for name in LAYOUTS if not quick else ("strided",):
-            yield Case(function, dtype, -0.5, 1.0, f"layout: {name}")
+            yield Case(function, dtype, last, f"layout: {name}")
         for name in OVERLAPS:
-            yield Case(function, dtype, -0.5, 0.0, f"out: {name}")
+            yield Case(function, dtype, last, f"out: {name}")
+
+
+def _settings(function: Function) -> Iterator[tuple[float, ...]]:
+    """Scalars of which at most two differ from their defaults, and where one is -0.0 no other does."""
+    choices = [SCALARS[each.name] for each in function.scalars]
+    for chosen in itertools.product(*choices):
+        changed = [
+            repr(value) for value, (default, *_) in zip(chosen, choices, strict=True) if repr(value) != repr(default)
+        ]
+        if len(changed) <= (1 if "-0.0" in changed else 2):
+            yield (*chosen, *(each.default for each in function.for_autodiff))
 
 
 def values(case: Case) -> Iterator[tuple[Array, ...]]:
     """Inputs that hold every value of a small dtype, or a dense sample of a wide one: x, or pairs x and cotangent."""
-    x = patterns(case.dtype) if case.dtype.itemsize <= 2 else sample(case.dtype)
-    if not case.function.endswith("vjp"):
+    x = sample(case.dtype, case.given)
+    if len(case.function.arrays) == 1:
         yield (x,)
         return
-    specials = np.array([1, -1, 0, -0.0, np.nan, np.inf, -np.inf, 3], case.dtype)
+    specials = rounded([1, -1, 0, -0.0, np.nan, np.inf, -np.inf, 3, *case.given], case.dtype)
     tiled = np.resize(specials, x.shape)
+    yield np.repeat(specials, len(specials)), np.tile(specials, len(specials))
     yield x, np.random.default_rng(1).permutation(x)
     yield tiled, x
     yield x, tiled
 
 
-def sample(dtype: DType, size: int = 1 << 14) -> Array:
-    """Specials, every power of two with its neighbours, and random bits, subnormals among all of them."""
+def sample(dtype: DType, near: tuple[float, ...] = (), size: int = 1 << 14) -> Array:
+    """All of a small dtype; else specials, every power of two, the numbers given, with neighbours, and random bits."""
+    if dtype.itemsize <= 2:
+        return patterns(dtype)
     word = f"u{dtype.itemsize}"
     noise = np.frombuffer(np.random.default_rng(0).bytes(size * dtype.itemsize), word).view(dtype)
     if dtype.kind in "iu":
@@ -116,16 +134,16 @@ def sample(dtype: DType, size: int = 1 << 14) -> Array:
         return np.concatenate([np.array([limits.min, limits.max, 0, 1], dtype), noise])
     info = np.finfo(dtype)
     exponents = np.arange(info.minexp - info.nmant, info.maxexp)
-    powers = np.ldexp(np.ones(1, dtype), exponents).astype(dtype)
+    powers = np.concatenate([np.ldexp(np.ones(1, dtype), exponents).astype(dtype), np.abs(rounded(near, dtype))])
     special = np.array([0, 1, 3, 0.01, np.pi, info.max, info.smallest_normal, np.inf, np.nan], dtype)
-    near = [special, powers, np.nextafter(powers, dtype.type(0)), np.nextafter(powers, dtype.type(np.inf))]
-    positive = np.concatenate(near)
+    around = [special, powers, np.nextafter(powers, dtype.type(0)), np.nextafter(powers, dtype.type(np.inf))]
+    positive = np.concatenate(around)
     quiet = np.where(np.isnan(noise), dtype.type(np.nan), noise)  # a signalling NaN may change on its way
     return np.concatenate([positive, -positive, quiet])
 
 
 def signs(dtype: DType, size: int) -> Array:
-    """Distinct enough values of both signs, zeros and a NaN among them, to show an element out of target."""
+    """Distinct enough values of both signs, zeros and a NaN among them, to show an element out of place."""
     x = (np.arange(size) * 37 % 255 - 127).astype(dtype)
     x[::31] = np.nan
     return x

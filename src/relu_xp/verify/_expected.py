@@ -1,29 +1,44 @@
-"""Expected values: the scalar definition rounded once, by a route that shares no code with any backend.
+"""Expected values: the scalar definition, rounded once an operation, by a route that shares no code with any backend.
 
-For types of 8 and 16 bits the definition itself, value by value, its results rounded by a search among all the values
-of the type. For wider ones a form in the elements' bits, whose products are binary64 products, which for binary32 are
-exact before they are rounded; the tests hold it against the definition.
+For types of 8 and 16 bits the definition itself, value by value, its results rounded by a search among all values of
+the type. For wider ones its paths: the definition is run on symbols, which record what it compares and computes, once
+for each way through its `if`s; then each path is evaluated for all elements at once. Comparisons are those of the
+elements' bits as integers; products are binary64's, for narrower types exact before they are rounded. The tests hold
+both ways against each other.
 """
 
 import functools
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from relu_xp import reference
+from relu_xp._functions import Function
 
 Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]
+Scalars = Mapping[str, Any]  # numbers by name, or arrays that broadcast to x
+Expression = tuple[Any, ...]  # ("input", name), ("constant", value in hex), or an operation: ("mul", one, other)
+Condition = tuple[str, Expression, Expression]
+Path = tuple[dict[Condition, bool], Expression]  # what is compared, with the answers; and the result
+
+_COMPARISONS = {
+    each.__name__: each for each in (operator.lt, operator.le, operator.eq, operator.ne, operator.ge, operator.gt)
+}
+_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
 
 
-def expected(function: str, arrays: tuple[Array, ...], slope: float, grad_at_zero: float) -> Array:
-    """What the definition gives for x, or for x and a cotangent, in their dtype."""
+def expected(function: Function, arrays: tuple[Array, ...], scalars: Scalars) -> Array:
+    """What the definition gives for these arrays, in their dtype; there may be more scalars than it computes with."""
+    dtype = arrays[0].dtype
+    values = dict(zip(function.arrays, arrays, strict=True))
     with np.errstate(all="ignore"):
-        if arrays[0].dtype.kind in "iu":
-            return np.maximum(arrays[0], 0)  # relu of integers, on which all agree
-        s, z = (rounded(scalar, arrays[0].dtype) for scalar in (slope, grad_at_zero))
-        by = _by_definition if arrays[0].dtype.itemsize <= 2 else _by_bits
-        return by(function, arrays, s, z)
+        values |= {each.name: rounded(scalars[each.name], dtype) for each in function.scalars}
+        if dtype.kind in "iu" or dtype.itemsize > 2 or not _rounds_once(function):
+            return _by_paths(function, values)
+        return _by_definition(function, values)
 
 
 def same_bits(got: Array, want: Array) -> Array:
@@ -79,41 +94,117 @@ def _bits(array: Array) -> Array:
     return np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}").reshape(array.shape)
 
 
-def _by_definition(function: str, arrays: tuple[Array, ...], s: Array, z: Array) -> Array:
-    scalars = {"grad_at_zero": float(z)}
-    if function.startswith("leaky"):
-        scalars["negative_slope"] = float(s)
-    define = functools.partial(getattr(reference, function), **scalars)
-    columns = (widened(a).ravel().tolist() for a in arrays)
-    results = [define(*row) for row in zip(*columns, strict=True)]
-    return rounded(results, arrays[0].dtype).reshape(arrays[0].shape)
-
-
-def _by_bits(function: str, arrays: tuple[Array, ...], s: Array, z: Array) -> Array:
-    """The definition's branches, taken by the bits of x: an integer above that of infinity is a NaN."""
-    x, dtype = arrays[0], arrays[0].dtype
-    g = arrays[-1]
-    word = np.dtype(f"u{dtype.itemsize}").type
-    sign = word(1) << word(8 * dtype.itemsize - 1)
-    pattern = _bits(x)
-    magnitude = pattern & ~sign
-    zero, nan = magnitude == 0, magnitude > _bits(np.array(np.inf, dtype))
-    negative = (pattern >= sign) & ~zero & ~nan
-    positive = (pattern < sign) & ~zero & ~nan
-
-    if function == "relu":
-        result = np.where(negative | zero, word(0), pattern)
-    elif function == "leaky_relu":
-        result = np.where(negative, _bits(_product(s, x)), pattern)
-    elif function.endswith("grad"):
-        rest = s if function.startswith("leaky") else np.array(0, dtype)
-        result = np.where(positive, _bits(np.array(1, dtype)), np.where(zero, _bits(z), _bits(rest)))
+def _by_definition(function: Function, values: dict[str, Array]) -> Array:
+    """Run the definition on one element after the other."""
+    x, scalars = values["x"], [each.name for each in function.scalars]
+    fixed = {name: float(values[name]) for name in scalars if not values[name].ndim}
+    varied = [name for name in scalars if name not in fixed]
+    columns = [np.broadcast_to(widened(values[name]), x.shape).ravel().tolist() for name in (*function.arrays, *varied)]
+    define, count = functools.partial(getattr(reference, function.name), **fixed), len(function.arrays)
+    rows = zip(*columns, strict=True)
+    if varied:
+        results = [define(*row[:count], **dict(zip(varied, row[count:], strict=True))) for row in rows]
     else:
-        rest = _bits(_product(s, g)) if function.startswith("leaky") else word(0)
-        share = _bits(g) if z == 1 else word(0) if z == 0 else _bits(_product(z, g))
-        result = np.where(positive, _bits(g), np.where(zero, share, rest))
-    return result.astype(word, copy=False).view(dtype)
+        results = [define(*row) for row in rows]
+    return rounded(results, x.dtype).reshape(x.shape)
 
 
-def _product(factor: Array, array: Array) -> Array:
-    return (widened(factor) * widened(array)).astype(array.dtype)
+class _Term:
+    """A symbol in the place of a number; a comparison has the answer that its run gives, or else yes."""
+
+    __slots__ = ("expression", "run")
+    __hash__ = __bool__ = None  # type: ignore[assignment]
+
+    def __init__(self, expression: Expression, run: dict[Condition, bool]) -> None:
+        self.expression, self.run = expression, run
+
+
+def _ask(symbol: str, a: _Term, b: Any) -> bool:
+    return a.run.setdefault((symbol, a.expression, _expression(b)), True)
+
+
+def _combine(symbol: str, a: Any, b: Any) -> _Term:
+    run = (a if isinstance(a, _Term) else b).run
+    return _Term((symbol, _expression(a), _expression(b)), run)
+
+
+def _expression(value: Any) -> Expression:
+    return value.expression if isinstance(value, _Term) else ("constant", float(value).hex())
+
+
+for _symbol in _COMPARISONS:
+    setattr(_Term, f"__{_symbol}__", functools.partialmethod(lambda a, symbol, b: _ask(symbol, a, b), _symbol))
+for _symbol in _OPERATIONS:
+    setattr(_Term, f"__{_symbol}__", functools.partialmethod(lambda a, symbol, b: _combine(symbol, a, b), _symbol))
+    setattr(_Term, f"__r{_symbol}__", functools.partialmethod(lambda a, symbol, b: _combine(symbol, b, a), _symbol))
+
+
+@functools.cache
+def paths(function: Function) -> tuple[Path, ...]:
+    """Every way through the definition."""
+    define, found = getattr(reference, function.name), list[Path]()
+    scripts: list[dict[Condition, bool]] = [{}]
+    while scripts:
+        run = scripts.pop()
+        given = len(run)
+        arrays = [_Term(("input", name), run) for name in function.arrays]
+        scalars = {each.name: _Term(("input", each.name), run) for each in function.scalars}
+        found.append((run, _expression(define(*arrays, **scalars))))
+        answers = [*run.items()]
+        # Of the comparisons that this run was the first to meet, the other answer is still to be followed.
+        scripts += [dict([*answers[:i], (answers[i][0], False)]) for i in range(given, len(answers))]
+    return tuple(found)
+
+
+def _rounds_once(function: Function) -> bool:
+    """Whether no result of an operation goes into another: binary64's, rounded in the end, then is the dtype's."""
+    return all(
+        part[0] in ("input", "constant")
+        for _, result in paths(function)
+        for part in result[1:]
+        if isinstance(part, tuple)
+    )
+
+
+def _by_paths(function: Function, values: dict[str, Array]) -> Array:
+    """Evaluate the path that each element takes."""
+    x = values["x"]
+    dtype = x.dtype
+
+    @functools.cache
+    def value(expression: Expression) -> Array:
+        kind, *of = expression
+        if kind == "input":
+            return values[of[0]]
+        if kind == "constant":
+            return np.array(float.fromhex(of[0])).astype(dtype)
+        return rounded(_OPERATIONS[kind](*(widened(value(each)) for each in of)), dtype)
+
+    @functools.cache
+    def ordered(expression: Expression) -> tuple[Array, Array]:
+        return _ordered(value(expression)), isnan(value(expression))
+
+    @functools.cache
+    def holds(condition: Condition) -> Array:
+        symbol, *both = condition
+        (a, a_is_nan), (b, b_is_nan) = map(ordered, both)
+        unordered = a_is_nan | b_is_nan
+        result = _COMPARISONS[symbol](a, b)
+        return result | unordered if symbol == "ne" else result & ~unordered
+
+    result = np.zeros(x.shape, f"u{dtype.itemsize}")
+    for run, expression in paths(function):
+        taken: Any = True
+        for condition, answer in run.items():
+            taken = taken & (holds(condition) if answer else ~holds(condition))
+        if np.any(taken):
+            np.copyto(result, _bits(value(expression)), where=taken)
+    return result.view(dtype)
+
+
+def _ordered(array: Array) -> Array:
+    """Integers in the order of the numbers, both zeros 0."""
+    if array.dtype.kind in "iu":
+        return array
+    bits = _bits(array).view(f"i{array.dtype.itemsize}")
+    return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)

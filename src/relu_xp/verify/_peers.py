@@ -1,19 +1,21 @@
 """What other libraries, and the idioms that people write, make of the same cases: how many results differ, and why."""
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from relu_xp._functions import GRAD_AT_ZERO, NEGATIVE_SLOPE, Function
 from relu_xp._machine import Target
 from relu_xp._peers import PEERS, Peer, idioms
 from relu_xp.verify import _cases as data
 from relu_xp.verify._cases import Case
 from relu_xp.verify._exceptions import flushed
-from relu_xp.verify._expected import Array, DType, expected, isnan, rounded, same_bits, widened
+from relu_xp.verify._expected import Array, DType, Scalars, expected, isnan, rounded, same_bits, widened
 
 PEER_DTYPES = ("float16", "float32")
-SLOPES = (0.01, 0.0, 2.0, -0.5)
+VARIED = {NEGATIVE_SLOPE: (0.01, 0.0, 2.0, -0.5)}  # all others have their defaults
 
 # Why a result may differ, in the order in which they are looked for. The first two are conventions, as good as ours.
 AT_ZERO = "convention: derivative at 0"
@@ -39,70 +41,79 @@ class Difference:
 
 
 def peers_at(target: Target) -> dict[str, Peer]:
-    """By library, those that take the place's arrays."""
+    """By library, those that take the target's arrays."""
     own = PEERS.get(target.name, {})
     return {"NumPy idioms": idioms, **own} if target.name == "numpy" else own
 
 
-def compare(target: Target, peer: Peer, function: str, dtype: DType) -> list[Difference]:
+def compare(target: Target, peer: Peer, function: Function, dtype: DType) -> list[Difference]:
     """One record for each way in which a peer computes a function."""
     records: dict[str, Difference] = {}
-    for slope in SLOPES if function.startswith("leaky") else SLOPES[:1]:
-        for arrays in data.values(Case(function, dtype, slope, 1.0, "values")):
-            x, g = arrays[0], arrays[-1] if function.endswith("vjp") else np.ones_like(arrays[0])
-            want = expected(function, arrays, slope, 1.0)
-            for name, call in peer(function, target.put(x), target.put(g), slope).items():
+    choices = [VARIED.get(each, (each.default,)) for each in function.parameters]
+    for case in (Case(function, dtype, given, "values") for given in itertools.product(*choices)):
+        for arrays in data.values(case):
+            x, g = arrays[0], arrays[-1] if function.role == "vjp" else np.ones_like(arrays[0])
+            want = expected(function, arrays, case.scalars)
+            for name, call in peer(function, target.put(x), target.put(g), case.scalars).items():
                 with np.errstate(all="ignore"):
                     got = np.asarray(target.get(call())).astype(dtype, copy=False)
-                record = records.setdefault(name, Difference(name, function, dtype.name))
+                record = records.setdefault(name, Difference(name, function.name, dtype.name))
                 record.values += want.size
                 wrong = np.flatnonzero(~same_bits(got, want))
                 if wrong.size:
                     some = tuple(a[wrong] for a in arrays)
                     flushes = target.name == "jax"
-                    record.reasons += _reasons(function, some, slope, got[wrong], want[wrong], flushes=flushes)
+                    record.reasons += _reasons(function, some, case.scalars, got[wrong], want[wrong], flushes=flushes)
     return list(records.values())
 
 
 def _reasons(
-    function: str, arrays: tuple[Array, ...], slope: float, got: Array, want: Array, *, flushes: bool
+    function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array, *, flushes: bool
 ) -> Counter[str]:
     """Give each difference the first reason that fits."""
     x, factor = arrays[0], arrays[-1]
-    leaky, derivative = function.startswith("leaky"), not function.endswith("relu")
-    with np.errstate(all="ignore"):
-        inexact = leaky and not function.endswith("grad") and float(widened(rounded(slope, want.dtype))) != slope
-        late = same_bits(got, rounded(slope * widened(factor), want.dtype)) & (want.dtype.itemsize == 2)
+    none = np.zeros(want.shape, bool)
+    slope = scalars[NEGATIVE_SLOPE.name] if NEGATIVE_SLOPE in function.scalars else None
+    derivative = function.role != "value"
+    late = none
+    if slope is not None and function.role != "grad" and float(rounded(slope, want.dtype)) != slope:
+        with np.errstate(all="ignore"):
+            late = same_bits(got, rounded(slope * widened(factor), want.dtype)) & (want.dtype.itemsize == 2)
     fits = {
-        AT_ZERO: derivative & (widened(x) == 0) & _by_another_z(function, arrays, slope, got),
-        SLOPE_ROUNDING: inexact & late,
+        AT_ZERO: derivative & (widened(x) == 0) & _by_another_z(function, arrays, scalars, got),
+        SLOPE_ROUNDING: late,
         SIGN: (widened(got) == 0) & (widened(want) == 0),
-        SUBNORMAL: _by_flushing(function, arrays, slope, got, want) if flushes else np.zeros(want.shape, bool),
+        SUBNORMAL: _by_flushing(function, arrays, scalars, got, want) if flushes else none,
         AT_NAN: derivative & isnan(x),
         NAN_LOST: isnan(want),
         NAN_MADE: isnan(got),
-        STEEP: np.full(want.shape, leaky and not 0 < slope <= 1),
-        OTHER: np.ones(want.shape, bool),
+        STEEP: none | (slope is not None and not 0 < slope <= 1),
+        OTHER: ~none,
     }
     counts: Counter[str] = Counter()
-    left = np.ones(want.shape, bool)
+    left = ~none
     for reason, where in fits.items():
         counts[reason] = int((left & where).sum())
         left &= ~where
     return +counts
 
 
-def _by_another_z(function: str, arrays: tuple[Array, ...], slope: float, got: Array) -> Array:
+def _with_another_z(scalars: Scalars) -> list[Scalars]:
+    """Other derivatives at zero that are in use."""
+    slope = scalars.get(NEGATIVE_SLOPE.name, 0.0)
+    return [{**scalars, GRAD_AT_ZERO.name: z} for z in (0.0, 0.5, slope)]
+
+
+def _by_another_z(function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array) -> Array:
     """Whether it is what the definition gives for another derivative at zero; the sign of a zero aside."""
     values = widened(got)
-    others = [widened(expected(function, arrays, slope, z)) for z in (0.0, 0.5, slope)]
+    others = [widened(expected(function, arrays, each)) for each in _with_another_z(scalars)]
     return np.logical_or.reduce([(values == other) | (np.isnan(values) & np.isnan(other)) for other in others])
 
 
-def _by_flushing(function: str, arrays: tuple[Array, ...], slope: float, got: Array, want: Array) -> Array:
+def _by_flushing(function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array) -> Array:
     """Whether flushing explains it, whatever the derivative at zero and the sign of the zero that is left."""
     result = np.zeros(want.shape, bool)
-    for signed in (got, -got):
-        for z in (1.0, 0.0, slope):
-            result |= flushed(function, arrays, slope, z, signed, want)
+    for signed, given in itertools.product((got, -got), (scalars, *_with_another_z(scalars))):
+        result |= flushed(function, arrays, given, signed, want)
     return result

@@ -7,35 +7,42 @@ from typing import Any
 import numpy as np
 
 import relu_xp
+from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._machine import Target, first_line
 
 X = np.ones((2, 3), np.float32)
-BAD: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
-    "an x of bool": ("relu", (X > 0,), {}),
-    "an x of int32, which has no derivative": ("relu_grad", (X.astype(np.int32),), {}),
-    "a cotangent of another shape": ("relu_vjp", (X, X[0]), {}),
-    "a cotangent of another dtype": ("leaky_relu_vjp", (X, X.astype(np.float16)), {}),
-    "an infinite negative_slope": ("leaky_relu", (X,), {"negative_slope": math.inf}),
-    "a negative_slope that is no number": ("leaky_relu_vjp", (X, X), {"negative_slope": "1"}),
-    "a grad_at_zero that is NaN": ("relu_vjp", (X, X), {"grad_at_zero": math.nan}),
-    "a grad_at_zero of True": ("leaky_relu_grad", (X,), {"grad_at_zero": True}),
-    "an out that is a list": ("relu", (X,), {"out": [0.0] * X.size}),
-    "an out of another shape": ("relu", (X,), {"out": X[0]}),
-}
+Call = tuple[str, tuple[Any, ...], dict[str, Any]]  # what is wrong with it, its arrays, and its other arguments
+
+
+def bad_calls(function: Function) -> Iterator[Call]:
+    """What a function must refuse."""
+    arrays = (X,) * len(function.arrays)
+    yield "an x of bool", (X > 0,) * len(arrays), {}
+    if not function.takes_integers:
+        yield "an x of int32", (X.astype(np.int32),) * len(arrays), {}
+    for name in function.arrays[1:]:
+        yield f"a {name} of another shape", (X, X[0]), {}
+        yield f"a {name} of another dtype", (X, X.astype(np.float16)), {}
+    for each in function.parameters:
+        for value in (math.inf, math.nan, "1", True):
+            yield f"{each.name}={value!r}", arrays, {each.name: value}
+    yield "an out that is a list", arrays, {"out": [0.0] * X.size}
+    yield "an out of another shape", arrays, {"out": X[0]}
 
 
 def accepted(target: Target, dtypes: Collection[str]) -> Iterator[str]:
     """Tell what the backend of a target does not refuse by a TypeError or a ValueError, of the dtypes that it holds."""
-    for name, (function, arrays, options) in BAD.items():
-        if not {a.dtype.name for a in arrays} <= {"bool", *dtypes}:
-            continue
-        try:
-            if isinstance(options.get("out"), np.ndarray):
-                options = {"out": target.put(options["out"].copy())}
-            getattr(relu_xp, function)(*(target.put(a.copy()) for a in arrays), **options)
-        except (TypeError, ValueError):
-            continue
-        except Exception as error:  # that breaks, but does not say to the caller what was wrong
-            yield f"{name} ({first_line(error)})"
-        else:
-            yield name
+    for function in FUNCTIONS.values():
+        for what, arrays, options in bad_calls(function):
+            if not {a.dtype.name for a in arrays} <= {"bool", *dtypes}:
+                continue
+            try:
+                if isinstance(options.get("out"), np.ndarray):
+                    options = {"out": target.put(options["out"].copy())}
+                getattr(relu_xp, function.name)(*(target.put(a.copy()) for a in arrays), **options)
+            except (TypeError, ValueError):
+                continue
+            except Exception as error:  # that breaks, but does not say to the caller what was wrong
+                yield f"{what}, in {function} ({first_line(error)})"
+            else:
+                yield f"{what}, in {function}"

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from relu_xp import _machine
+from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._machine import Target
 from relu_xp.verify import _cases as data
 from relu_xp.verify._engine import Tally, sweep, verify
@@ -34,7 +35,7 @@ def run(console: Console, options: Namespace) -> int:
     if options.peers:
         return _show_peers(console, targets, options.json)
 
-    functions = tuple(options.function or data.FUNCTIONS)
+    functions = [FUNCTIONS[name] for name in options.function or FUNCTIONS]
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in (options.dtype or data.DTYPES)]
     if unnamed := set(options.dtype or data.DTYPES) - {dtype.name for dtype in dtypes}:
         console.print(f"[dim]{', '.join(unnamed)}: ml_dtypes is not installed[/]")
@@ -42,7 +43,7 @@ def run(console: Console, options: Namespace) -> int:
             return MISSING
     records: Records = {}
     interrupted = False
-    covered = ""  # of the sweep, in words
+    covered = ""  # what of the sweep is done
     try:
         _all_cases(console, records, targets, dtypes, functions, quick=options.quick)
         if options.exhaustive:
@@ -61,7 +62,7 @@ def run(console: Console, options: Namespace) -> int:
     if mismatches:
         console.print(f"[bold red]{mismatches:,} of {values:,} values differ from the definition.[/]")
         return WRONG
-    but = ", but for the exceptions named" if any(t.excepted for t in tallies) else ""
+    but = ", but for the deviations named" if any(t.excepted for t in tallies) else ""
     console.print(f"[green]{values:,} values equal the definition, bit for bit{but}.[/]")
     if interrupted:
         console.print(f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}.")
@@ -78,13 +79,13 @@ def _all_cases(
     records: Records,
     targets: list[Target],
     dtypes: list[np.dtype[Any]],
-    functions: tuple[str, ...],
+    functions: list[Function],
     *,
     quick: bool,
 ) -> None:
     count = sum(1 for dtype in dtypes for _ in data.cases(dtype, functions, quick=quick))
     with _progress(console) as progress:
-        for target in places:
+        for target in targets:
             task = progress.add_task(f"{target.name} on {target.where}", total=count)
             for record in verify(target, dtypes, functions, quick=quick):
                 records[target] = record
@@ -92,12 +93,14 @@ def _all_cases(
             progress.update(task, completed=count)
 
 
-def _sweeps(console: Console, records: Records, targets: list[Target], functions: tuple[str, ...]) -> Iterator[str]:
-    """Sweep all float32; yield, in words, what is done."""
+def _sweeps(console: Console, records: Records, targets: list[Target], functions: list[Function]) -> Iterator[str]:
+    """Sweep all float32; yield what is done, as text."""
     whole: list[str] = []
     with _progress(console) as progress:
-        every = progress.add_task("all float32, all in all", total=len(targets) * len(functions) * (1 << 32) // CHUNK)
-        for target in places:
+        every = progress.add_task(
+            "all float32, all functions", total=len(targets) * len(functions) * (1 << 32) // CHUNK
+        )
+        for target in targets:
             for function in functions:
                 name = f"{function} on {target.name}"
                 task = progress.add_task(name, total=(1 << 32) // CHUNK)
@@ -114,7 +117,7 @@ def _show(console: Console, target: Target, record: dict[str, Tally]) -> None:
     table.add_column("dtype")
     for heading in ("cases", "values compared", "seconds", "mismatches"):
         table.add_column(heading, justify="right")
-    table.add_column("named exceptions, and what was left out")
+    table.add_column("known deviations, and what was left out")
     for dtype, tally in record.items():
         notes = [f"{name}: {count:,}" for name, count in tally.excepted.items()]
         notes += [f"[dim]{what} left out: {reason}[/]" for what, reason in tally.left_out.items()]
@@ -127,14 +130,14 @@ def _show(console: Console, target: Target, record: dict[str, Tally]) -> None:
 
 
 def _show_peers(console: Console, targets: list[Target], file: str | None) -> int:
-    """Tell how other libraries differ from the definition: a comparison, in which nobody fails."""
-    entered = [(target, library, peer) for target in places for library, peer in peers_at(target).items()]
+    """Tell how other libraries differ from the definition: a comparison, which cannot fail."""
+    entered = [(target, library, peer) for target in targets for library, peer in peers_at(target).items()]
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in PEER_DTYPES]
     found: dict[str, list[Difference]] = {library: [] for _, library, _ in entered}
     reasons: dict[str, str] = {}
     with _progress(console) as progress:
-        task = progress.add_task("peers", total=len(entered) * len(data.FUNCTIONS) * len(dtypes))
-        for (target, library, peer), function, dtype in itertools.product(entered, data.FUNCTIONS, dtypes):
+        task = progress.add_task("peers", total=len(entered) * len(FUNCTIONS) * len(dtypes))
+        for (target, library, peer), function, dtype in itertools.product(entered, FUNCTIONS.values(), dtypes):
             try:
                 found[library] += compare(target, peer, function, dtype)
             except ImportError as error:  # it, or something that it needs in its turn

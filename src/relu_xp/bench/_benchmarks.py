@@ -1,9 +1,8 @@
-"""What is measured: each contest's data, who takes part, and the parts of a run that contests make up.
+"""What is measured: each benchmark's data and candidates, and the parts of a run that benchmarks make up.
 
 The data are normally distributed, so signs are random: what branches on the data pays for it, as it would in use.
 """
 
-import contextlib
 import copy
 import functools
 import itertools
@@ -15,18 +14,18 @@ import numpy as np
 
 import relu_xp
 from relu_xp import _peers
+from relu_xp._functions import Function
 from relu_xp._machine import Target, first_line
 from relu_xp._peers import Array, Call, Calls
 from relu_xp.bench import _environment
-from relu_xp.bench._measuring import Entrant, Timer, by_clock, by_cupy_events, by_last, by_torch_events, measure
+from relu_xp.bench._measuring import Candidate, Timer, by_clock, by_cupy_events, by_last, by_torch_events, measure
 from relu_xp.verify import dtypes as all_dtypes
 
-Field = tuple[list[Entrant], dict[str, str]]  # who takes part, and why others do not
+Candidates = tuple[list[Candidate], dict[str, str]]  # and by name, why others can't take part
 
 DTYPES = {dtype.name: dtype for dtype in all_dtypes()}
-SLOPE = 0.01
 FRESH, OUT = "fresh", "out="
-FEW = 16  # elements, whose arithmetic costs nothing beside the call
+SMALL = 16  # elements, whose arithmetic costs nothing beside the call
 LIMIT = "copy"
 DIFFERENT = 1 << 20
 COLD_SIZES = (1 << 14, 1 << 17, 1 << 20)
@@ -34,29 +33,29 @@ WORKER_SIZES = (1 << 20, 1 << 22, 1 << 24)
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Contestants who do the same work on the same data, in turns."""
+class Benchmark:
+    """Candidates who do the same work on the same data, in turns."""
 
     part: str
     device: str
-    function: str
+    function: Function
     dtype: str
     size: int
     mode: str
-    enter: Callable[[], Field]
+    make: Callable[[], Candidates]
     cache: str = "warm"
     task: str = ""
     weight: float = 1.0  # its part of the time
 
     def hold(self, seconds: float) -> dict[str, Any]:
-        """Let them run for about so long; give the record."""
-        candidates, left_out = self.enter()
+        """Run them for about so long; give the record."""
+        candidates, left_out = self.make()
         entries, refused = measure(candidates, seconds, _flusher() if self.cache == "cold" else None)
-        # What the function reads and writes, at least; a task is not counted in bytes.
-        passes = 0 if self.task else 3 if self.function.endswith("vjp") else 2
-        keys = ("part", "device", "function", "dtype", "size", "mode", "cache", "task")
+        passes = 0 if self.task else len(self.function.arrays) + 1  # over memory, at least; a task is not so measured
+        keys = ("part", "device", "dtype", "size", "mode", "cache", "task")
         return {
             **{key: getattr(self, key) for key in keys},
+            "function": self.function.name,
             "bytes": passes * self.size * DTYPES[self.dtype].itemsize,
             "entries": entries,
             "left_out": left_out | refused,
@@ -78,46 +77,48 @@ def device_of(target: Target) -> str:
 
 
 def kernels(
-    targets: Sequence[Target], functions: Sequence[str], dtypes: Sequence[str], sizes: Sequence[int],
+    targets: Sequence[Target], functions: Sequence[Function], dtypes: Sequence[str], sizes: Sequence[int],
     peers: Sequence[Target],
-) -> Iterator[Contest]:  # fmt: skip
+) -> Iterator[Benchmark]:  # fmt: skip
     """Every function at the places of each device, against the idioms and a copy, and against the places' own.
 
     Each has its result fresh, and, beyond a few elements, also in an array that is there.
     """
     devices = dict.fromkeys(map(device_of, targets))
     for size, device, dtype, function in itertools.product(sizes, devices, dtypes, functions):
-        for mode in (FRESH,) if size == FEW else (FRESH, OUT):
+        for mode in (FRESH,) if size == SMALL else (FRESH, OUT):
             ours, others = ([p for p in some if device_of(p) == device] for some in (targets, peers))
-            enter = functools.partial(_all, ours, others if mode == FRESH else [], function, dtype, size, mode)
-            part = "overhead" if size == FEW else "kernels"
-            yield Contest(part, device, function, dtype, size, mode, enter, weight=_weight(size))
+            make = functools.partial(_all, ours, others if mode == FRESH else [], function, dtype, size, mode)
+            part = "overhead" if size == SMALL else "kernels"
+            yield Benchmark(part, device, function, dtype, size, mode, make, weight=_weight(size))
 
 
-def growth(function: str, dtype: str, *, room: int) -> Iterator[Contest]:
+def growth(function: Function, dtype: str, *, room: int) -> Iterator[Benchmark]:
     """One NumPy function from one element to what memory sensibly holds."""
     size = 1
     while 4 * size * DTYPES[dtype].itemsize <= room:
-        enter = functools.partial(_fresh_and_out, function, dtype, size)
-        yield Contest("growth", "cpu", function, dtype, size, "both", enter, weight=0.4 + size / (1 << 24))
+        make = functools.partial(_fresh_and_out, function, dtype, size)
+        yield Benchmark("growth", "cpu", function, dtype, size, "both", make, weight=0.4 + size / (1 << 24))
         size *= 2
 
 
-def workers(functions: Sequence[str], dtype: str, most: int, largest: int) -> Iterator[Contest]:
+def workers(functions: Sequence[Function], dtype: str, most: int, largest: int) -> Iterator[Benchmark]:
     """Large NumPy arrays on one thread and on several; without the page faults of a fresh result."""
     counts = sorted({most, *itertools.takewhile(lambda n: n <= most, (1 << i for i in range(10)))})
     for size in (size for size in WORKER_SIZES if size <= largest):
         for function in functions:
-            enter = functools.partial(_threads, function, dtype, size, counts)
-            yield Contest("workers", "cpu", function, dtype, size, OUT, enter, weight=_weight(size))
+            make = functools.partial(_threads, function, dtype, size, counts)
+            yield Benchmark("workers", "cpu", function, dtype, size, OUT, make, weight=_weight(size))
 
 
-def cold(function: str, dtype: str, largest: int) -> Iterator[Contest]:
+def cold(function: Function, dtype: str, largest: int) -> Iterator[Benchmark]:
     """Data that no cache holds any more, as after other work."""
     for size in (size for size in COLD_SIZES if size <= largest):
-        enter = functools.partial(_into, function, dtype, size)
+        make = functools.partial(_into, function, dtype, size)
         for cache in ("warm", "cold"):
-            yield Contest("cold", "cpu", function, dtype, size, OUT, enter, cache, weight=3.0 if cache == "cold" else 1)
+            yield Benchmark(
+                "cold", "cpu", function, dtype, size, OUT, make, cache, weight=3.0 if cache == "cold" else 1
+            )
 
 
 def _flusher() -> Call:
@@ -132,38 +133,39 @@ def _weight(size: int) -> float:
     return 1.0 + 8 * size / (1 << 24)
 
 
-def _ours(function: str, arrays: Sequence[Array], target: Array | None = None) -> Call:
-    into = {} if target is None else {"out": target}
-    return functools.partial(getattr(relu_xp, function), *arrays[: 2 if function.endswith("vjp") else 1], **into)
+def _ours(function: Function, arrays: Sequence[Array], out: Array | None = None) -> Call:
+    into = {} if out is None else {"out": out}
+    return functools.partial(getattr(relu_xp, function.name), *arrays[: len(function.arrays)], **into)
 
 
-def _limit(x: Array, target: Array | None) -> Entrant:
-    call = x.copy if target is None else functools.partial(np.copyto, target, x)
-    return Entrant(LIMIT, "limit", call)
+def _limit(x: Array, out: Array | None) -> Candidate:
+    call = x.copy if out is None else functools.partial(np.copyto, out, x)
+    return Candidate(LIMIT, "limit", call)
 
 
-def _idioms(function: str, x: Array, g: Array, target: Array | None = None) -> list[Entrant]:
-    given = function, x, g, SLOPE
-    calls = _peers.idioms(*given) if target is None else _peers.idioms_into(target, *given)
-    return [Entrant(name, "idiom", call) for name, call in calls.items()]
+def _idioms(function: Function, x: Array, g: Array, out: Array | None = None) -> list[Candidate]:
+    given = function, x, g, function.named(function.defaults)
+    calls = _peers.idioms(*given) if out is None else _peers.idioms_into(out, *given)
+    return [Candidate(name, "idiom", call) for name, call in calls.items()]
 
 
-def _all(targets: Sequence[Target], peers: Sequence[Target], function: str, dtype: str, size: int, mode: str) -> Field:
+def _all(
+    targets: Sequence[Target], peers: Sequence[Target], function: Function, dtype: str, size: int, mode: str
+) -> Candidates:
     need = (4 + 2 * len({*targets, *peers})) * size * DTYPES[dtype].itemsize
     if need > 0.7 * _environment.available_memory():
         return [], {"all": f"{need / 2**30:.2g} GiB of memory would be needed"}
     x, g = data(dtype, size)
     on_host = device_of(targets[0]) == "cpu"
-    target = np.empty_like(x) if on_host and mode == OUT else None
-    candidates = [_limit(x, target)] if on_host else []
+    out = np.empty_like(x) if on_host and mode == OUT else None
+    candidates = [_limit(x, out)] if on_host else []
     left_out: dict[str, str] = {}
-    if on_host and any(target.name == "numpy" for target in places):
-        candidates += _idioms(function, x, g, target)
-    for target in places:
-        try:  # one library must not end the contest of the others
+    if on_host and any(target.name == "numpy" for target in targets):
+        candidates += _idioms(function, x, g, out)
+    for target in targets:
+        try:  # an error in one library must not end the benchmark of the others
             px, pg = _put(target, x, g)
-            out = copy.deepcopy(px) if mode == OUT else None
-            calls = {f"relu_xp, {target.name}": _ours(function, (px, pg), out)}
+            calls = {f"relu_xp, {target.name}": _ours(function, (px, pg), copy.deepcopy(px) if mode == OUT else None)}
             if not candidates:  # pragma: no cover  # on a GPU the first backend also gives the copy
                 candidates += _timed(target, px, "limit", {LIMIT: px.clone if target.name == "torch" else px.copy})
             candidates += _timed(target, px, "ours", calls)
@@ -172,8 +174,9 @@ def _all(targets: Sequence[Target], peers: Sequence[Target], function: str, dtyp
     for target in peers:
         for library, peer in _peers.PEERS.get(target.name, {}).items():
             try:
-                px, pg = _put(target, x, g if function.endswith("vjp") else np.ones_like(x))
-                candidates += _timed(target, px, "peer", peer(function, px, pg, SLOPE))
+                px, pg = _put(target, x, g if function.role == "vjp" else np.ones_like(x))
+                calls = peer(function, px, pg, function.named(function.defaults))
+                candidates += _timed(target, px, "peer", calls)
             except Exception as error:  # not installed, or without this dtype
                 left_out[library] = first_line(error)
     return candidates, left_out
@@ -187,8 +190,8 @@ def _put(target: Target, x: Array, g: Array) -> tuple[Array, Array]:
     return px, pg
 
 
-def _timed(target: Target, x: Array, kind: str, calls: Calls) -> Iterator[Entrant]:
-    """Contestants on a target's arrays, such as x; waited for as those need."""
+def _timed(target: Target, x: Array, kind: str, calls: Calls) -> Iterator[Candidate]:
+    """Candidates on a target's arrays, such as x; waited for as those need."""
     timer: Timer = by_clock
     finish: Callable[[Array], Any] | None = None
     on_host = device_of(target) == "cpu"
@@ -200,39 +203,38 @@ def _timed(target: Target, x: Array, kind: str, calls: Calls) -> Iterator[Entran
         by_events = by_cupy_events if target.name == "cupy" else by_torch_events
         timer = functools.partial(by_events, device=int(target.where.partition(":")[2] or 0))
     for name, call in calls.items():
-        waited = functools.partial(_finished, call, finish) if finish else call
-        yield Entrant(name, kind, waited, timer, target.options if kind == "ours" else contextlib.nullcontext)
+        yield Candidate(name, kind, functools.partial(_finished, call, finish) if finish else call, timer)
 
 
 def _finished(call: Call, finish: Callable[[Array], Any]) -> Any:
     return finish(call())
 
 
-def _fresh_and_out(function: str, dtype: str, size: int) -> Field:
+def _fresh_and_out(function: Function, dtype: str, size: int) -> Candidates:
     x, g = data(dtype, size)
-    target = np.empty_like(x)
+    out = np.empty_like(x)
     return [
-        Entrant("copy, fresh", "copy", x.copy),
-        _limit(x, target),
-        _idioms(function, x, g)[0],
-        Entrant("relu_xp, fresh", "ours", _ours(function, (x, g))),
-        Entrant("relu_xp, out=", "ours", _ours(function, (x, g), target)),
+        Candidate("copy, fresh", "copy", x.copy),
+        _limit(x, out),
+        *_idioms(function, x, g)[:1],
+        Candidate("relu_xp, fresh", "ours", _ours(function, (x, g))),
+        Candidate("relu_xp, out=", "ours", _ours(function, (x, g), out)),
     ], {}
 
 
-def _into(function: str, dtype: str, size: int) -> Field:
+def _into(function: Function, dtype: str, size: int) -> Candidates:
     x, g = data(dtype, size)
-    target = np.empty_like(x)
-    ours = Entrant("relu_xp, numpy", "ours", _ours(function, (x, g), target))
-    return [_limit(x, target), _idioms(function, x, g)[0], ours], {}
+    out = np.empty_like(x)
+    ours = Candidate("relu_xp, numpy", "ours", _ours(function, (x, g), out))
+    return [_limit(x, out), *_idioms(function, x, g)[:1], ours], {}
 
 
-def _threads(function: str, dtype: str, size: int, counts: Sequence[int]) -> Field:
+def _threads(function: Function, dtype: str, size: int, counts: Sequence[int]) -> Candidates:
     x, g = data(dtype, size)
-    target = np.empty_like(x)
-    candidates = [_limit(x, target)]
-    for n in counts:
-        options = functools.partial(relu_xp.cpu_options, workers=n)
-        name = f"{n} worker{'s'[: n > 1]}"
-        candidates.append(Entrant(name, "ours", _ours(function, (x, g), target), options=options))
-    return candidates, {}
+    out = np.empty_like(x)
+    ours = _ours(function, (x, g), out)
+    each = [
+        Candidate(f"{n} worker{'s'[: n > 1]}", "ours", ours, options=functools.partial(relu_xp.cpu_options, workers=n))
+        for n in counts
+    ]
+    return [_limit(x, out), *each], {}
