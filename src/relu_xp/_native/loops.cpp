@@ -39,17 +39,22 @@ template <class To, class From> RELU_XP_DEVICE To reinterpret(From from) {
     return to;
 }
 
-// Past the caches, into which a line would first be read: for a large `out` that is not an input too.
+// Stores past the caches, into which a line would first be read: for a large `out` that is not an input too.
 template <class Word> RELU_XP_DEVICE void stream(char *to, Word word) {
-    if constexpr (sizeof word < Width) std::memcpy(to, &word, sizeof word);
 #if defined(__AVX512BW__)
-    else _mm512_stream_si512(reinterpret_cast<__m512i *>(to), reinterpret<__m512i>(word));
+    _mm512_stream_si512(reinterpret_cast<__m512i *>(to), reinterpret<__m512i>(word));
 #elif defined(__AVX2__)
-    else _mm256_stream_si256(reinterpret_cast<__m256i *>(to), reinterpret<__m256i>(word));
+    _mm256_stream_si256(reinterpret_cast<__m256i *>(to), reinterpret<__m256i>(word));
 #elif defined(__SSE2__)
-    else _mm_stream_si128(reinterpret_cast<__m128i *>(to), reinterpret<__m128i>(word));
+    _mm_stream_si128(reinterpret_cast<__m128i *>(to), reinterpret<__m128i>(word));
 #endif
 }
+#if defined(__SSE2__)
+constexpr bool Streams = true;
+#else
+constexpr bool Streams = false;
+#define _mm_sfence()
+#endif
 
 template <class B> struct lanes {
     typedef B Bits;
@@ -197,7 +202,7 @@ struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
 #if LDBL_MANT_DIG == 53
 typedef float64 longdouble;
 #else
-// One lane, since no vectors hold it.
+// A word of one lane: no vector holds several.
 struct longdouble {
     typedef unsigned __int128 Bits, Word;
     static constexpr bool floating = true;
@@ -229,87 +234,75 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
     typedef typename P::Bits Bits;
     typedef typename P::Word Word;
     static constexpr int Operands = sizeof...(I);
-    static constexpr std::ptrdiff_t Size = sizeof(Bits), Lanes = sizeof(Word) / sizeof(Bits);
-    static constexpr std::ptrdiff_t Block = 16 * Lanes;
+    static constexpr std::ptrdiff_t Size = sizeof(Bits), Lanes = sizeof(Word) / Size, Block = 16 * Lanes;
+    static constexpr bool Streamed = Streams && sizeof(Word) == Width;
 
-    static RELU_XP_DEVICE Word load(const char *from) {
-        Word word;
-        std::memcpy(&word, from, sizeof word);
-        return word;
+    template <class T> static RELU_XP_DEVICE T load(const char *from) {
+        T value;
+        std::memcpy(&value, from, sizeof value);
+        return value;
     }
 
-    // Contiguous arrays: the first operands. Of each other there is one word.
+    // Contiguous arrays, the first operands, and scalars.
     template <int Arrays, bool streaming> static void words(char *const *at, std::ptrdiff_t count) {
-        const Word fixed[] = {load(at[I])...};
+        const Word scalars[] = {int(I) < Arrays ? Word{} : P::splat(load<Bits>(at[I]))...};
         char *const out = at[Operands];
 #pragma GCC unroll 2
         for (std::ptrdiff_t i = 0; i < count * std::ptrdiff_t(sizeof(Word)); i += sizeof(Word)) {
-            const Word result = function((int(I) < Arrays ? load(at[I] + i) : fixed[I])...);
-            if (streaming) stream(out + i, result);
+            const Word result = function((int(I) < Arrays ? load<Word>(at[I] + i) : scalars[I])...);
+            if constexpr (streaming) stream(out + i, result);
             else std::memcpy(out + i, &result, sizeof result);
         }
+        if constexpr (streaming) _mm_sfence();
     }
-
     template <bool streaming> static void words(int arrays, char *const *at, std::ptrdiff_t count) {
         ((arrays == int(I) + 1 ? words<int(I) + 1, streaming>(at, count) : void()), ...);
     }
 
-    // Any strides, or less than a word: by way of buffers. Zeros, to which no product is a surprise, fill the last word.
-    static __attribute__((noinline)) void blocks(char *const *at, const std::ptrdiff_t *steps, std::ptrdiff_t count) {
+    // Any strides, and less than a word: by way of buffers, whose last words are filled up with zeros, as no product of
+    // zeros raises anything.
+    static __attribute__((noinline)) void blocks(char **at, const std::ptrdiff_t *steps, std::ptrdiff_t count) {
         Word buffers[Operands + 1][Block / Lanes];
         char *const in[] = {reinterpret_cast<char *>(buffers[I])..., reinterpret_cast<char *>(buffers[Operands])};
-        for (std::ptrdiff_t first = 0; first < count; first += Block) {
-            const std::ptrdiff_t here = count - first < Block ? count - first : Block, full = (here + Lanes - 1) / Lanes;
+        while (count > 0) {
+            const std::ptrdiff_t here = count < Block ? count : Block, full = (here + Lanes - 1) / Lanes;
             for (int k = 0; k < Operands; k++) {
                 buffers[k][full - 1] = Word{};
-                copy(in[k], Size, at[k] + first * steps[k], steps[k], here);
+                copy(in[k], Size, at[k], steps[k], here);
             }
             words<Operands, false>(in, full);
-            copy(at[Operands] + first * steps[Operands], steps[Operands], in[Operands], Size, here);
+            copy(at[Operands], steps[Operands], in[Operands], Size, here);
+            advance(at, steps, here);
+            count -= here;
         }
     }
-
     static RELU_XP_DEVICE void copy(char *to, std::ptrdiff_t step, const char *from, std::ptrdiff_t by, std::ptrdiff_t n) {
         if (step == Size && by == Size) std::memcpy(to, from, n * Size);
         else for (std::ptrdiff_t i = 0; i < n; i++) std::memcpy(to + i * step, from + i * by, Size);
     }
+    static RELU_XP_DEVICE void advance(char **at, const std::ptrdiff_t *steps, std::ptrdiff_t n) {
+        for (int k = 0; k <= Operands; k++) at[k] += n * steps[k];
+    }
 
     static void run(char **args, const std::ptrdiff_t *dimensions, const std::ptrdiff_t *steps, void *streaming) {
         std::ptrdiff_t count = dimensions[0];
+        char *at[] = {args[I]..., args[Operands]};
         int arrays = 0;
         while (arrays < Operands && steps[arrays] == Size) arrays++;
         bool direct = arrays > 0 && count >= Lanes && steps[Operands] == Size;
         for (int k = arrays; k < Operands; k++) direct &= steps[k] == 0;
-        char *at[] = {args[I]..., args[Operands]};
         if (direct) {
             // A word across two cache lines takes twice as long, so a long array's words begin where out's lines do.
-            const std::ptrdiff_t head = count < Block ? 0 : -std::intptr_t(at[Operands]) & (sizeof(Word) - 1);
-            if (head) blocks(at, steps, head / Size);
-            count -= head / Size;
-            Word fixed[Operands];
-            char *from[] = {at[I]..., at[Operands]};
-            for (int k = 0; k <= Operands; k++) {
-                if (k < arrays || k == Operands) from[k] += head;
-                else {
-                    Bits one;
-                    std::memcpy(&one, at[k], sizeof one);
-                    fixed[k] = P::splat(one);
-                    from[k] = reinterpret_cast<char *>(&fixed[k]);
-                }
-            }
-            const std::ptrdiff_t whole = count / Lanes;
-#if defined(__SSE2__)
-            if (streaming && count >= Block) {
-                words<true>(arrays, from, whole);
-                _mm_sfence();
-            } else
-#endif
-                words<false>(arrays, from, whole);
-            for (int k = 0; k <= Operands; k++)
-                if (steps[k]) at[k] += head + whole * std::ptrdiff_t(sizeof(Word));
-            count -= whole * Lanes;
+            const bool is_long = count >= Block;
+            const std::ptrdiff_t head = is_long ? (-std::intptr_t(at[Operands]) & (sizeof(Word) - 1)) / Size : 0;
+            blocks(at, steps, head);
+            const std::ptrdiff_t whole = (count - head) / Lanes;
+            if (Streamed && streaming && is_long) words<Streamed>(arrays, at, whole);
+            else words<false>(arrays, at, whole);
+            advance(at, steps, whole * Lanes);
+            count -= head + whole * Lanes;
         }
-        if (count) blocks(at, steps, count);
+        blocks(at, steps, count);
         if (P::floating) {
             const int raised = std::fetestexcept(FE_OVERFLOW | FE_UNDERFLOW | FE_INVALID);
             if (raised) std::feclearexcept(raised), relu_xp_note(raised);
