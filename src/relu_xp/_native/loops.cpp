@@ -143,9 +143,10 @@ struct bfloat16 : floats<bfloat16, std::uint16_t, 0x3f80, 0x7f80> {
 
 // By the processor's own products, or by products in float32, which are exact, and then rounded.
 struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
-#if defined(__AVX512FP16__) || defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
-    typedef _Float16 Floats __attribute__((vector_size(Width)));
-    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats(a) * Floats(b)); }
+#if defined(__AVX512FP16__)
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(_mm512_mul_ph(__m512h(a), __m512h(b))); }
+#elif defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(vmulq_f16(float16x8_t(a), float16x8_t(b))); }
 #elif defined(__F16C__) || defined(__aarch64__)
     typedef std::uint16_t Half __attribute__((vector_size(Width / 2)));
     typedef float32::Floats Floats;
