@@ -267,6 +267,16 @@ def test_flags_of_long_arrays(dtype):
                 assert _ufuncs.take_errors() == 0
 
 
+def test_no_flags_of_what_fills_up_a_word():
+    tiny = np.array(np.finfo(np.float32).smallest_subnormal)
+    x = np.array([-1, 1, np.nan], np.float32)
+    _ufuncs.relu_vjp(x, tiny, np.float32(0.5))
+    assert _ufuncs.take_errors() == 0
+    x[1] = 0
+    _ufuncs.relu_vjp(x, tiny, np.float32(0.5))
+    assert _ufuncs.take_errors() == UNDERFLOW
+
+
 def test_flags_are_of_one_thread():
     x = np.full(10, -3e38, np.float32)
     heard = []

@@ -1,8 +1,8 @@
 // NumPy's inner loops over the rectifiers, compiled once for each kind of processor: RELU_XP_TARGET names it.
 //
-// A word is as wide as the processor's registers, in the vector extensions that GCC and Clang share. All comparisons are
-// of integers: those of floats would signal a NaN. Nothing here has external linkage but the table at the end, or the
-// linker would take one processor's code for another's.
+// A word is as wide as the processor's registers, in the vector extensions that GCC and Clang share. All comparisons
+// are of integers: those of floats would signal a NaN. Nothing here has external linkage but the function at the end,
+// or the linker would take one processor's code for another's.
 
 #include "loops.hpp"
 
@@ -77,9 +77,9 @@ template <class B> struct unsigned_integer : lanes<B> {
     static RELU_XP_DEVICE Word signed_number(Word) { return Word{}; }
 };
 
-// What floating types share. As signed integers, the numbers below 0 are the least, from -infinity down, then -0 on top of
-// what wraps around: so one comparison tells them from zeros and NaNs. `Self` brings the product of all lanes; a factor
-// of 1 raises no exception.
+// What floating types share. The bits less 1, as signed integers, are least for the numbers below 0: those of NaNs lie
+// above -infinity's, and those of -0 wrap around. So one comparison is enough. `Self` brings the product of all lanes:
+// a factor of 1 raises nothing.
 template <class Self, class B, B One, B Infinity> struct floats : lanes<B> {
     typedef lanes<B> Lanes;
     using typename Lanes::Ints;
@@ -127,7 +127,8 @@ struct bfloat16 : floats<bfloat16, std::uint16_t, 0x3f80, 0x7f80> {
     static constexpr std::uint32_t Upper = 0xffff0000;
 
     static RELU_XP_DEVICE Word times(Word a, Word b) {
-        const Pairs lower = rounded(Pairs(a) << 16, Pairs(b) << 16), upper = rounded(Pairs(a) & Upper, Pairs(b) & Upper);
+        const Pairs lower = rounded(Pairs(a) << 16, Pairs(b) << 16);
+        const Pairs upper = rounded(Pairs(a) & Upper, Pairs(b) & Upper);
         return Word((lower >> 16) | (upper & Upper));
     }
     // Half to even, in the upper 16 bits. The lower bits of a NaN or infinity are zeros, as its operands' are.
@@ -154,7 +155,8 @@ struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
     static RELU_XP_DEVICE Word times(Word a, Word b) { return by_halves(a, b, std::make_index_sequence<Width / 4>()); }
     template <std::size_t... I> static RELU_XP_DEVICE Word by_halves(Word a, Word b, std::index_sequence<I...>) {
         constexpr std::size_t Lanes = sizeof...(I);
-        const Half lower = narrow(widen(__builtin_shufflevector(a, a, I...)) * widen(__builtin_shufflevector(b, b, I...)));
+        const Half lower = narrow(widen(__builtin_shufflevector(a, a, I...)) *
+                                  widen(__builtin_shufflevector(b, b, I...)));
         const Half upper = narrow(widen(__builtin_shufflevector(a, a, (I + Lanes)...)) *
                                   widen(__builtin_shufflevector(b, b, (I + Lanes)...)));
         return __builtin_shufflevector(lower, upper, I..., (I + Lanes)...);
@@ -182,7 +184,7 @@ struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
         const Pairs size = x & 0x7fff, finite = Pairs(Floats(size << 13) * 0x1p112f);
         return Floats(finite | (Pairs(Ints(size) >= 0x7c00) & 0x7f800000) | ((x & 0x8000) << 16));
     }
-    // A sum with 1/2 is rounded where float16's subnormals end; the bits that it adds to those of 1/2 are the subnormal.
+    // A sum with 1/2 is rounded where float16's subnormals end; what it adds to the bits of 1/2 is the subnormal.
     static RELU_XP_DEVICE Pairs narrow(Floats x) {
         const Pairs size = Pairs(x) & 0x7fffffff;
         const Ints order = Ints(size);
@@ -260,26 +262,28 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
         ((arrays == int(I) + 1 ? words<int(I) + 1, streaming>(at, count) : void()), ...);
     }
 
-    // Any strides, and less than a word: by way of buffers, whose last words are filled up with zeros, as no product of
-    // zeros raises anything.
-    static __attribute__((noinline)) void blocks(char **at, const std::ptrdiff_t *steps, std::ptrdiff_t count) {
+    // Any strides, and less than a word: by way of buffers. An element fills up the last word: it raises nothing new.
+    static __attribute__((noinline)) void blocks(int arrays, char **at, const std::ptrdiff_t *steps,
+                                                 std::ptrdiff_t count) {
         Word buffers[Operands + 1][Block / Lanes];
-        char *const in[] = {reinterpret_cast<char *>(buffers[I])..., reinterpret_cast<char *>(buffers[Operands])};
+        char *in[] = {int(I) < arrays ? reinterpret_cast<char *>(buffers[I]) : at[I]...,
+                      reinterpret_cast<char *>(buffers[Operands])};
         while (count > 0) {
             const std::ptrdiff_t here = count < Block ? count : Block, full = (here + Lanes - 1) / Lanes;
-            for (int k = 0; k < Operands; k++) {
-                buffers[k][full - 1] = Word{};
+            for (int k = 0; k < arrays; k++) {
+                buffers[k][full - 1] = P::splat(load<Bits>(at[k]));
                 copy(in[k], Size, at[k], steps[k], here);
             }
-            words<Operands, false>(in, full);
+            words<false>(arrays, in, full);
             copy(at[Operands], steps[Operands], in[Operands], Size, here);
             advance(at, steps, here);
             count -= here;
         }
     }
-    static RELU_XP_DEVICE void copy(char *to, std::ptrdiff_t step, const char *from, std::ptrdiff_t by, std::ptrdiff_t n) {
-        if (step == Size && by == Size) std::memcpy(to, from, n * Size);
-        else for (std::ptrdiff_t i = 0; i < n; i++) std::memcpy(to + i * step, from + i * by, Size);
+    static RELU_XP_DEVICE void copy(char *to, std::ptrdiff_t to_step, const char *from, std::ptrdiff_t step,
+                                    std::ptrdiff_t count) {
+        if (to_step == Size && step == Size) std::memcpy(to, from, count * Size);
+        else for (std::ptrdiff_t i = 0; i < count; i++) std::memcpy(to + i * to_step, from + i * step, Size);
     }
     static RELU_XP_DEVICE void advance(char **at, const std::ptrdiff_t *steps, std::ptrdiff_t n) {
         for (int k = 0; k <= Operands; k++) at[k] += n * steps[k];
@@ -288,22 +292,22 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
     static void run(char **args, const std::ptrdiff_t *dimensions, const std::ptrdiff_t *steps, void *streaming) {
         std::ptrdiff_t count = dimensions[0];
         char *at[] = {args[I]..., args[Operands]};
-        int arrays = 0;
-        while (arrays < Operands && steps[arrays] == Size) arrays++;
-        bool direct = arrays > 0 && count >= Lanes && steps[Operands] == Size;
-        for (int k = arrays; k < Operands; k++) direct &= steps[k] == 0;
+        int arrays = Operands;  // and then scalars, which do not step; the first always counts as an array
+        while (arrays > 1 && steps[arrays - 1] == 0) arrays--;
+        bool direct = count >= Lanes && steps[Operands] == Size;
+        for (int k = 0; k < arrays; k++) direct &= steps[k] == Size;
         if (direct) {
             // A word across two cache lines takes twice as long, so a long array's words begin where out's lines do.
             const bool is_long = count >= Block;
             const std::ptrdiff_t head = is_long ? (-std::intptr_t(at[Operands]) & (sizeof(Word) - 1)) / Size : 0;
-            blocks(at, steps, head);
+            blocks(arrays, at, steps, head);
             const std::ptrdiff_t whole = (count - head) / Lanes;
             if (Streamed && streaming && is_long) words<Streamed>(arrays, at, whole);
             else words<false>(arrays, at, whole);
             advance(at, steps, whole * Lanes);
             count -= head + whole * Lanes;
         }
-        blocks(at, steps, count);
+        blocks(arrays, at, steps, count);
         if (P::floating) {
             const int raised = std::fetestexcept(FE_OVERFLOW | FE_UNDERFLOW | FE_INVALID);
             if (raised) std::feclearexcept(raised), relu_xp_note(raised);
