@@ -1,8 +1,8 @@
 // NumPy's inner loops over the rectifiers, compiled once for each kind of processor: RELU_XP_TARGET names it.
 //
-// A word is as wide as the processor's registers, in the vector extensions that GCC and Clang share. All comparisons are
-// of integers: those of floats would signal a NaN. Nothing here has external linkage but the table at the end, or the
-// linker would take one processor's code for another's.
+// A word is as wide as the processor's registers, in the vector extensions that GCC and Clang share. All comparisons
+// are of integers: those of floats would signal a NaN. Nothing here has external linkage but the function at the end,
+// or the linker would take one processor's code for another's.
 
 #include "loops.hpp"
 
@@ -39,17 +39,22 @@ template <class To, class From> RELU_XP_DEVICE To reinterpret(From from) {
     return to;
 }
 
-// Past the caches, into which a line would first be read: for a large `out` that is not an input too.
+// Stores past the caches, into which a line would first be read: for a large `out` that is not an input too.
 template <class Word> RELU_XP_DEVICE void stream(char *to, Word word) {
-    if constexpr (sizeof word < Width) std::memcpy(to, &word, sizeof word);
 #if defined(__AVX512BW__)
-    else _mm512_stream_si512(reinterpret_cast<__m512i *>(to), reinterpret<__m512i>(word));
+    _mm512_stream_si512(reinterpret_cast<__m512i *>(to), reinterpret<__m512i>(word));
 #elif defined(__AVX2__)
-    else _mm256_stream_si256(reinterpret_cast<__m256i *>(to), reinterpret<__m256i>(word));
+    _mm256_stream_si256(reinterpret_cast<__m256i *>(to), reinterpret<__m256i>(word));
 #elif defined(__SSE2__)
-    else _mm_stream_si128(reinterpret_cast<__m128i *>(to), reinterpret<__m128i>(word));
+    _mm_stream_si128(reinterpret_cast<__m128i *>(to), reinterpret<__m128i>(word));
 #endif
 }
+#if defined(__SSE2__)
+constexpr bool Streams = true;
+#else
+constexpr bool Streams = false;
+#define _mm_sfence()
+#endif
 
 template <class B> struct lanes {
     typedef B Bits;
@@ -72,9 +77,9 @@ template <class B> struct unsigned_integer : lanes<B> {
     static RELU_XP_DEVICE Word signed_number(Word) { return Word{}; }
 };
 
-// What floating types share. As signed integers, the numbers below 0 are the least, from -infinity down, then -0 on top of
-// what wraps around: so one comparison tells them from zeros and NaNs. `Self` brings the product of all lanes; a factor
-// of 1 raises no exception.
+// What floating types share. The bits less 1, as signed integers, are least for the numbers below 0: those of NaNs lie
+// above -infinity's, and those of -0 wrap around. So one comparison is enough. `Self` brings the product of all lanes:
+// a factor of 1 raises nothing.
 template <class Self, class B, B One, B Infinity> struct floats : lanes<B> {
     typedef lanes<B> Lanes;
     using typename Lanes::Ints;
@@ -122,7 +127,8 @@ struct bfloat16 : floats<bfloat16, std::uint16_t, 0x3f80, 0x7f80> {
     static constexpr std::uint32_t Upper = 0xffff0000;
 
     static RELU_XP_DEVICE Word times(Word a, Word b) {
-        const Pairs lower = rounded(Pairs(a) << 16, Pairs(b) << 16), upper = rounded(Pairs(a) & Upper, Pairs(b) & Upper);
+        const Pairs lower = rounded(Pairs(a) << 16, Pairs(b) << 16);
+        const Pairs upper = rounded(Pairs(a) & Upper, Pairs(b) & Upper);
         return Word((lower >> 16) | (upper & Upper));
     }
     // Half to even, in the upper 16 bits. The lower bits of a NaN or infinity are zeros, as its operands' are.
@@ -138,9 +144,10 @@ struct bfloat16 : floats<bfloat16, std::uint16_t, 0x3f80, 0x7f80> {
 
 // By the processor's own products, or by products in float32, which are exact, and then rounded.
 struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
-#if defined(__AVX512FP16__) || defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
-    typedef _Float16 Floats __attribute__((vector_size(Width)));
-    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats(a) * Floats(b)); }
+#if defined(__AVX512FP16__)
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(_mm512_mul_ph(__m512h(a), __m512h(b))); }
+#elif defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(vmulq_f16(float16x8_t(a), float16x8_t(b))); }
 #elif defined(__F16C__) || defined(__aarch64__)
     typedef std::uint16_t Half __attribute__((vector_size(Width / 2)));
     typedef float32::Floats Floats;
@@ -148,7 +155,8 @@ struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
     static RELU_XP_DEVICE Word times(Word a, Word b) { return by_halves(a, b, std::make_index_sequence<Width / 4>()); }
     template <std::size_t... I> static RELU_XP_DEVICE Word by_halves(Word a, Word b, std::index_sequence<I...>) {
         constexpr std::size_t Lanes = sizeof...(I);
-        const Half lower = narrow(widen(__builtin_shufflevector(a, a, I...)) * widen(__builtin_shufflevector(b, b, I...)));
+        const Half lower = narrow(widen(__builtin_shufflevector(a, a, I...)) *
+                                  widen(__builtin_shufflevector(b, b, I...)));
         const Half upper = narrow(widen(__builtin_shufflevector(a, a, (I + Lanes)...)) *
                                   widen(__builtin_shufflevector(b, b, (I + Lanes)...)));
         return __builtin_shufflevector(lower, upper, I..., (I + Lanes)...);
@@ -176,7 +184,7 @@ struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
         const Pairs size = x & 0x7fff, finite = Pairs(Floats(size << 13) * 0x1p112f);
         return Floats(finite | (Pairs(Ints(size) >= 0x7c00) & 0x7f800000) | ((x & 0x8000) << 16));
     }
-    // A sum with 1/2 is rounded where float16's subnormals end; the bits that it adds to those of 1/2 are the subnormal.
+    // A sum with 1/2 is rounded where float16's subnormals end; what it adds to the bits of 1/2 is the subnormal.
     static RELU_XP_DEVICE Pairs narrow(Floats x) {
         const Pairs size = Pairs(x) & 0x7fffffff;
         const Ints order = Ints(size);
@@ -197,7 +205,7 @@ struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
 #if LDBL_MANT_DIG == 53
 typedef float64 longdouble;
 #else
-// One lane, since no vectors hold it.
+// A word of one lane: no vector holds several.
 struct longdouble {
     typedef unsigned __int128 Bits, Word;
     static constexpr bool floating = true;
@@ -229,87 +237,77 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
     typedef typename P::Bits Bits;
     typedef typename P::Word Word;
     static constexpr int Operands = sizeof...(I);
-    static constexpr std::ptrdiff_t Size = sizeof(Bits), Lanes = sizeof(Word) / sizeof(Bits);
-    static constexpr std::ptrdiff_t Block = 16 * Lanes;
+    static constexpr std::ptrdiff_t Size = sizeof(Bits), Lanes = sizeof(Word) / Size, Block = 16 * Lanes;
+    static constexpr bool Streamed = Streams && sizeof(Word) == Width;
 
-    static RELU_XP_DEVICE Word load(const char *from) {
-        Word word;
-        std::memcpy(&word, from, sizeof word);
-        return word;
+    template <class T> static RELU_XP_DEVICE T load(const char *from) {
+        T value;
+        std::memcpy(&value, from, sizeof value);
+        return value;
     }
 
-    // Contiguous arrays: the first operands. Of each other there is one word.
+    // Contiguous arrays, the first operands, and scalars.
     template <int Arrays, bool streaming> static void words(char *const *at, std::ptrdiff_t count) {
-        const Word fixed[] = {load(at[I])...};
+        const Word scalars[] = {int(I) < Arrays ? Word{} : P::splat(load<Bits>(at[I]))...};
         char *const out = at[Operands];
 #pragma GCC unroll 2
         for (std::ptrdiff_t i = 0; i < count * std::ptrdiff_t(sizeof(Word)); i += sizeof(Word)) {
-            const Word result = function((int(I) < Arrays ? load(at[I] + i) : fixed[I])...);
-            if (streaming) stream(out + i, result);
+            const Word result = function((int(I) < Arrays ? load<Word>(at[I] + i) : scalars[I])...);
+            if constexpr (streaming) stream(out + i, result);
             else std::memcpy(out + i, &result, sizeof result);
         }
+        if constexpr (streaming) _mm_sfence();
     }
-
     template <bool streaming> static void words(int arrays, char *const *at, std::ptrdiff_t count) {
         ((arrays == int(I) + 1 ? words<int(I) + 1, streaming>(at, count) : void()), ...);
     }
 
-    // Any strides, or less than a word: by way of buffers. Zeros, to which no product is a surprise, fill the last word.
-    static __attribute__((noinline)) void blocks(char *const *at, const std::ptrdiff_t *steps, std::ptrdiff_t count) {
+    // Any strides, and less than a word: by way of buffers. An element fills up the last word: it raises nothing new.
+    static __attribute__((noinline)) void blocks(int arrays, char **at, const std::ptrdiff_t *steps,
+                                                 std::ptrdiff_t count) {
         Word buffers[Operands + 1][Block / Lanes];
-        char *const in[] = {reinterpret_cast<char *>(buffers[I])..., reinterpret_cast<char *>(buffers[Operands])};
-        for (std::ptrdiff_t first = 0; first < count; first += Block) {
-            const std::ptrdiff_t here = count - first < Block ? count - first : Block, full = (here + Lanes - 1) / Lanes;
-            for (int k = 0; k < Operands; k++) {
-                buffers[k][full - 1] = Word{};
-                copy(in[k], Size, at[k] + first * steps[k], steps[k], here);
+        char *in[] = {int(I) < arrays ? reinterpret_cast<char *>(buffers[I]) : at[I]...,
+                      reinterpret_cast<char *>(buffers[Operands])};
+        while (count > 0) {
+            const std::ptrdiff_t here = count < Block ? count : Block, full = (here + Lanes - 1) / Lanes;
+            for (int k = 0; k < arrays; k++) {
+                buffers[k][full - 1] = P::splat(load<Bits>(at[k]));
+                copy(in[k], Size, at[k], steps[k], here);
             }
-            words<Operands, false>(in, full);
-            copy(at[Operands] + first * steps[Operands], steps[Operands], in[Operands], Size, here);
+            words<false>(arrays, in, full);
+            copy(at[Operands], steps[Operands], in[Operands], Size, here);
+            advance(at, steps, here);
+            count -= here;
         }
     }
-
-    static RELU_XP_DEVICE void copy(char *to, std::ptrdiff_t step, const char *from, std::ptrdiff_t by, std::ptrdiff_t n) {
-        if (step == Size && by == Size) std::memcpy(to, from, n * Size);
-        else for (std::ptrdiff_t i = 0; i < n; i++) std::memcpy(to + i * step, from + i * by, Size);
+    static RELU_XP_DEVICE void copy(char *to, std::ptrdiff_t to_step, const char *from, std::ptrdiff_t step,
+                                    std::ptrdiff_t count) {
+        if (to_step == Size && step == Size) std::memcpy(to, from, count * Size);
+        else for (std::ptrdiff_t i = 0; i < count; i++) std::memcpy(to + i * to_step, from + i * step, Size);
+    }
+    static RELU_XP_DEVICE void advance(char **at, const std::ptrdiff_t *steps, std::ptrdiff_t n) {
+        for (int k = 0; k <= Operands; k++) at[k] += n * steps[k];
     }
 
     static void run(char **args, const std::ptrdiff_t *dimensions, const std::ptrdiff_t *steps, void *streaming) {
         std::ptrdiff_t count = dimensions[0];
-        int arrays = 0;
-        while (arrays < Operands && steps[arrays] == Size) arrays++;
-        bool direct = arrays > 0 && count >= Lanes && steps[Operands] == Size;
-        for (int k = arrays; k < Operands; k++) direct &= steps[k] == 0;
         char *at[] = {args[I]..., args[Operands]};
+        int arrays = Operands;  // and then scalars, which do not step; the first always counts as an array
+        while (arrays > 1 && steps[arrays - 1] == 0) arrays--;
+        bool direct = count >= Lanes && steps[Operands] == Size;
+        for (int k = 0; k < arrays; k++) direct &= steps[k] == Size;
         if (direct) {
             // A word across two cache lines takes twice as long, so a long array's words begin where out's lines do.
-            const std::ptrdiff_t head = count < Block ? 0 : -std::intptr_t(at[Operands]) & (sizeof(Word) - 1);
-            if (head) blocks(at, steps, head / Size);
-            count -= head / Size;
-            Word fixed[Operands];
-            char *from[] = {at[I]..., at[Operands]};
-            for (int k = 0; k <= Operands; k++) {
-                if (k < arrays || k == Operands) from[k] += head;
-                else {
-                    Bits one;
-                    std::memcpy(&one, at[k], sizeof one);
-                    fixed[k] = P::splat(one);
-                    from[k] = reinterpret_cast<char *>(&fixed[k]);
-                }
-            }
-            const std::ptrdiff_t whole = count / Lanes;
-#if defined(__SSE2__)
-            if (streaming && count >= Block) {
-                words<true>(arrays, from, whole);
-                _mm_sfence();
-            } else
-#endif
-                words<false>(arrays, from, whole);
-            for (int k = 0; k <= Operands; k++)
-                if (steps[k]) at[k] += head + whole * std::ptrdiff_t(sizeof(Word));
-            count -= whole * Lanes;
+            const bool is_long = count >= Block;
+            const std::ptrdiff_t head = is_long ? (-std::intptr_t(at[Operands]) & (sizeof(Word) - 1)) / Size : 0;
+            blocks(arrays, at, steps, head);
+            const std::ptrdiff_t whole = (count - head) / Lanes;
+            if (Streamed && streaming && is_long) words<Streamed>(arrays, at, whole);
+            else words<false>(arrays, at, whole);
+            advance(at, steps, whole * Lanes);
+            count -= head + whole * Lanes;
         }
-        if (count) blocks(at, steps, count);
+        blocks(arrays, at, steps, count);
         if (P::floating) {
             const int raised = std::fetestexcept(FE_OVERFLOW | FE_UNDERFLOW | FE_INVALID);
             if (raised) std::feclearexcept(raised), relu_xp_note(raised);

@@ -1,6 +1,6 @@
 // The rectifiers as NumPy's ufuncs, whose machinery brings strides, overlap, broadcasting, threads and subclasses.
 //
-// Built against NumPy 2.0, it runs with every later one. Which build of the loops runs is chosen once, when it is imported.
+// Built against NumPy 2.0, it runs with every later one. Whose loops run is chosen once, when it is imported.
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -191,7 +191,7 @@ PyMODINIT_FUNC PyInit__ufuncs() {
     import_array();
     import_umath();
     const Target target = chosen();
-    if (!target.name) return PyErr_Format(PyExc_ImportError, "RELU_XP_CPU names no processor that this one can stand for");
+    if (!target.name) return PyErr_Format(PyExc_ImportError, "RELU_XP_CPU names no loops that run on this processor");
     PyObject *const module = PyModule_Create(&definition);
     if (!module || PyModule_AddStringConstant(module, "cpu", target.name) < 0) return nullptr;
     target.add_loops(add);
