@@ -1,10 +1,10 @@
 """The project's chores; plain `nox` tests the CPU backends on the Python that runs it."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import nox
@@ -17,26 +17,28 @@ DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 
 MLX = {"linux": ["mlx[cpu]"], "darwin": ["mlx"]}.get(sys.platform, [])
 
-# Session id -> what it installs, and the names that `pytest --backend` must then find here.
+# Session id -> our extras and what else it installs, and the names that `pytest --backend` must then find here.
 BACKENDS = {
-    "numpy": ([".[bench]", "scikit-learn"], ["numpy"]),  # the demo has to do without JAX
-    "numba": ([".[cli,numba]"], ["numba"]),
-    "jax": ([".[demo]", "flatbuffers"], ["jax"]),
+    "numpy": ("bench", ["scikit-learn"], ["numpy"]),  # the demo has to do without JAX
+    "jax": ("demo", ["flatbuffers"], ["jax"]),
     "array_api": (
-        [".", "array-api-strict", "sparse", "ndonnx", "onnxruntime", *MLX],
+        "",
+        ["array-api-strict", "sparse", "ndonnx", "onnxruntime", *MLX],
         ["array_api_strict", "sparse", "ndonnx", *(["mlx"] if MLX else [])],
     ),
-    "dask": ([".[cli,dask]", "distributed", "zarr", "sparse"], ["dask"]),
+    "dask": ("cli,dask", ["distributed", "zarr", "sparse"], ["dask"]),
     "labelled": (
-        [".[dask]", "xarray", "pandas", "pint", "astropy", "array-api-strict", "awkward"],
+        "dask",
+        ["xarray", "pandas", "pint", "astropy", "array-api-strict", "awkward"],
         ["xarray", "pandas", "pint"],
     ),
     # With all the peers of `verify` and `bench`.
     "torch": (
-        [".[cli,torch]", "torch==2.13.0", "keras", "onnx", "onnxruntime", "scikit-learn", "scipy", "thinc"],
+        "cli,torch",
+        ["torch==2.13.0", "keras", "onnx", "onnxruntime", "scikit-learn", "scipy", "thinc"],
         ["torch"],
     ),
-    "cupy": ([".[cuda13]"], ["cupy"]),
+    "cupy": ("cuda13", [], ["cupy"]),
 }
 
 if shutil.which("pyenv"):  # its shims find only the versions that are switched on
@@ -48,15 +50,55 @@ nox.options.sessions = [f"tests-{CURRENT}({backend})" for backend in ("numpy", "
 nox.options.error_on_missing_interpreters = False  # skipped, and listed as such
 
 
+def install(session: nox.Session, extras: str, *others: str) -> None:
+    """Install our wheel, built once for each Python: to compile its loops takes longer than some sessions."""
+    files = ["pyproject.toml", "meson.build", *sorted(str(p) for p in Path("src").rglob("*.[pchm]*") if p.is_file())]
+    sources = hashlib.sha256(b"".join(Path(file).read_bytes() for file in files if "__pycache__" not in file))
+    folder = Path(".nox/wheels") / f"{session.python}-{sources.hexdigest()[:16]}"
+    if not [*folder.glob("*.whl")]:
+        session.run_install("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
+    (wheel,) = folder.glob("*.whl")
+    session.install(f"relu-xp[{extras}] @ {wheel.resolve().as_uri()}", *others)
+
+
 @nox.session(python=PYTHONS)
 @nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
 def tests(session: nox.Session, backend: str) -> None:
     """Test one backend, whose absence is then a failure."""
-    requirements, names = BACKENDS[backend]
-    session.install(*requirements, *TEST)
-    # What tests NumPy alone then tests this engine of it too.
-    environment = {"RELU_XP_ENGINE": "numba"} if backend == "numba" else {}
-    session.run("pytest", *(f"--backend={name}" for name in names), *session.posargs, env=environment)
+    extras, requirements, names = BACKENDS[backend]
+    install(session, extras, *requirements, *TEST)
+    session.run("pytest", *(f"--backend={name}" for name in names), *session.posargs, env={"RELU_XP_NATIVE": "required"})
+
+
+@nox.session(python=CURRENT)
+def without_compiler(session: nox.Session) -> None:
+    """Install without a C++ compiler, as some machines have none, and test the formulas that then run."""
+    session.install("--no-binary=relu-xp", ".[cli]", *TEST, env={"CXX": "no-compiler-here"})
+    session.run("python", "-c", "import relu_xp._native as n, pathlib as p; assert not [*p.Path(n.__path__[0]).glob('_ufuncs*')]")
+    tests = ["tests/test_numpy.py", "tests/test_definition.py", "tests/test_bad_input.py", "tests/test_threads.py"]
+    session.run("pytest", "--backend=numpy", *tests, *session.posargs)
+
+
+@nox.session(python=CURRENT)
+def sanitizers(session: nox.Session) -> None:
+    """Run the tests of the compiled loops under the address and undefined behaviour sanitizers of GCC."""
+    session.install("meson-python", "meson", "ninja", "numpy", "array-api-compat", *TEST)
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    setup = ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dbuildtype=debugoptimized", f"--prefix={folder}"]
+    session.run("meson", "setup", *setup, "-Dpython.platlibdir=lib", "-Dpython.purelibdir=lib", f"{folder}/build", ".")
+    session.run("meson", "install", "-C", f"{folder}/build", "--quiet")
+    libraries = ("libasan.so", "libubsan.so", "libstdc++.so")
+    found = [subprocess.check_output(["gcc", f"-print-file-name={each}"], text=True).strip() for each in libraries]
+    environment = {
+        "LD_PRELOAD": ":".join(found),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own are many
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "PYTHONPATH": f"{folder}/lib",
+        "PYTHONMALLOC": "malloc",
+        "RELU_XP_NATIVE": "required",
+    }
+    session.run("pytest", "--backend=numpy", "tests/test_native.py", "tests/test_numpy.py", *session.posargs, env=environment)
 
 
 @nox.session(python=CURRENT)
@@ -79,7 +121,7 @@ def workflows(session: nox.Session) -> None:
 @nox.session(python=CURRENT)
 def typing(session: nox.Session) -> None:
     """Check the types, strictly, and the typed API as users hold it, by two checkers that must agree."""
-    session.install(".[cli,jax]", "torch==2.13.0", "mypy==2.4.1", "pyright==1.1.414")
+    install(session, "cli,jax", "torch==2.13.0", "mypy==2.4.1", "pyright==1.1.414")
     session.run("mypy")
     session.run("mypy", "--config-file=", "--strict", "tests/typing/frameworks.py")  # which the above takes as untyped
     session.run("pyright", "tests/typing")
@@ -90,7 +132,7 @@ def docs(session: nox.Session) -> None:
     """Run the pages' examples, measure and draw what they show, and build them without a warning."""
     peers = ["torch==2.13.0", "keras", "scipy", "thinc"]
     arrays = ["xarray", "pandas", "pint", "array-api-strict", "sparse", "awkward"]
-    session.install(".[bench,dask,demo,numba]", *arrays, *peers, *TEST, *DOCS)
+    install(session, "bench,dask,demo", *arrays, *peers, *TEST, *DOCS)
     session.run("pytest", "tests/test_docs.py", *session.posargs)
     session.run("python", "docs/measured.py", "--fresh", silent=True)
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-E", "docs", "docs/_build/html")
@@ -101,11 +143,9 @@ def coverage(session: nox.Session) -> None:
     """Measure what the tests reach without a GPU, branches included, and name the rest."""
     arrays = ["xarray", "pandas", "pint", "astropy", "array-api-strict", "sparse", "awkward", "ndonnx", *MLX]
     peers = ["torch==2.13.0", "keras", "onnx", "onnxruntime", "scipy", "thinc"]
-    session.install("-e", ".[bench,dask,demo,numba]", "distributed", "zarr", *arrays, *peers, "coverage>=7.10")
-    session.install(*TEST)
+    install(session, "bench,dask,demo", "distributed", "zarr", *arrays, *peers, "coverage>=7.10", *TEST)
     session.run("coverage", "erase")
-    # Loops read from the disk are not compiled, and what compiles them is not reached.
-    session.run("coverage", "run", "-m", "pytest", *session.posargs, env={"NUMBA_CACHE_DIR": tempfile.mkdtemp()})
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -113,7 +153,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=CURRENT)
 def cuda(session: nox.Session) -> None:
     """Hold CuPy's backend to the definition without a GPU: on the host, and by what NVIDIA's compiler makes of it."""
-    session.install(".[cuda13,cli]", "nvidia-cuda-nvrtc", *TEST)
+    install(session, "cuda13,cli", "nvidia-cuda-nvrtc", *TEST)
     session.run("pytest", "--backend=cupy", "tests/test_cupy_on_host.py", "tests/test_cupy_ptx.py", *session.posargs)
     everyone = ["tests/test_definition.py", "tests/test_bad_input.py", "tests/test_api.py"]
     session.run("pytest", "-p", "cupy_on_host", "--backend=cupy", *everyone, env={"PYTHONPATH": "tests"})
@@ -122,7 +162,7 @@ def cuda(session: nox.Session) -> None:
 @nox.session(python=CURRENT)
 def plots(session: nox.Session) -> None:
     """Draw the documentation's plots from recorded results: `nox -s plots -- benchmarks/results/NAME.json FOLDER`."""
-    session.install(".[bench]")
+    install(session, "bench")
     recorded = sorted(map(str, Path("benchmarks/results").glob("*.json")))
     chosen = session.posargs or [*recorded[-1:], "docs/plots"]
     session.run("python", "-m", "relu_xp.bench._plots", *chosen)
@@ -137,7 +177,7 @@ def minimums(session: nox.Session) -> None:
         r for extra in ("cli", "jax", "dask", "bench", "demo") for r in extras[extra] if not r.startswith("relu-xp")
     ]
     lowest = [requirement.replace(">=", "==") for requirement in ranges]
-    session.install(".", *lowest)
+    install(session, "", *lowest)
     session.run("pytest", "--backend=numpy", "--backend=jax", "--backend=dask", *session.posargs)
 
 
