@@ -22,6 +22,9 @@ def pytest_addoption(parser):
 # Files that are not about every backend, with those that they are run for: each costs a session half a minute.
 OF_SOME = {
     "test_numpy.py": {"numpy"},
+    "test_native.py": {"numpy"},
+    "test_threads.py": {"numpy"},
+    "test_house.py": {"numpy"},
     "test_bench.py": {"numpy", "torch"},
     "test_docs.py": {"numpy"},
     "test_plugins.py": {"numpy", "xarray"},

@@ -12,6 +12,7 @@ import oracle
 import pytest
 
 from relu_xp import reference
+from relu_xp._functions import FUNCTIONS, NEGATIVE_SLOPE
 from relu_xp.verify._cases import sample
 
 if os.environ.get("RELU_XP_NATIVE") == "required":  # of a session that must not pass without
@@ -37,15 +38,13 @@ def _no_errors_left():
 
 def call(name, x, g, s, z, *, of=_ufuncs, **options):
     """The operands of one function, in the order of the C++."""
-    chosen = [x]
-    chosen += [g] if name.endswith("vjp") else []
-    chosen += [s] if name.startswith("leaky") else []
-    chosen += [z] if name.endswith(("grad", "vjp")) else []
-    return getattr(of, name)(*chosen, **options)
+    scalars = {"negative_slope": s, "grad_at_zero": z}
+    operands = [*oracle.arrays_of(name, x, g), *(scalars[each.name] for each in FUNCTIONS[name].scalars)]
+    return getattr(of, name)(*operands, **options)
 
 
 def want(name, x, g, s, z):
-    return oracle.expected(name, (x, g) if name.endswith("vjp") else (x,), float(s), float(z))
+    return oracle.expected(name, oracle.arrays_of(name, x, g), float(s), float(z))
 
 
 def values(dtype, size):
@@ -62,8 +61,9 @@ def test_values(name, dtype):
     x = oracle.patterns(dtype) if dtype.itemsize == 2 else sample(dtype)
     special = np.array([1, -1, 0, -0.0, np.nan, np.inf, -np.inf, 3], dtype)
     g = np.random.default_rng(0).permutation(x)
-    pairs = [(x, g), (np.resize(special, x.shape), x)] if name.endswith("vjp") else [(x, x)]
-    for slope in SLOPES if name.startswith("leaky") else (0.01,):
+    record = FUNCTIONS[name]
+    pairs = [(x, g), (np.resize(special, x.shape), x)] if len(record.arrays) > 1 else [(x, x)]
+    for slope in SLOPES if NEGATIVE_SLOPE in record.scalars else (0.01,):
         if abs(slope) > float(ml_dtypes.finfo(dtype).max):
             continue
         s = oracle.rounded(slope, dtype)
@@ -84,8 +84,8 @@ def test_longdouble(name):
     define = getattr(reference, name)
     for s in (tenth, np.longdouble(-2), info.max, least):
         for z in map(np.longdouble, GRADS_AT_ZERO):
-            scalars = {"grad_at_zero": z} | ({"negative_slope": s} if name.startswith("leaky") else {})
-            rows = zip(x, g, strict=True) if name.endswith("vjp") else ((v,) for v in x)
+            scalars = {each.name: {"grad_at_zero": z, "negative_slope": s}[each.name] for each in FUNCTIONS[name].parameters}
+            rows = zip(*oracle.arrays_of(name, x, g), strict=True)
             with np.errstate(all="ignore"):
                 expected = np.array([define(*row, **scalars) for row in rows], np.longdouble)
             oracle.assert_same(call(name, x, g, s, z), expected, f"{s} {z}")
@@ -209,7 +209,7 @@ def probes(dtype):
         x = np.array([0, 1, 3, np.inf, np.nan, info.max, info.tiny, info.smallest_subnormal, info.tiny * 3], dtype)
         return np.concatenate([x, -x])
     if dtype.itemsize > 2:
-        return sample(dtype, 1024)
+        return sample(dtype, size=1024)
     x = oracle.patterns(dtype)
     with np.errstate(invalid="ignore"):
         return x[~np.isnan(x) | (np.arange(x.size) & (1 << (ml_dtypes.finfo(dtype).nmant - 1)) != 0)]

@@ -21,7 +21,7 @@ from relu_xp._functions import FUNCTIONS, Function
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
 DType = np.dtype[Any]
 
-SHARE = 1 << 23  # bytes of x that are worth a thread: to wake one takes as long as some hundred thousand elements
+SHARE = 1 << 20  # elements that are worth a thread: to wake one takes as long as some hundred thousand
 STREAMED = 1 << 24  # bytes of x from which stores past the caches are faster, into memory that is there
 # Floating-point errors by NumPy's flag of each, as the loops collect them, with its names in numpy.errstate and in words.
 _ERRORS = {2: ("over", "overflow"), 4: ("under", "underflow"), 8: ("invalid", "invalid value")}
@@ -103,7 +103,7 @@ def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh:
     """Compute into out, on several threads if they are asked for and worth it; return the floating-point errors."""
     x = operands[0]
     loop = _loop(function, out.dtype)
-    threads = min(_threads.workers(), out.nbytes // SHARE)
+    threads = min(_threads.workers(), out.size // SHARE)
     if not is_fresh:
         if any(_overlaps(out, a) for a in operands):
             threads = 1  # NumPy copies what is yet to be read, a call at a time
@@ -154,7 +154,7 @@ def _report(function: Function, errors: int) -> None:
 
 def _level_of_caller() -> int:
     """The stack level, seen from `_report`, of whoever called relu_xp from outside."""
-    level, depth, frame = 1, 1, sys._getframe(1).f_back
+    level, depth, frame = 1, 1, sys._getframe(1)
     while frame is not None:
         depth += 1
         if frame.f_globals.get("__name__", "").startswith("relu_xp."):
@@ -215,7 +215,7 @@ def _plan(function: Function, dtype: DType) -> tuple[Any, ...]:
     """What `plain` runs for a dtype: the loop, and for each scalar the operands by its value, as far as they are known."""
     known: tuple[dict[float, Array], ...] = tuple({} for _ in function.parameters)
     _remember(known, function.defaults, [_operand(each, dtype) for each in function.defaults])
-    return _LOOPS[function], len(function.scalars), known, SHARE, functools.partial(_report, function)
+    return _LOOPS[function], len(function.scalars), known, 2 * SHARE, functools.partial(_report, function)
 
 
 def _remember(known: tuple[dict[float, Array], ...], scalars: tuple[Any, ...], operands: list[Array]) -> None:

@@ -322,18 +322,11 @@ template <class P, auto function> void add_loop(Add add, const char *name, char 
     add(name, operands, type, inner_loop<P, function, std::make_index_sequence<operands>>::run);
 }
 
-#define ADD(name) add_loop<P, rectifiers<P>::name>(add, #name, type)
+#define ADD(name) add_loop<P, rectifiers<P>::name>(add, #name, type);
 
-template <class P> void add_integer(Add add, char type) { ADD(relu); }
+template <class P> void add_integer(Add add, char type) { ADD(relu) }
 
-template <class P> void add_float(Add add, char type) {
-    ADD(relu);
-    ADD(relu_grad);
-    ADD(relu_vjp);
-    ADD(leaky_relu);
-    ADD(leaky_relu_grad);
-    ADD(leaky_relu_vjp);
-}
+template <class P> void add_float(Add add, char type) { RELU_XP_FUNCTIONS(ADD) }
 
 template <class Int> void add_integers(Add add, char with_sign, char without) {
     add_integer<signed_integer<std::make_unsigned_t<Int>>>(add, with_sign);

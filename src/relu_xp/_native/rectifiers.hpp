@@ -45,3 +45,7 @@ template <class P> struct rectifiers {
         return P::select(passed, g, P::product(scaled, P::select(at_zero, z, s), g) & scaled);
     }
 };
+
+// Each by its name, for whoever makes something of all of them.
+#define RELU_XP_FUNCTIONS(EACH) \
+    EACH(relu) EACH(relu_grad) EACH(relu_vjp) EACH(leaky_relu) EACH(leaky_relu_grad) EACH(leaky_relu_vjp)

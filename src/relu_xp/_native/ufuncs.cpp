@@ -133,11 +133,11 @@ PyObject *plain(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
 
     PyArrayObject *const x = reinterpret_cast<PyArrayObject *>(PyTuple_GET_ITEM(arrays, 0));
     if (!PyArray_CheckExact(x) || !PyArray_NDIM(x)) Py_RETURN_NONE;
-    // By dtype: the ufunc, how many scalars it takes, the operands that stand for each, by its value; below how many bytes;
+    // By dtype: the ufunc, how many scalars it takes, the operands that stand for each, by its value; below how many elements;
     // and who tells of errors.
     PyObject *const plan = PyDict_GetItemWithError(plans, reinterpret_cast<PyObject *>(PyArray_DESCR(x)));
     if (!plan && PyErr_Occurred()) return nullptr;
-    if (!plan || PyArray_NBYTES(x) >= PyLong_AsSsize_t(PyTuple_GET_ITEM(plan, 3))) Py_RETURN_NONE;
+    if (!plan || PyArray_SIZE(x) >= PyLong_AsSsize_t(PyTuple_GET_ITEM(plan, 3))) Py_RETURN_NONE;
 
     PyObject *given[8] = {};
     Py_ssize_t size = 0;

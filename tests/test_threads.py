@@ -1,0 +1,303 @@
+"""Several threads on one call: the same bits, nothing after the end of a call, one warning; and the options for them."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+import warnings
+
+import numpy as np
+import oracle
+import pytest
+
+import relu_xp
+from relu_xp import _threads
+from relu_xp._backends import numpy as backend
+
+SIZE = 3 * backend.SHARE + 5  # three threads have work
+
+
+def given(dtype, size=SIZE):
+    x = np.random.default_rng(0).normal(size=size).astype(dtype)
+    x[::7], x[1::7], x[2::7] = 0, -0.0, np.nan
+    return x
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+def test_workers_change_nothing(function, dtype):
+    x, g = given(dtype), given(dtype)[::-1].copy()
+    with np.errstate(all="ignore"):
+        want = oracle.call(function, x, g)
+        for count in (2, 3, -1):
+            with relu_xp.cpu_options(workers=count):
+                oracle.assert_same(oracle.call(function, x, g), want)
+                oracle.assert_same(oracle.call(function, x, g, out=np.empty_like(x)), want)
+
+
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+def test_every_layout(function):
+    whole = given(np.float32, 4 * backend.SHARE).reshape(8, -1)
+    slope = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
+    options = {"negative_slope": slope} if any(each.may_be_array for each in function.scalars) else {}
+    for x in (whole, whole.T, whole[:, ::2], whole[::-1], np.broadcast_to(whole[0], whole.shape)):
+        s = {name: np.broadcast_to(value.T if x is not whole and x.shape[1] == 8 else value, x.shape) for name, value in options.items()}
+        want = oracle.call(function, x, x, **s)
+        with relu_xp.cpu_options(workers=2):
+            got = oracle.call(function, x, x, **s)
+            oracle.assert_same(got, want)
+            assert got.strides == want.strides
+            out = np.empty_like(want)
+            oracle.assert_same(oracle.call(function, x, x, **s, out=out), want)
+
+
+@pytest.mark.parametrize("shift", [-3, 0, 3])
+def test_out_may_overlap(shift):
+    memory = given(np.float32)
+    x, out = memory[4:-4], memory[4 + shift : len(memory) - 4 + shift]
+    want = relu_xp.leaky_relu(x)
+    with relu_xp.cpu_options(workers=2):
+        oracle.assert_same(relu_xp.leaky_relu(x, out=out), want)
+
+
+def test_they_follow_errstate_and_raise():
+    x = np.full(SIZE, -np.finfo(np.float32).max, np.float32)
+    with relu_xp.cpu_options(workers=3):
+        with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow encountered in leaky_relu"):
+            relu_xp.leaky_relu(x, 2.0)
+        with np.errstate(over="ignore"):
+            assert np.isneginf(relu_xp.leaky_relu(x, 2.0)).all()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("size", [1, 1000, SIZE])
+def test_one_warning_a_call_at_the_callers_line(size, workers):
+    x = np.full(size, -3e38, np.float32)
+    heard = []
+    with relu_xp.cpu_options(workers=workers):
+        with np.errstate(over="call", call=lambda *what: heard.append(what)):
+            relu_xp.leaky_relu(x, 2.0)
+        assert heard == [("overflow", 2)]
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            relu_xp.leaky_relu(x, 2.0); line = sys._getframe().f_lineno  # noqa: E702
+    assert [(w.filename, w.lineno, str(w.message)) for w in told] == [(__file__, line, "overflow encountered in leaky_relu")]
+
+
+def test_a_warning_of_what_wraps_is_at_the_callers_line():
+    pandas = pytest.importorskip("pandas", reason="pandas: not installed")
+    x = pandas.Series(np.full(3, -3e38, np.float32))
+    with pytest.warns(RuntimeWarning, match="overflow") as told:
+        relu_xp.leaky_relu(x, 2.0)
+    assert [w.filename for w in told] == [__file__]
+
+
+def test_workers_are_really_used(monkeypatch):
+    seen, both = [], threading.Barrier(2, timeout=60)  # each waits until the other is at work too
+    right = backend._take_errors
+
+    def take_errors():
+        seen.append(threading.get_ident())
+        if relu_xp._threads.workers() == 2:
+            both.wait()
+        return right()
+
+    monkeypatch.setattr(backend, "_take_errors", take_errors)
+    x = given(np.float32)
+    relu_xp.relu(x)
+    assert seen == [threading.get_ident()]
+    seen.clear()
+    with relu_xp.cpu_options(workers=2):
+        relu_xp.relu(x)
+    assert len(set(seen)) == 2
+
+
+def test_workers_are_kept():
+    x = given(np.float32)
+    _threads._pool.cache_clear()
+    others = threading.active_count()
+    with relu_xp.cpu_options(workers=2):
+        for _ in range(20):
+            relu_xp.relu(x)
+    assert threading.active_count() - others <= _threads.processors()
+
+
+def test_no_worker_survives_a_call_that_raised():
+    done, begun = [], threading.Event()
+
+    def work(piece):
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(10)
+            raise KeyboardInterrupt
+        begun.set()
+        time.sleep(0.1)
+        done.append(piece)
+
+    with pytest.raises(KeyboardInterrupt):
+        _threads.share(2, work, range(2))
+    assert len(done) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the platform sends no signal to a thread")
+def test_a_wait_that_is_interrupted_goes_on():
+    """Ctrl-C in the main thread, while another has yet to finish its piece."""
+    begun, done = threading.Event(), []
+
+    def work(piece):
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(10)
+        else:
+            begun.set()
+            time.sleep(0.1)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.2)
+        done.append(piece)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job has not
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _threads.share(2, work, range(2))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert sorted(done) == [0, 1]
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_where_no_thread_can_be_started_one_does_all(monkeypatch, workers):
+    _threads._pool.cache_clear()
+
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    x = given(np.float32)
+    want = relu_xp.leaky_relu(x)
+    with monkeypatch.context() as patch, relu_xp.cpu_options(workers=workers):
+        patch.setattr(threading.Thread, "start", start)
+        out = np.full_like(x, 7)
+        oracle.assert_same(relu_xp.leaky_relu(x, out=out), want)
+    out[:] = 7
+    with relu_xp.cpu_options(workers=workers):
+        oracle.assert_same(relu_xp.leaky_relu(x), want)
+    assert (out == 7).all()  # what was handed over before is done
+    _threads._pool.cache_clear()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_thread_may_outlive_the_main_thread(workers):
+    code = f"""
+import threading, numpy as np
+import relu_xp
+def late():
+    threading.main_thread().join()
+    with relu_xp.cpu_options(workers={workers}):
+        print(relu_xp.relu(np.linspace(-1, 1, 1 << 22)).sum() > 0)
+threading.Thread(target=late).start()
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert run.stdout == "True\n", run.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+def test_fork_after_workers():
+    code = """
+import os, numpy as np, relu_xp
+x = np.full(1 << 22, -1.0)
+with relu_xp.cpu_options(workers=2):
+    relu_xp.leaky_relu(x)
+    child = os.fork()
+    if child == 0:
+        os._exit(int((relu_xp.leaky_relu(x) != -0.01).any()))
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=300)
+
+
+def test_many_threads_may_call_at_once_and_memory_stays_flat():
+    x = np.random.default_rng(0).normal(size=(50, 1 << 14))
+    want = relu_xp.leaky_relu_vjp(x, x, 0.5)
+    results = np.zeros_like(x)
+    tracemalloc.start()
+    threads = [
+        threading.Thread(target=lambda i=i: relu_xp.leaky_relu_vjp(x[i], x[i], 0.5, out=results[i])) for i in range(50)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    oracle.assert_same(results, want)
+    assert peak < 1 << 20, (kept, peak)
+
+
+def test_memory_beyond_the_output_is_small():
+    x = np.random.default_rng(0).normal(size=(3000, 2000))
+    for a in (x, x.T, x[::2]):
+        out = np.empty_like(a)
+        for function in oracle.RECORDS:
+            tracemalloc.start()
+            oracle.call(function, a, a, out=out)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak < 1 << 20, function
+
+
+def workers_of(variable):
+    code = "import numpy, relu_xp; relu_xp.relu(numpy.ones(1 << 22)); print(relu_xp._threads.workers())"
+    environment = {**os.environ, "RELU_XP_WORKERS": variable}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_environment_variable():
+    assert workers_of("3").stdout == "3\n"
+    assert workers_of("").stdout == "1\n"
+    assert int(workers_of("-1").stdout) >= 1
+    for wrong in ("0", "-2", "two"):
+        error = workers_of(wrong).stderr
+        assert "RELU_XP_WORKERS must be a positive integer, or -1 for all processors, got" in error
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"), [(0, ValueError), (-2, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)]
+)
+def test_bad_workers(wrong, error):
+    with pytest.raises(error, match=r"^relu_xp\.cpu_options: workers must be"):
+        relu_xp.cpu_options(workers=wrong)
+
+
+def test_options_end_with_their_block():
+    before, five = _threads.workers(), relu_xp.cpu_options(workers=5)
+    with five:
+        with relu_xp.cpu_options(workers=7):
+            assert _threads.workers() == 7
+        with five:  # again, and within itself
+            assert _threads.workers() == 5
+        assert _threads.workers() == 5
+    assert _threads.workers() == before
+    with five:
+        assert _threads.workers() == 5
+    assert _threads.workers() == before
+
+
+def test_options_decorate():
+    five = relu_xp.cpu_options(workers=5)
+
+    @five
+    def plain(x):
+        return x, _threads.workers()
+
+    @five
+    async def awaited(x):
+        await asyncio.sleep(0)
+        return x, _threads.workers()
+
+    async def both():
+        return await asyncio.gather(awaited(1), awaited(2))
+
+    assert plain(3) == (3, 5)
+    assert asyncio.run(both()) == [(1, 5), (2, 5)]
+    assert _threads.workers() == 1
