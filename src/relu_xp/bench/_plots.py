@@ -165,8 +165,8 @@ def _cold(record: Record) -> Iterator[Plot]:
         yield Plot(
             "cold",
             "Warm and cold caches",
-            f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays into an array that is there: GB/s in "
-            "a row of calls, and in one call after all caches were overwritten.",
+            f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays into an array that is there: GB/s "
+            "in a row of calls, and in one call after all caches were overwritten.",
             _bars(bars, "GB/s", lambda value: f"{value:.3g}"),
         )
 
