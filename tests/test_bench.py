@@ -386,25 +386,6 @@ def test_the_garbage_collector_stays_as_it_was():
     assert not states[-1]
 
 
-def test_regimes_are_found_where_the_curves_bend():
-    benchmarks = []
-    for k in range(24):
-        size = 1 << k
-        there = 1e-6 + size * (1e-10 if k < 18 else 4e-10)
-        fresh = there * (2 if k >= 20 else 1)
-        entries = [
-            {"name": name, "kind": "ours", "seconds": [seconds]}
-            for name, seconds in (("relu_xp, out=", there), ("relu_xp, fresh", fresh))
-        ]
-        benchmarks.append({"part": "growth", "size": size, "bytes": 8 * size, "entries": entries})
-    assert _summary.regimes(copy.deepcopy({"benchmarks": benchmarks})) == [
-        (1 << 14, "the work outweighs the call"),
-        (1 << 18, "larger than the caches"),
-        (1 << 20, "page faults of a fresh result"),
-    ]
-    assert _summary.regimes({"benchmarks": benchmarks[23:]}) == [(1 << 23, "page faults of a fresh result")]
-
-
 def test_a_peer_computes_what_it_is_compared_for():
     x, g = _benchmarks.data("float32", 100)
     targets = [each for each in _machine.survey() if isinstance(each, _machine.Target)]
@@ -503,7 +484,6 @@ def test_what_was_recorded_still_makes_a_page():
     console = Console(file=io.StringIO(), width=200)
     _report.show(console, record)
     for text in (
-        "From 2**0 elements on: ",
         "on several threads",
         "out of cold caches",
         "networks",
