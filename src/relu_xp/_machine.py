@@ -104,7 +104,7 @@ def compiled_loops() -> str:
     """Whether NumPy's loops were compiled when this was installed, and for which instruction set."""
     from relu_xp._backends import numpy as backend
 
-    loops = backend._ufuncs
+    loops = vars(backend)["_ufuncs"]
     if not isinstance(loops, ModuleType):
         return "no: no C++ compiler when it was installed; install one, then pip install again"
     chosen = getattr(loops, "cpu", None)

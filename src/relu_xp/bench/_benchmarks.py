@@ -18,7 +18,7 @@ from relu_xp._functions import Function
 from relu_xp._machine import Target, first_line
 from relu_xp._peers import Array, Call, Calls
 from relu_xp.bench import _environment
-from relu_xp.bench._measuring import Candidate, Timer, by_clock, by_cupy_events, by_last, by_torch_events, measure
+from relu_xp.bench._measuring import Candidate, measure
 from relu_xp.verify import dtypes as all_dtypes
 
 Candidates = tuple[list[Candidate], dict[str, str]]  # and by name, why others can't take part
@@ -192,18 +192,28 @@ def _put(target: Target, x: Array, g: Array) -> tuple[Array, Array]:
 
 def _timed(target: Target, x: Array, kind: str, calls: Calls) -> Iterator[Candidate]:
     """Candidates on a target's arrays, such as x; waited for as those need."""
-    timer: Timer = by_clock
+    wait: Callable[[Array], Any] | None = None
     finish: Callable[[Array], Any] | None = None
     on_host = device_of(target) == "cpu"
     if hasattr(x, "block_until_ready"):
-        timer, finish = (by_clock, type(x).block_until_ready) if on_host else (by_last, None)
+        wait = type(x).block_until_ready
+        finish = wait if on_host else None  # on a queue, the last is done when all are
     elif target.name in ("dask", "mlx") or not target.backend.__name__.startswith("relu_xp."):
         finish = target.get  # they are lazy, as a plug-in's may be
     elif not on_host and target.name in ("cupy", "torch"):  # pragma: no cover  # on a GPU
-        by_events = by_cupy_events if target.name == "cupy" else by_torch_events
-        timer = functools.partial(by_events, device=int(target.where.partition(":")[2] or 0))
+        wait = _synchronize
     for name, call in calls.items():
-        yield Candidate(name, kind, functools.partial(_finished, call, finish) if finish else call, timer)
+        yield Candidate(name, kind, functools.partial(_finished, call, finish) if finish else call, wait)
+
+
+def _synchronize(x: Array) -> None:  # pragma: no cover  # on a GPU
+    """Wait for the GPU that a CuPy array or a torch tensor is on."""
+    if hasattr(x.device, "synchronize"):
+        x.device.synchronize()
+    else:
+        import torch
+
+        torch.cuda.synchronize(x.device)
 
 
 def _finished(call: Call, finish: Callable[[Array], Any]) -> Any:

@@ -1,11 +1,11 @@
 """Holds two runs against each other, and tells a change from noise.
 
 What is compared is each candidate's time over that of the limit in the same benchmark, a copy of the same array, so
-that a machine that drifts as a whole cancels out. A change counts if it is larger than ten per cent and than what
-chance allows, as seen from the spread of the samples and from how much idioms and peers, which nobody here has touched,
-differ between the two runs. The fastest samples must tell the same, since what only stalls at times does not slow them.
-And it must not be alone: where other sizes of the same line were measured, a neighbour has to have changed the same
-way. (A single size may be off for a whole run, by where its arrays happened to lie.)
+that a machine that drifts as a whole cancels out. Both the median and the fastest sample have to tell of a change,
+since what only stalls at times does not slow the fastest. It counts if it is larger than ten per cent and than what
+chance allows, as seen from how much idioms and peers, which are not ours to change, differ between the two runs. And
+where other sizes of the same line were measured, a neighbour has to have changed the same way: a single size may be off
+for a whole run, by where its arrays happened to lie.
 """
 
 import math
@@ -20,7 +20,6 @@ from relu_xp.bench._summary import Record
 
 LEAST = math.log(1.10)  # no smaller change is worth a mark
 SIGMAS = 4.0
-BENT = math.log(2.5)  # where the limit itself has changed so much more than elsewhere, it measures nothing
 LONELY = 2.0  # times the allowance, for what has no neighbour
 HEADINGS = ("before", "now", "now / before", "chance allows")
 
@@ -35,7 +34,6 @@ class Change:
     before: float
     after: float
     fastest: float  # the ratio of the fastest samples
-    error: float  # of the ratio's logarithm, as the samples' own spread has it
     allowance: float = LEAST  # of the ratio's logarithm, by chance
     marked: bool = False
 
@@ -51,27 +49,19 @@ class Change:
 
     @property
     def excess(self) -> float:
-        """The change over what chance allows: beyond 1 either way it may count; 0 if the fastest samples deny it."""
+        """The change over what chance allows: beyond 1 either way it may count."""
         usual, best = math.log(self.ratio), math.log(self.fastest)
-        return usual / self.allowance if abs(best) > LEAST and best * usual > 0 else 0.0
+        return min(usual, best, key=abs) / self.allowance if usual * best > 0 else 0.0
 
 
 def compare(old: Record, new: Record) -> list[Change]:
-    """Every candidate that both runs know, in the order of the new one; the limits themselves are the yardstick."""
+    """Every candidate that both runs know, in the order of the new one."""
     earlier = {_key(benchmark): benchmark for benchmark in old["benchmarks"]}
     both = [(then, now) for now in new["benchmarks"] if (then := earlier.get(_key(now)))]
-    both = [pair for pair in both if all(map(_yardstick, pair))]
-    drifts = [_drift(*pair) for pair in both]
-    usual = statistics.median(drifts or [0.0])
-    changes: list[Change] = []
-    for pair, drift in zip(both, drifts, strict=True):
-        if abs(drift - usual) <= BENT:
-            changes += _changes(*pair)
-    # What changed between the runs without our doing shows how much that may be.
+    changes = [change for pair in both for change in _changes(*pair)]
     others = [abs(math.log(change.ratio)) for change in changes if change.kind != "ours"]
-    between = 1.4826 * statistics.median(others or [0.0])
     for change in changes:
-        change.allowance = max(LEAST, SIGMAS * math.hypot(between, change.error))
+        change.allowance = max(LEAST, SIGMAS * 1.4826 * statistics.median(others or [0.0]))
     _mark(changes)
     return changes
 
@@ -87,40 +77,16 @@ def _key(benchmark: Record) -> tuple[Any, ...]:
     return tuple(benchmark[k] for k in ("part", "device", "function", "dtype", "size", "mode", "cache", "task"))
 
 
-def _yardstick(benchmark: Record) -> list[float]:
-    """The limit's samples; none where it did not take part."""
-    limit = _summary.limit(benchmark)
-    return limit["seconds"] if limit else []
-
-
-def _drift(then: Record, now: Record) -> float:
-    """The logarithm of how much slower the limit itself was."""
-    before, after = (statistics.median(_yardstick(benchmark)) for benchmark in (then, now))
-    return math.log(after / before)
-
-
 def _changes(then: Record, now: Record) -> Iterator[Change]:
     """All but the limit, in one benchmark of both runs."""
-    for each in now["entries"]:
+    limits = _summary.limit(then), _summary.limit(now)
+    for each in now["entries"] if all(limits) else ():
         earlier = _summary.entry(then, each["name"])
         if each["kind"] != "limit" and earlier:
-            (before, error), (after, later_error) = _relative(then, earlier), _relative(now, each)
-            fastest = _fastest(now, each) / _fastest(then, earlier)
-            error = math.hypot(error, later_error)
-            yield Change(now, each["name"], each["kind"], before, after, fastest, error)
-
-
-def _relative(benchmark: Record, each: Record) -> tuple[float, float]:
-    """The median over the rounds of the candidate's time over the limit's, and its logarithm's standard error."""
-    beside = _yardstick(benchmark)[:: each["every"]]  # of the same rounds
-    logs = [math.log(a / b) for a, b in zip(each["seconds"], beside, strict=True)]
-    middle = statistics.median(logs)
-    deviation = 1.4826 * statistics.median(abs(value - middle) for value in logs)
-    return math.exp(middle), 1.25 * deviation / math.sqrt(len(logs)) * (1 + 4 / len(logs))  # few samples say little
-
-
-def _fastest(benchmark: Record, each: Record) -> float:
-    return min(each["seconds"]) / min(_yardstick(benchmark))
+            pairs = [*zip((earlier, each), limits, strict=True)]
+            before, after = (_summary.median(entry) / _summary.median(limit) for entry, limit in pairs if limit)
+            first, last = (min(entry["seconds"]) / min(limit["seconds"]) for entry, limit in pairs if limit)
+            yield Change(now, each["name"], each["kind"], before, after, last / first)
 
 
 def _mark(changes: list[Change]) -> None:

@@ -9,7 +9,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,13 +114,11 @@ def _growth(record: Record) -> Iterator[Plot]:
     benchmarks = _summary.select(record, "growth")
     if len(benchmarks) < 2:
         return
-    regimes = _summary.regimes(record)
     names = dict.fromkeys(e["name"] for c in benchmarks for e in c["entries"])
     order = sorted(names, key=lambda name: (not name.startswith("relu_xp"), name))
-    words = "; ".join(f"{number} from {_summary.size_name(n)}: {name}" for number, (n, name) in enumerate(regimes, 1))
     caption = (
         f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays, results fresh and into an array that "
-        "is there. " + (f"The regimes, as these curves show them: {words}." if words else "No change of regime shows.")
+        "is there: first the call costs most, then the arithmetic, then the memory, and of a fresh result its pages."
     )
     looks = {"copy": PLAIN, "copy, fresh": {**PLAIN, "linestyle": ":"}}
     for what, label, value in (("time", TIME, lambda _, e: _summary.median(e)), ("rate", "GB/s", _summary.rate)):
@@ -128,8 +126,7 @@ def _growth(record: Record) -> Iterator[Plot]:
             "copy, out=" if name == "copy" else name: (_points(benchmarks, name, value), looks.get(name, {}))
             for name in order
         }
-        marks = [size for size, _ in regimes]
-        drawing = _lines("elements", label, lines, log=label == TIME, marks=marks)
+        drawing = _lines("elements", label, lines, log=label == TIME)
         yield Plot(f"growth-{what}", f"How the cost grows: {label}", caption, drawing)
 
 
@@ -165,8 +162,8 @@ def _cold(record: Record) -> Iterator[Plot]:
         yield Plot(
             "cold",
             "Warm and cold caches",
-            f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays into an array that is there: GB/s in "
-            "a row of calls, and in one call after all caches were overwritten.",
+            f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays into an array that is there: GB/s "
+            "in a row of calls, and in one call after all caches were overwritten.",
             _bars(bars, "GB/s", lambda value: f"{value:.3g}"),
         )
 
@@ -202,10 +199,8 @@ def _axes(x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _lines(
-    x: str, y: str, lines: Lines, *, log: bool = True, level: float | None = None, marks: Sequence[int] = ()
-) -> str:
-    """Curves over x, the legend above them, where it hides none; a level to compare with, and numbered marks."""
+def _lines(x: str, y: str, lines: Lines, *, log: bool = True, level: float | None = None) -> str:
+    """Curves over x, the legend above them, where it hides none; and a level to compare with."""
     figure, axes = _axes(x, y)
     for label, (points, look) in lines.items():
         axes.plot(*zip(*points, strict=True), label=label, **look)
@@ -220,9 +215,6 @@ def _lines(
     axes.yaxis.set_major_formatter(EngFormatter("s") if y == TIME else "{x:g}")
     if level is not None:
         axes.axhline(level, color=INK, linestyle="--", linewidth=1)
-    for number, size in enumerate(marks, 1):
-        axes.axvline(size, color=INK, linewidth=0.8, alpha=0.6)
-        axes.text(size, axes.get_ylim()[1], f" {number}", va="top", fontsize=9)
     figure.legend(loc="outside upper left", ncols=2)
     return _svg(figure)
 

@@ -121,8 +121,6 @@ def show(console: Console, record: Record) -> None:
         sizes = _summary.values(chosen, "size")
         kept = {sizes[round(i * (len(sizes) - 1) / (SHOWN - 1))] for i in range(SHOWN)}
         _show_benchmarks(console, f"{function}, {dtype}, on {device}", [c for c in chosen if c["size"] in kept])
-    if regimes := _summary.regimes(record):
-        console.print("From 2**0 elements on:", "; ".join(f"{_summary.size_name(n)}: {name}" for n, name in regimes))
     for part, title in (("workers", "on several threads"), ("cold", "out of cold caches"), ("training", "networks")):
         _show_benchmarks(console, title, _summary.select(record, part))
     for name, why in _summary.left_out(record):

@@ -1,7 +1,7 @@
-"""Reads a record: medians, rates, ratios, and where one regime of cost gives way to the next."""
+"""Reads a record: medians, rates, ratios, and a few sentences on them."""
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from relu_xp._functions import FUNCTIONS
@@ -111,43 +111,6 @@ def time_name(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def regimes(record: Record) -> list[tuple[int, str]]:
-    """The sizes from which on a NumPy call costs otherwise, each with a few words; as the curves of growth show them.
-
-    The work outweighs the call where a fresh result costs twice what one element does; the caches are left where the
-    rate, into an array that is there, falls below 0.7 of its best; the page faults of a fresh result show where it
-    costs 1.25 times what one costs that is there.
-    """
-    taken = [
-        (benchmark, median(out), median(new))
-        for benchmark in select(record, "growth")
-        if (out := entry(benchmark, "relu_xp, out=")) and (new := entry(benchmark, "relu_xp, fresh"))
-    ]
-    if not taken:
-        return []
-    benchmarks, there, fresh = zip(*taken, strict=True)
-    rates = [each["bytes"] / seconds for each, seconds in zip(benchmarks, there, strict=True)]
-    best = rates.index(max(rates))
-    found = {
-        "the work outweighs the call": _onward(there, lambda i: fresh[i] > 2 * fresh[0]),
-        "larger than the caches": _onward(there, lambda i: i > best and rates[i] < 0.7 * rates[best]),
-        "page faults of a fresh result": _onward(
-            there, lambda i: benchmarks[i]["size"] > 4096 and fresh[i] > 1.25 * there[i]
-        ),
-    }
-    return sorted((benchmarks[i]["size"], name) for name, i in found.items() if i is not None)
-
-
-def _onward(all_: Sequence[float], holds: Callable[[int], bool]) -> int | None:
-    """The first index from which on it holds to the end."""
-    start = None
-    for index in reversed(range(len(all_))):
-        if not holds(index):
-            break
-        start = index
-    return start
-
-
 def findings(record: Record) -> list[str]:
     """The report in a few sentences."""
     said = []
@@ -171,14 +134,4 @@ def findings(record: Record) -> list[str]:
         calls = ", ".join(f"{time_name(median(e))} in {e['name'].partition(', ')[2]}" for e in ours(benchmark))
         if calls:
             said.append(f"A call of {benchmark['function']} on {benchmark['size']} elements takes {calls}.")
-    for task in values(benchmarks := select(record, "training"), "task"):
-        found = [
-            f"{ratio:.2f} in {benchmark['mode']} with {name}"
-            for benchmark in benchmarks
-            if benchmark["task"] == task and "step" in task
-            for each in ours(benchmark)
-            for name, ratio in ratios(benchmark, each)
-        ]
-        if found:
-            said.append(f"{task}, over the time with ours: {'; '.join(found)}.")
     return said
