@@ -9,13 +9,12 @@ import functools
 import itertools
 import operator
 import sys
-import threading
 import warnings
 from typing import Any
 
 import numpy as np
 
-from relu_xp import _checks, _formulas, _threads
+from relu_xp import _checks, _threads
 from relu_xp._functions import FUNCTIONS, Function
 
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
@@ -119,7 +118,7 @@ def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh:
 
     def work(piece: slice) -> None:
         at = (slice(None),) * axis + (piece,)
-        loop(*(np.broadcast_to(a, out.shape)[at] for a in operands), out=out[at])
+        loop(*(np.broadcast_to(a, out.shape)[at] if a.ndim else a for a in operands), out=out[at])
         errors.append(_take_errors())
 
     edges = [out.shape[axis] * i // threads for i in range(threads + 1)]
@@ -163,46 +162,10 @@ def _level_of_caller() -> int:
     return level
 
 
-class _Formulas:
-    """Stands in for the compiled loops: the formulas, with the same bits."""
-
-    def __init__(self) -> None:
-        self._caught = threading.local()
-        self.streaming = self
-        for function in FUNCTIONS:
-            setattr(self, function, functools.partial(self._run, getattr(_formulas, function)))
-
-    def _run(self, formula: Any, *operands: Array, out: Array | None = None, dtype: Any = None, casting: str = "") -> Array:
-        def catch(word: str, flag: int) -> None:
-            self._caught.errors = getattr(self._caught, "errors", 0) | flag
-
-        dtype = dtype or operands[0].dtype.newbyteorder("=")
-        x, *others = (a.astype(dtype, copy=False) for a in operands)
-        z = [float(a) if a.ndim == 0 and dtype.itemsize <= 8 else a for a in others]
-        with np.errstate(all="call", call=catch):
-            result = formula(np, x, *z)
-        if out is None:
-            out = np.empty_like(x)
-        out[...] = result
-        return out
-
-    def register_bfloat16(self, dtype: DType) -> None:
-        """Take it as every dtype that has no loop."""
-
-    def plain(self, *_: object) -> None:
-        """Leave every call to Python."""
-
-    def take_errors(self) -> int:
-        """Return and forget the floating-point errors of this thread's calls."""
-        errors = getattr(self._caught, "errors", 0)
-        self._caught.errors = 0
-        return errors
-
-
 try:
     from relu_xp._native import _ufuncs
 except ImportError:  # there was no compiler when this was installed
-    _ufuncs = _Formulas()  # type: ignore[assignment]
+    from relu_xp._native import standin as _ufuncs  # type: ignore[no-redef]
 
 _plain, _take_errors = _ufuncs.plain, _ufuncs.take_errors
 _LOOPS: dict[Function, Any] = {each: getattr(_ufuncs, each.name) for each in FUNCTIONS.values()}
@@ -238,8 +201,7 @@ def _loop(function: Function, dtype: DType) -> Any:
     loop = _LOOPS[function]
     if dtype.type.__module__ != "ml_dtypes":
         return loop
-    if dtype.name == "bfloat16" and not isinstance(_ufuncs, _Formulas):
-        _ufuncs.register_bfloat16(dtype)  # before NumPy first looks for a loop, and remembers another
+    if dtype.name == "bfloat16" and _ufuncs.register_bfloat16(dtype):  # before NumPy looks for a loop, and keeps another
         for each, plans in _PLANS.items():
             plans[dtype] = _plan(each, dtype)
         return loop

@@ -114,7 +114,7 @@ PyObject *register_bfloat16(PyObject *, PyObject *dtype) {
                                             streaming) < 0)
                 return nullptr;
         }
-    Py_RETURN_NONE;
+    Py_RETURN_TRUE;
 }
 
 bool alike(PyArrayObject *a, PyArrayObject *b) {
@@ -179,7 +179,7 @@ PyMethodDef methods[] = {
     {"take_errors", take_errors, METH_NOARGS,
      "The floating-point exceptions of this thread's calls since it last asked: 2 overflow, 4 underflow, 8 invalid."},
     {"register_bfloat16", register_bfloat16, METH_O,
-     "Add the loops of ml_dtypes' bfloat16: once, before a ufunc meets an array of it."},
+     "Add the loops of ml_dtypes' bfloat16, before a ufunc meets an array of it; True, since there are some."},
     {},
 };
 

@@ -1,0 +1,54 @@
+"""What `_ufuncs` has, by the formulas: for NumPy arrays where no compiler built the loops. The bits are the same."""
+
+import functools
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from relu_xp import _formulas
+
+Array = Any  # a numpy.ndarray
+
+streaming = sys.modules[__name__]
+_caught = threading.local()
+
+
+@functools.cache
+def __getattr__(name: str) -> Any:
+    return functools.partial(_run, getattr(_formulas, name))
+
+
+def _run(formula: Any, *operands: Array, out: Array | None = None, dtype: Any = None, casting: str = "") -> Array:
+    """Compute as the ufunc does, in the dtype of x or the one given."""
+
+    def catch(word: str, flag: int) -> None:
+        _caught.errors = getattr(_caught, "errors", 0) | flag
+
+    dtype = dtype or operands[0].dtype.newbyteorder("=")
+    x, *others = (a.astype(dtype, copy=False) for a in operands)
+    # For a number of Python's the formulas know shorter ways.
+    others = [float(a) if a.ndim == 0 and dtype.itemsize <= 8 else a for a in others]
+    with np.errstate(all="call", call=catch):
+        result = formula(np, x, *others)
+    if out is None:
+        out = np.empty_like(x)
+    out[...] = result
+    return out
+
+
+def plain(*_: object) -> None:
+    """Leave every call to Python."""
+
+
+def register_bfloat16(dtype: Any) -> bool:
+    """Have no loop for it: like float8, it is cast to float32 and back."""
+    return False
+
+
+def take_errors() -> int:
+    """Return and forget the floating-point errors of this thread's calls."""
+    errors = getattr(_caught, "errors", 0)
+    _caught.errors = 0
+    return errors
