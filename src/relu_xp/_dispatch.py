@@ -78,6 +78,8 @@ def owner(function: Function, name: str, x: object) -> Any:
 
 
 def _remember(function: Function, name: str, x: object) -> tuple[Any, Run]:
+    if "torch" in sys.modules:  # torch.compile, which may be tracing this, imports it at once
+        import relu_xp._backends._torch_private  # noqa: F401
     backend = _find(function, name, x)
     if len(_OWNERS) > MOST_TYPES:
         _OWNERS.clear()
@@ -229,8 +231,3 @@ def load(package: str, backend: Any) -> Any:
             raise
         _check_interface(f"relu_xp: {name}, the backend of {package},", backend)
     return backend
-
-
-# torch.compile can trace neither: it runs them while it traces, and takes what they return as it stands.
-_candidates._dynamo_marked_constant = True  # type: ignore[attr-defined]
-load._dynamo_marked_constant = True  # type: ignore[attr-defined]

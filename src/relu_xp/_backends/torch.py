@@ -1,34 +1,31 @@
 """PyTorch tensors: the formulas in torch's own operations, which all its devices, transforms and compilers know.
 
-A schedule of the formulas in four respects, each tested bit-identical to them:
+A schedule of the formulas in three respects, each tested bit-identical to them:
 
 - Constants are 0-d tensors, broadcast: a full one would cost memory and a pass over it.
-- Values that nobody differentiates come from torch's one kernel for them, where that gives the definition's bits:
-  `threshold` (`relu` and `clamp_min` keep -0) and, for slopes that are not negative, `leaky_relu`.
-- Values that somebody may differentiate come from the VJP applied to x itself. It is linear in what it pulls back, so
-  torch's derivative of it, in either mode and under any transform, is that VJP again. What it gets wrong, some zeros
-  and relu's NaN, constants put right. (An autograd.Function would need a `jvp`, at which torch.compile breaks its
-  graph.)
-- The common VJPs are torch's own backward kernels, given a comparison in place of x, which would let NaN pass and
-  count a zero as negative. On a CPU `where` takes ten times as long, and what waits for the backward pass is this way
-  one byte an element.
+- On a CPU `where` takes ten times as long as a copy, so the usual functions run in the kernels of torch's own
+  rectifiers, where those give the definition's bits. Backward kernels get a comparison's 1 or 0 in place of x, of which
+  they would let NaN pass and count a zero as negative.
+- A derivative is `function.vjp` in one of two ways. Where torch runs or compiles what is called, an autograd.Function
+  applies it. Where operations are recorded or transformed, which an autograd.Function would not survive, the VJP is
+  applied to x itself: it is linear in what it pulls back, so that torch's derivative of it is that VJP again.
 """
 
+import functools
 import math
+import operator
+import sys
 from typing import Any
 
 import numpy as np
 import torch
-from torch._C import _are_functorch_transforms_active
-from torch.autograd import forward_ad
 from torch.nn import functional
 
 from relu_xp import _checks, _formulas
-from relu_xp._functions import FUNCTIONS, GRAD_AT_ZERO, Function
+from relu_xp._backends import _torch_private as private
+from relu_xp._functions import LEAKY_RELU, LEAKY_RELU_VJP, RELU, RELU_VJP, Function
 
 Array = Any  # a torch.Tensor
-
-_aten = torch.ops.aten
 
 _KINDS = {
     **dict.fromkeys((torch.float16, torch.bfloat16, torch.float32, torch.float64), "f"),
@@ -36,9 +33,18 @@ _KINDS = {
     **dict.fromkeys((torch.uint8, torch.uint16, torch.uint32, torch.uint64), "u"),
 }
 _LIBRARY = _checks.Library(
-    "a torch.Tensor", is_array=lambda a: isinstance(a, torch.Tensor), device=lambda a: a.device,
-    is_writeable=lambda out: True, cast="cast it first, for example x.to(torch.float32)",
+    "a torch.Tensor",
+    is_array=lambda a: isinstance(a, torch.Tensor),
+    device=lambda a: a.device,
+    kind=lambda dtype: _KINDS.get(dtype, ""),
+    is_writeable=lambda _: True,
+    cast="cast it first, for example x.to(torch.float32)",
 )
+_ZERO = {dtype: torch.zeros((), dtype=dtype) for dtype, kind in _KINDS.items() if kind == "f"}
+_FEW = 1024  # elements, up to which the least calls are fastest, and from which on the least memory
+_threshold_backward = torch.ops.aten.threshold_backward.grad_input
+_leaky_relu_backward = private.direct(torch.ops.aten.leaky_relu_backward.default)
+_leaky_relu_backward_into = torch.ops.aten.leaky_relu_backward.grad_input
 
 
 class _Namespace:
@@ -60,13 +66,23 @@ class _Namespace:
 
 
 def owns(x: object) -> bool:
-    """Tensors, parameters and other subclasses."""
-    return isinstance(x, torch.Tensor)
+    """Tensors, parameters and other subclasses; and the proxies that torch.fx traces a program with."""
+    return isinstance(x, torch.Tensor) or type(x) is torch.fx.Proxy
 
 
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
-    """Check every argument and compute."""
-    return _CALLS[function](function, *arrays, *scalars, out)
+    """Check every argument; compute, or record for whatever transform is under way."""
+    x = arrays[0]
+    eager = _is_eager(*arrays)
+    if eager and out is None and len(arrays) == 1 and all(map(operator.is_, scalars, function.defaults)):
+        if x.dtype in _ZERO and function.role == "value":  # the usual call: nothing that can fail
+            usual = _usual(function, x.dtype)
+            return usual[1](x) if x.requires_grad and torch.is_grad_enabled() else _compute(function, arrays, usual[0])
+    if not isinstance(x, torch.Tensor):
+        return _record_call(function, arrays, scalars, out)
+    scalars = _check(function, arrays, scalars, out)
+    result = _differentiable(function, arrays, scalars, eager)
+    return result if out is None else out.copy_(result)  # only what is computed, so that all may overlap
 
 
 def devices() -> list[str]:
@@ -93,180 +109,222 @@ def get(x: Array) -> np.ndarray[Any, Any]:
     return x.numpy()
 
 
-def _call_relu(function: Function, x: Array, z: Any, out: Array) -> Array:
-    """Rectify."""
-    kind = _check(function, (x,), out)
-    if kind != "f":
-        _checks.real(function, "grad_at_zero", z)
-        return _into(out, x.clone() if kind == "u" else torch.threshold(x, 0, 0))
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    if _is_tracked(x):
-        nan_or_zero = torch.threshold(x.detach(), math.inf, 0)  # the sum with +0 is no -0
-        return _relu_vjp(x, x, z) + nan_or_zero
-    if out is x:
-        return functional.threshold(x, 0, 0, inplace=True)
-    return _into(out, torch.threshold(x, 0, 0))
+def _is_eager(*arrays: Array) -> bool:
+    """Whether torch runs what is called at once, and nothing but autograd's backward mode watches it."""
+    return not (
+        torch.compiler.is_compiling()
+        or any(
+            type(a) not in (torch.Tensor, torch.nn.Parameter) or a.layout is not torch.strided or a.is_nested
+            for a in arrays
+        )
+        or private.functorch_is_active()
+        or private.in_dual_level()
+        or private.dispatch_modes()
+        or private.is_tracing()
+    )
 
 
-def _call_relu_grad(function: Function, x: Array, z: Any, out: Array) -> Array:
-    """Differentiate relu."""
-    _check(function, (x,), out)
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    if _is_minus_zero(z):
-        return _into(out, _formulas.relu_grad(_Namespace, x, z))
-    return _into(out, _relu_vjp(x, x.new_full((), 1.0), z))
+def _is_tracked(*arrays: Any) -> bool:
+    return torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in arrays)
 
 
-def _call_relu_vjp(function: Function, x: Array, g: Array, z: Any, out: Array) -> Array:
-    """Pull g back through relu."""
-    _check(function, (x, g), out)
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    return _into(out, _relu_vjp(x, g, z))
+def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], eager: bool) -> Array:
+    """Compute so that every derivative is the definition's."""
+    x = arrays[0]
+    compiled = torch.compiler.is_compiling() and not (torch.compiler.is_exporting() or private.functorch_is_active())
+    if _KINDS[x.dtype] != "f":
+        return x.clone() if _KINDS[x.dtype] == "u" else torch.threshold(x, 0, 0)
+    scalars = tuple([s.to(x.dtype) if isinstance(s, torch.Tensor) else s for s in scalars])
+    if (eager or compiled) and not _is_tracked(*arrays, *scalars):
+        return _compute(function, arrays, scalars, eager)
+    if function.role != "value":
+        result = _pulled(function, *arrays, scalars) if function.role == "vjp" else _formula(function, arrays, scalars)
+        return _linked(x, result)
+    if eager or compiled:
+        key = tuple([None if isinstance(s, torch.Tensor) else s.hex() for s in scalars])
+        return _rectifier(function, key).apply(x, *(s for s in scalars if isinstance(s, torch.Tensor)))
+    return _recordable(function, x, scalars)
 
 
-def _call_leaky_relu(function: Function, x: Array, s: Any, z: Any, out: Array) -> Array:
-    """Rectify with a leak."""
-    _check(function, (x,), out)
-    s = _rounded(function, "negative_slope", s, x.dtype)
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    if _is_tracked(x) and not z == s > 0:  # when torch's own derivative is the definition's
-        return _differentiable_leaky_relu(x, s, z)
+def _formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+    return getattr(_formulas, function.name)(_Namespace, *arrays, *scalars[: len(function.scalars)])
+
+
+def _compute(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], eager: bool = True) -> Array:
+    """Compute, and let nobody differentiate it: in one of torch's kernels, or by the formula."""
+    kernel = _KERNELS.get(function) if eager else None
+    result = kernel(*arrays, *scalars) if kernel else None
+    return _formula(function, arrays, scalars) if result is None else result
+
+
+def _relu(x: Array, z: float) -> Array:
+    return torch.threshold(x, 0, 0)  # `relu` and `clamp_min` keep -0
+
+
+def _relu_vjp(x: Array, g: Array, z: float) -> Array | None:
+    if z not in (0, 1):
+        return None
+    if x.numel() <= _FEW:
+        zero = _ZERO[x.dtype]
+        return torch.where(x >= zero if z == 1 else x > zero, g, zero)
+    active = _active(x, z)
+    return _threshold_backward(g, active, 0, grad_input=active)
+
+
+def _leaky_relu(x: Array, s: Any, z: float) -> Array | None:
+    if isinstance(s, torch.Tensor):
+        return None
     if s < 0 or _is_minus_zero(s):  # torch multiplies zeros too
-        return _into(out, _leaky_relu_vjp(x, x, s, 1.0))
-    if out is x:
-        return functional.leaky_relu(x, s, inplace=True)
-    return _into(out, functional.leaky_relu(x, s))
+        return _leaky_relu_vjp(x, x, s, 1.0)
+    return functional.leaky_relu(x, s)
 
 
-def _call_leaky_relu_grad(function: Function, x: Array, s: Any, z: Any, out: Array) -> Array:
-    """Differentiate leaky_relu."""
-    _check(function, (x,), out)
-    s = _rounded(function, "negative_slope", s, x.dtype)
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    if _is_minus_zero(z):
-        return _into(out, _formulas.leaky_relu_grad(_Namespace, x, s, z))
-    return _into(out, _leaky_relu_vjp(x, x.new_full((), 1.0), s, z))
+def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:
+    if isinstance(s, torch.Tensor) or z == 0 or z not in (1, s):
+        return None
+    active = _active(x, z)
+    if x.numel() <= _FEW:
+        return _leaky_relu_backward(g, active, s, False)
+    return _leaky_relu_backward_into(g, active, s, False, grad_input=active)
 
 
-def _call_leaky_relu_vjp(function: Function, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
-    """Pull g back through leaky_relu."""
-    _check(function, (x, g), out)
-    s = _rounded(function, "negative_slope", s, x.dtype)
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    return _into(out, _leaky_relu_vjp(x, g, s, z))
-
-
-_CALLS = {each: globals()[f"_call_{each.name}"] for each in FUNCTIONS.values()}
-
-
-def _relu_vjp(x: Array, g: Array, z: float) -> Array:
-    if z not in (0, 1) or _wants_formulas(x):
-        return _formulas.relu_vjp(_Namespace, x, g, z)
-    return _aten.threshold_backward(g, _active(x, z), 0)
-
-
-def _leaky_relu_vjp(x: Array, g: Array, s: float, z: float) -> Array:
-    if z == 0 or z not in (1, s) or _wants_formulas(x):
-        return _formulas.leaky_relu_vjp(_Namespace, x, g, s, z)
-    return _aten.leaky_relu_backward(g, _active(x, z), s, False)
-
-
-def _wants_formulas(x: Array) -> bool:
-    """Whether the backward kernels will not do; a compiler fuses the formulas, and would wait for those."""
-    return torch.compiler.is_compiling() or _is_transformed(x)
+_KERNELS = {RELU: _relu, RELU_VJP: _relu_vjp, LEAKY_RELU: _leaky_relu, LEAKY_RELU_VJP: _leaky_relu_vjp}
 
 
 def _active(x: Array, z: float) -> Array:
-    """1 where the cotangent passes as it is, else 0; as bytes, which a CPU converts faster than it does bool."""
-    return (x >= 0 if z == 1 else x > 0).view(torch.int8)
-
-
-def _differentiable_leaky_relu(x: Array, s: float, z: float) -> Array:
-    """Apply the VJP to x, where a product with z > 0 keeps a zero's sign; and mend the others."""
-    if z > 0:
-        return _leaky_relu_vjp(x, x, s, z)
-    if z == 0:
-        return torch.where(x == 0, x.detach(), _leaky_relu_vjp(x, x, s, z))
-    # Each -0 goes in as +0, the product's -0 plus +0 is +0, and the sign is put back: a derivative of -1 * z * -1.
-    one = x.new_full((), 1.0)
-    sign = torch.where((x == 0) & torch.signbit(x), -one, one)
-    plus_zero = torch.where(x == 0, x.new_full((), 0.0), x.new_full((), -0.0))  # -0 changes no sum
-    return (_leaky_relu_vjp(x, x * sign, s, z) + plus_zero) * sign
+    """1 where the cotangent passes as it is, else 0, in the dtype of x: a bool takes a CPU three times as long."""
+    return (torch.ge if z == 1 else torch.gt)(x, _ZERO[x.dtype], out=torch.empty_like(x))
 
 
 def _is_minus_zero(scalar: float) -> bool:
     return scalar == 0 and math.copysign(1.0, scalar) < 0
 
 
-def _is_tracked(x: Array) -> bool:
-    """Whether torch may differentiate what is done to x; within vmap, x itself would not say so."""
-    return (x.requires_grad and torch.is_grad_enabled()) or _is_transformed(x)
+@functools.cache
+def _usual(function: Function, dtype: torch.dtype) -> tuple[tuple[float, ...], Any]:
+    """The rounded defaults of a value function, and what to call where it is tracked."""
+    scalars = tuple(_checks.number(function, each.name, each.default, dtype) for each in function.parameters)
+    return scalars, private.apply_of(_rectifier(function, tuple(s.hex() for s in scalars)))
 
 
-def _is_transformed(x: Array) -> bool:
-    """Whether a derivative or a batch may be taken that backward kernels have no exact rule for.
+@private.run_while_tracing
+@functools.lru_cache(maxsize=256)
+def _rectifier(function: Function, key: tuple[str | None, ...]) -> type[torch.autograd.Function]:
+    """Make the autograd.Function of a value function; scalars come in hex, which tells -0.0 from 0.0, tensors as None."""
+    numbers = [None if each is None else float.fromhex(each) for each in key]
 
-    MPS counts as such: its kernels may not take operands of two dtypes.
-    """
-    return forward_ad._current_level >= 0 or _are_functorch_transforms_active() or x.is_mps
+    def scalars(tensors: tuple[Array, ...]) -> tuple[Any, ...]:
+        rest = iter(tensors)
+        return tuple([next(rest) if each is None else each for each in numbers])
+
+    class Rectifier(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Array, *slopes: Array) -> Array:
+            ctx.save_for_backward(x, *slopes)
+            return _compute(function, (x,), scalars(slopes), not torch.compiler.is_compiling())
+
+        @staticmethod
+        def backward(ctx: Any, g: Array) -> Any:
+            x, *slopes = ctx.saved_tensors
+            if not torch.is_grad_enabled():
+                by_x = _compute(function.vjp, (x, g), scalars(slopes), not torch.compiler.is_compiling())
+            else:  # somebody may differentiate this once more
+                by_x = _linked(x, _pulled(function.vjp, x, g, scalars(slopes)))
+            if not slopes:
+                return by_x
+            by_s = torch.where(x < 0, x * g, x.new_zeros(()))
+            return (by_x, *(by_s.sum_to_size(s.shape) for s in slopes))
+
+    return Rectifier
 
 
-def _into(out: Array, result: Array) -> Array:
-    """Write only what is computed, so that x, the cotangent and out may overlap."""
-    return result if out is None else out.copy_(result)
+def _pulled(function: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
+    """Apply a VJP so that g takes part once: a sum of two shares of a cotangent could not keep -0."""
+    factor = _formula(function, (x, x.new_full((), 1.0)), scalars)
+    is_selected_zero = _formula(function, (x, x.new_full((), math.inf)), scalars) == 0
+    return torch.where(is_selected_zero, x.new_full((), 0.0), g * factor)
 
 
-def _check(function: Function, arrays: tuple[Array, ...], out: Array) -> str:
-    x = arrays[0]
-    kind = _KINDS.get(x.dtype, "")
-    if kind != "f":
-        _checks.dtype(function, x.dtype, kind, "cast it first, for example x.to(torch.float32)")
-    for a in arrays:
-        _check_dense(function, "x", a)
-    if len(arrays) == 2:
-        g = arrays[1]
-        _checks.alike(function, x.dtype, x.shape, g.dtype, g.shape)
-        _checks.same_device(function, "cotangent", x.device, g.device)
+def _linked(x: Array, result: Array) -> Array:
+    """Let a derivative depend on x as far as torch knows, so that a second one is zeros, not an error."""
+    return torch.where(x.new_zeros((), dtype=torch.bool), x, result)
+
+
+def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
+    """Compose a value of operations whose derivative is the definition's, whoever takes it, and when."""
+    *_, z = scalars
+    if not private.functorch_is_active():
+        if not torch.onnx.is_in_onnx_export():
+            x = functional.leaky_relu(x, 1.0)  # x itself; its second derivative is zeros, not an error
+        if function is RELU and z == 1:
+            return torch.clamp_min(x, 0) + 0.0  # the sum is no -0; within vmap, the derivative may be float64
+    # A slope is not differentiated where x is NaN.
+    scalars = tuple([torch.where(x < 0, s, s.detach()) if isinstance(s, torch.Tensor) else s for s in scalars])
+    if function is LEAKY_RELU and z > 0:
+        return _pulled(function.vjp, x, x, scalars)
+    fixed = x.detach()
+    constants = tuple([s.detach() if isinstance(s, torch.Tensor) else s for s in scalars])
+    value, linear = _formula(function, (fixed,), constants), _pulled(function.vjp, fixed, fixed, constants)
+    # Elsewhere the VJP is applied to a zero, and the value added. Reciprocals tell -0 from 0, also in ONNX.
+    is_right = ((linear == value) & (1 / linear == 1 / value)) | ((linear != linear) & (value != value))
+    zero = x.new_full((), 0.0)
+    result = _pulled(function.vjp, x, x - torch.where(is_right, zero, fixed), scalars)
+    result = result + torch.where(is_right, -zero, value)
+    # No sum makes -0 of +0: where the derivative is zero, none is needed.
+    is_lost = (
+        ~is_right & (1 / value == -math.inf) & (_formula(function.vjp, (fixed, x.new_full((), 1.0)), constants) == 0)
+    )
+    return torch.where(is_lost, value, result)
+
+
+def _record_call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
+    """Let a proxy of torch.fx record a call of the public function, as it does of torch's own."""
+    public = getattr(sys.modules["relu_xp"], function.name)
+    options = function.named(scalars) | ({} if out is None else {"out": out})
+    return torch.overrides.handle_torch_function(public, arrays, *arrays, **options)
+
+
+def _check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
+    for name, a in zip((*function.arrays, "out"), (*arrays, out), strict=True):
+        if isinstance(a, torch.Tensor) and (a.layout is not torch.strided or a.is_nested):
+            given = "nested" if a.is_nested else a.layout
+            msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
+            raise TypeError(msg)
+    if torch.compiler.is_compiling():  # a number that changed between calls is symbolic until it is hashed
+        scalars = tuple([s if isinstance(s, torch.Tensor) else next(iter({s})) for s in scalars])
+    rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
     if out is not None:
-        _check_out(function, arrays, out)
-    return kind
+        if _shares_elements(out):
+            msg = f"relu_xp.{function}: elements of out share memory; pass out.clone()"
+            raise ValueError(msg)
+        if any(map(_is_watched, (*arrays, *rounded, out))):
+            msg = (
+                f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, or write it "
+                "under torch.no_grad()"
+            )
+            raise TypeError(msg)
+    return rounded
 
 
-def _check_dense(function: Function, name: str, a: Array) -> None:
-    if a.layout is not torch.strided or a.is_nested:
-        given = "nested" if a.is_nested else a.layout
-        msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
-        raise TypeError(msg)
+def _shares_elements(out: Array) -> bool:
+    """Whether two elements lie at one place: not if each stride steps over all that the smaller ones reach."""
+    reach = 0
+    for stride, n in sorted(zip(out.stride(), out.shape, strict=True)):
+        if n > 1 and stride <= reach:
+            places = sum(
+                torch.arange(n).mul(s).reshape(-1, *[1] * i)
+                for i, (s, n) in enumerate(zip(reversed(out.stride()), reversed(out.shape)))
+            )
+            return places.unique().numel() < out.numel()
+        reach += stride * (n - 1)
+    return False
 
 
-def _check_out(function: Function, arrays: tuple[Array, ...], out: Array) -> None:
-    x = arrays[0]
-    if isinstance(out, torch.Tensor):
-        _check_dense(function, "out", out)
-    _checks._out(_LIBRARY, function, x.dtype, x, out)
-    if any(n > 1 and stride == 0 for n, stride in zip(out.shape, out.stride(), strict=True)):
-        msg = f"relu_xp.{function}: out is broadcast, its elements share memory; pass out.clone()"
-        raise ValueError(msg)
-    if any(map(_is_tracked, (*arrays, out))):
-        msg = (
-            f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, or write it under "
-            "torch.no_grad()"
-        )
-        raise TypeError(msg)
-
-
-def _rounded(function: Function, name: str, value: Any, dtype: Any) -> float:
-    """Round a scalar once to the dtype of x."""
-    if value is GRAD_AT_ZERO.default:
-        return value
-    if torch.compiler.is_compiling() and type(value) is float:
-        (value,) = {value}  # a float that changed between calls is symbolic until it is hashed
-    return _rounded_constant(function, name, value, dtype)
-
-
-def _rounded_constant(function: Function, name: str, value: Any, dtype: Any) -> float:
-    return _checks.number(function, name, value, dtype)
-
-
-# What torch.compiler.assume_constant_result does, which imports the whole compiler: the graph gets the rounded number.
-_rounded_constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
+def _is_watched(a: Any) -> bool:
+    """Whether torch would differentiate or batch what is done to it; within vmap it would not say so itself."""
+    if not isinstance(a, torch.Tensor):
+        return False
+    if private.functorch_is_active() and not private.only_functionalizes():
+        return True
+    has_tangent = private.in_dual_level() and torch.autograd.forward_ad.unpack_dual(a).tangent is not None
+    return has_tangent or _is_tracked(a)
