@@ -57,6 +57,7 @@ ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in nam
 _INTERFACE = ("owns", "devices", "put", "get")
 
 _registered: dict[str, Any] = {}
+_loaded: dict[str, Any] = {}  # by the names of their modules
 MOST_TYPES = 64  # so that classes made again and again, as each registry of units makes its own, are not kept for ever
 # Filled once per type. Two threads may both find the owner of a new type; both store the same.
 _OWNERS: dict[type, tuple[Any, Run]] = {}
@@ -198,7 +199,7 @@ def _installed() -> dict[str, str]:
 def _find(function: Function, name: str, x: object) -> Any:
     for package, found in _candidates(type(x)):
         load(package, found)
-        backend = sys.modules[found] if isinstance(found, str) else found  # torch.compile takes no module from `load`
+        backend = _loaded[found] if isinstance(found, str) else found  # torch.compile takes no module from `load`
         if backend.owns(x):
             return backend
     raise _checks.not_an_array(function, name, x)
@@ -225,7 +226,7 @@ def load(package: str, backend: Any) -> Any:
     if isinstance(backend, str):
         name = backend
         try:
-            backend = importlib.import_module(name)
+            backend = _loaded[name] = importlib.import_module(name)
         except ImportError as error:
             error.add_note(f"relu_xp: {name} is the backend of {package}")
             raise

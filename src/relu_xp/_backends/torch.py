@@ -35,6 +35,8 @@ _KINDS = {
 _LIBRARY = _checks.Library(
     "a torch.Tensor",
     is_array=lambda a: isinstance(a, torch.Tensor),
+    dtype=lambda a: a.dtype,
+    shape=lambda a: a.shape,
     device=lambda a: a.device,
     kind=lambda dtype: _KINDS.get(dtype, ""),
     is_writeable=lambda _: True,
@@ -77,7 +79,7 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
     if eager and out is None and len(arrays) == 1 and all(map(operator.is_, scalars, function.defaults)):
         if x.dtype in _ZERO and function.role == "value":  # the usual call: nothing that can fail
             usual = _usual(function, x.dtype)
-            return usual[1](x) if x.requires_grad and torch.is_grad_enabled() else _compute(function, arrays, usual[0])
+            return _apply(x, (function, usual)) if _is_tracked(x) else _compute(function, arrays, usual)
     if not isinstance(x, torch.Tensor):
         return _record_call(function, arrays, scalars, out)
     scalars = _check(function, arrays, scalars, out)
@@ -136,13 +138,13 @@ def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tupl
         return x.clone() if _KINDS[x.dtype] == "u" else torch.threshold(x, 0, 0)
     scalars = tuple([s.to(x.dtype) if isinstance(s, torch.Tensor) else s for s in scalars])
     if (eager or compiled) and not _is_tracked(*arrays, *scalars):
-        return _compute(function, arrays, scalars, eager)
+        return _compute(function, arrays, scalars)
     if function.role != "value":
         result = _pulled(function, *arrays, scalars) if function.role == "vjp" else _formula(function, arrays, scalars)
         return _linked(x, result)
     if eager or compiled:
-        key = tuple([None if isinstance(s, torch.Tensor) else s.hex() for s in scalars])
-        return _rectifier(function, key).apply(x, *(s for s in scalars if isinstance(s, torch.Tensor)))
+        slopes = [s for s in scalars if isinstance(s, torch.Tensor)]  # which come first
+        return _Rectifier.apply(x, (function, scalars), *slopes)
     return _recordable(function, x, scalars)
 
 
@@ -150,9 +152,9 @@ def _formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
     return getattr(_formulas, function.name)(_Namespace, *arrays, *scalars[: len(function.scalars)])
 
 
-def _compute(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], eager: bool = True) -> Array:
-    """Compute, and let nobody differentiate it: in one of torch's kernels, or by the formula."""
-    kernel = _KERNELS.get(function) if eager else None
+def _compute(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+    """Compute, and let nobody differentiate it: in one of torch's kernels, or by the formula, which compilers fuse."""
+    kernel = None if torch.compiler.is_compiling() else _KERNELS.get(function)
     result = kernel(*arrays, *scalars) if kernel else None
     return _formula(function, arrays, scalars) if result is None else result
 
@@ -201,41 +203,37 @@ def _is_minus_zero(scalar: float) -> bool:
 
 
 @functools.cache
-def _usual(function: Function, dtype: torch.dtype) -> tuple[tuple[float, ...], Any]:
-    """The rounded defaults of a value function, and what to call where it is tracked."""
-    scalars = tuple(_checks.number(function, each.name, each.default, dtype) for each in function.parameters)
-    return scalars, private.apply_of(_rectifier(function, tuple(s.hex() for s in scalars)))
+def _usual(function: Function, dtype: torch.dtype) -> tuple[Any, ...]:
+    """The defaults, rounded."""
+    return tuple(_checks.number(function, each.name, each.default, dtype) for each in function.parameters)
 
 
-@private.run_while_tracing
-@functools.lru_cache(maxsize=256)
-def _rectifier(function: Function, key: tuple[str | None, ...]) -> type[torch.autograd.Function]:
-    """Make the autograd.Function of a value function; scalars come in hex, which tells -0.0 from 0.0, tensors as None."""
-    numbers = [None if each is None else float.fromhex(each) for each in key]
+class _Rectifier(torch.autograd.Function):
+    """A value function, whose derivative is its VJP; of the scalars, tensors come after all else, to be tracked."""
 
-    def scalars(tensors: tuple[Array, ...]) -> tuple[Any, ...]:
-        rest = iter(tensors)
-        return tuple([next(rest) if each is None else each for each in numbers])
+    @staticmethod
+    def forward(ctx: Any, x: Array, rule: tuple[Function, tuple[Any, ...]], *slopes: Array) -> Array:
+        ctx.save_for_backward(x, *slopes)
+        ctx.rule = rule
+        function, scalars = rule
+        return _compute(function, (x,), slopes + scalars[len(slopes) :])
 
-    class Rectifier(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Array, *slopes: Array) -> Array:
-            ctx.save_for_backward(x, *slopes)
-            return _compute(function, (x,), scalars(slopes), not torch.compiler.is_compiling())
+    @staticmethod
+    def backward(ctx: Any, g: Array) -> Any:
+        x, *slopes = ctx.saved_tensors
+        function, scalars = ctx.rule
+        scalars = (*slopes, *scalars[len(slopes) :])
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # somebody may differentiate this once more
+            by_x = _linked(x, _pulled(function.vjp, x, g, scalars))
+        else:
+            by_x = _compute(function.vjp, (x, g), scalars)
+        if not slopes:
+            return by_x, None
+        by_slope = torch.where(x < 0, x * g, x.new_zeros(()))
+        return by_x, None, *(by_slope.sum_to_size(s.shape) for s in slopes)
 
-        @staticmethod
-        def backward(ctx: Any, g: Array) -> Any:
-            x, *slopes = ctx.saved_tensors
-            if not torch.is_grad_enabled():
-                by_x = _compute(function.vjp, (x, g), scalars(slopes), not torch.compiler.is_compiling())
-            else:  # somebody may differentiate this once more
-                by_x = _linked(x, _pulled(function.vjp, x, g, scalars(slopes)))
-            if not slopes:
-                return by_x
-            by_s = torch.where(x < 0, x * g, x.new_zeros(()))
-            return (by_x, *(by_s.sum_to_size(s.shape) for s in slopes))
 
-    return Rectifier
+_apply = private.apply_of(_Rectifier)
 
 
 def _pulled(function: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
