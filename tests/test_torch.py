@@ -10,8 +10,10 @@ import pytest
 import relu_xp
 from relu_xp import _dispatch
 
-# torch's own, about its own use of what it deprecates, on first use of torch.func and in torch.func.linearize
-pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in (".torch.jit", "Attempted to insert a get_attr")]
+# torch's own, about its own use of what it deprecates: on first use of torch.func, in torch.func.linearize, and where
+# torch.compile meets an autograd.Function, anybody's
+TORCHS_OWN = (".torch.jit", "Attempted to insert a get_attr", ".*autograd.function.Function.*should not be instantiated")
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in TORCHS_OWN]
 
 INF, NAN = np.inf, np.nan
 # Each with each, so that x and cotangent meet in every combination, in whole vectors and in their tails.
