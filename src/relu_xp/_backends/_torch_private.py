@@ -1,41 +1,27 @@
 """Every private name of torch that the backend leans on, each beside the public one that could take its place.
 
 A test says which of them is gone when torch moves. `_dispatch` imports this file before it looks for the owner of a
-first array, so that torch.compile may trace that search: the backend itself may be imported only by it.
+first array, so that torch.compile can trace that search; the backend itself may only then be imported.
 """
 
-import functools
 from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 
-from relu_xp import _checks, _dispatch, _dtypes
+from relu_xp import _dispatch, _dtypes
 
-
-def run_while_tracing(function: Any) -> Any:
-    """Have torch.compile run the function, not trace it, and take what it returns for a constant.
-
-    Public: torch.compiler.assume_constant_result, which imports the whole compiler.
-    """
-    function._dynamo_marked_constant = True
-    return function
-
-
+# torch.compile runs these while it traces, and takes what they return as it stands. Public, but it imports the whole
+# compiler: torch.compiler.assume_constant_result.
 for _each in (_dispatch._candidates, _dispatch.load, _dtypes.rounded, _dtypes.kind):
-    run_while_tracing(_each)
+    _each._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
-# Whether torch.func transforms what is done; not public yet.
-functorch_is_active = torch._C._are_functorch_transforms_active
-# How many modes, such as make_fx's, are told of each operation; not public yet.
-dispatch_modes = torch._C._len_torch_dispatch_stack
-# Public: torch.jit.is_tracing, which takes three times as long.
-is_tracing = torch._C._is_tracing
+_functorch_is_active = torch._C._are_functorch_transforms_active
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_is_tracing = torch._C._is_tracing  # public, and three times as slow: torch.jit.is_tracing
 
-
-def in_dual_level() -> bool:
-    """Whether forward mode may differentiate; not public yet."""
-    return forward_ad._current_level >= 0
+# Without a Python call around it; public: the overload itself.
+leaky_relu_backward = torch.ops.aten.leaky_relu_backward.default._op
 
 
 def apply_of(function: type[torch.autograd.Function]) -> Any:
@@ -43,14 +29,22 @@ def apply_of(function: type[torch.autograd.Function]) -> Any:
     return super(torch.autograd.Function, function).apply
 
 
-def direct(overload: Any) -> Any:
-    """Give an operation of torch.ops without a Python call around it; public: the overload itself."""
-    return overload._op
+def is_transformed() -> bool:
+    """Whether torch.func transforms what is done; not public yet."""
+    return _functorch_is_active()
 
 
-def only_functionalizes() -> bool:
-    """Whether no transform of torch.func now differentiates or batches; not public yet."""
-    functorch = torch._C._functorch
-    return all(
-        level.key() == functorch.TransformType.Functionalize for level in functorch.get_interpreter_stack() or ()
-    )
+def is_recorded() -> bool:
+    """Whether anything but autograd's backward mode watches what is done; of all but tracing not public yet."""
+    return bool(_functorch_is_active() or forward_ad._current_level >= 0 or _dispatch_modes() or _is_tracing())
+
+
+def is_watched(a: torch.Tensor) -> bool:
+    """Whether torch would differentiate or batch what is done to a; within vmap, a itself would not say so."""
+    if torch.is_grad_enabled() and a.requires_grad:
+        return True
+    if _functorch_is_active():
+        functorch = torch._C._functorch
+        kinds = [level.key() for level in functorch.get_interpreter_stack()]
+        return any(kind != functorch.TransformType.Functionalize for kind in kinds)
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(a).tangent is not None

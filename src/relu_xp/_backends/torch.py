@@ -2,18 +2,16 @@
 
 A schedule of the formulas in three respects, each tested bit-identical to them:
 
-- Constants are 0-d tensors, broadcast: a full one would cost memory and a pass over it.
 - On a CPU `where` takes ten times as long as a copy, so the usual functions run in the kernels of torch's own
   rectifiers, where those give the definition's bits. Backward kernels get a comparison's 1 or 0 in place of x, of which
   they would let NaN pass and count a zero as negative.
 - A derivative is `function.vjp` in one of two ways. Where torch runs or compiles what is called, an autograd.Function
-  applies it. Where operations are recorded or transformed, which an autograd.Function would not survive, the VJP is
-  applied to x itself: it is linear in what it pulls back, so that torch's derivative of it is that VJP again.
+  applies it; for few elements torch's own function, once none of them is found to be where its derivative differs.
+- Where operations are recorded or transformed, which an autograd.Function would not survive, the VJP is applied to x
+  itself: it is linear in what it pulls back, so that torch's derivative of it, of whatever kind, is that VJP again.
 """
 
-import functools
 import math
-import operator
 import sys
 from typing import Any
 
@@ -27,8 +25,9 @@ from relu_xp._functions import LEAKY_RELU, LEAKY_RELU_VJP, RELU, RELU_VJP, Funct
 
 Array = Any  # a torch.Tensor
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _KINDS = {
-    **dict.fromkeys((torch.float16, torch.bfloat16, torch.float32, torch.float64), "f"),
+    **dict.fromkeys(_FLOATS, "f"),
     **dict.fromkeys((torch.int8, torch.int16, torch.int32, torch.int64), "i"),
     **dict.fromkeys((torch.uint8, torch.uint16, torch.uint32, torch.uint64), "u"),
 }
@@ -42,48 +41,38 @@ _LIBRARY = _checks.Library(
     is_writeable=lambda _: True,
     cast="cast it first, for example x.to(torch.float32)",
 )
-_ZERO = {dtype: torch.zeros((), dtype=dtype) for dtype, kind in _KINDS.items() if kind == "f"}
-_FEW = 1024  # elements, up to which the least calls are fastest, and from which on the least memory
+_ZERO = {dtype: torch.zeros((), dtype=dtype) for dtype in _FLOATS}
+_FEW, _MANY = 1 << 10, 1 << 17  # elements: up to there the fewest calls are fastest; from there on the least memory
 _threshold_backward = torch.ops.aten.threshold_backward.grad_input
-_leaky_relu_backward = private.direct(torch.ops.aten.leaky_relu_backward.default)
-_leaky_relu_backward_into = torch.ops.aten.leaky_relu_backward.grad_input
+_leaky_relu_backward = torch.ops.aten.leaky_relu_backward.grad_input
+_seen: dict[Any, tuple[tuple[Any, ...], tuple[float, ...]]] = {}
 
 
 class _Namespace:
-    """What the formulas call."""
+    """What the formulas call; constants are 0-d tensors, since full ones would cost memory and a pass over it."""
 
     where = staticmethod(torch.where)
-
-    @staticmethod
-    def full_like(x: Array, value: float) -> Array:
-        return x.new_full((), value)
-
-    @staticmethod
-    def ones_like(x: Array) -> Array:
-        return x.new_full((), 1.0)
-
-    @staticmethod
-    def zeros_like(x: Array) -> Array:
-        return x.new_full((), 0.0)
+    full_like = staticmethod(lambda x, value: x.new_full((), value))
+    ones_like = staticmethod(lambda x: x.new_full((), 1.0))
+    zeros_like = staticmethod(lambda x: x.new_full((), 0.0))
 
 
 def owns(x: object) -> bool:
     """Tensors, parameters and other subclasses; and the proxies that torch.fx traces a program with."""
-    return isinstance(x, torch.Tensor) or type(x) is torch.fx.Proxy
+    return isinstance(x, (torch.Tensor, torch.fx.Proxy))
 
 
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument; compute, or record for whatever transform is under way."""
-    x = arrays[0]
-    eager = _is_eager(*arrays)
-    if eager and out is None and len(arrays) == 1 and all(map(operator.is_, scalars, function.defaults)):
-        if x.dtype in _ZERO and function.role == "value":  # the usual call: nothing that can fail
-            usual = _usual(function, x.dtype)
-            return _apply(x, (function, usual)) if _is_tracked(x) else _compute(function, arrays, usual)
-    if not isinstance(x, torch.Tensor):
-        return _record_call(function, arrays, scalars, out)
+    if any([isinstance(a, torch.fx.Proxy) for a in (*arrays, *scalars, out)]):
+        public = getattr(sys.modules["relu_xp"], function.name)
+        options = {**function.named(scalars), **({} if out is None else {"out": out})}
+        return torch.overrides.handle_torch_function(public, (*arrays, *scalars), *arrays, **options)
     scalars = _check(function, arrays, scalars, out)
-    result = _differentiable(function, arrays, scalars, eager)
+    if _KINDS[arrays[0].dtype] != "f":
+        result = arrays[0].clone() if _KINDS[arrays[0].dtype] == "u" else torch.threshold(arrays[0], 0, 0)
+    else:
+        result = _run(function, arrays, scalars)
     return result if out is None else out.copy_(result)  # only what is computed, so that all may overlap
 
 
@@ -111,41 +100,70 @@ def get(x: Array) -> np.ndarray[Any, Any]:
     return x.numpy()
 
 
-def _is_eager(*arrays: Array) -> bool:
-    """Whether torch runs what is called at once, and nothing but autograd's backward mode watches it."""
-    return not (
-        torch.compiler.is_compiling()
-        or any(
-            type(a) not in (torch.Tensor, torch.nn.Parameter) or a.layout is not torch.strided or a.is_nested
-            for a in arrays
-        )
-        or private.functorch_is_active()
-        or private.in_dual_level()
-        or private.dispatch_modes()
-        or private.is_tracing()
-    )
-
-
-def _is_tracked(*arrays: Any) -> bool:
-    return torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in arrays)
-
-
-def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], eager: bool) -> Array:
-    """Compute so that every derivative is the definition's."""
+def _check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
+    """Check a call; round its numbers. The very numbers of a call that passed need no second look."""
     x = arrays[0]
-    compiled = torch.compiler.is_compiling() and not (torch.compiler.is_exporting() or private.functorch_is_active())
-    if _KINDS[x.dtype] != "f":
-        return x.clone() if _KINDS[x.dtype] == "u" else torch.threshold(x, 0, 0)
-    scalars = tuple([s.to(x.dtype) if isinstance(s, torch.Tensor) else s for s in scalars])
-    if (eager or compiled) and not _is_tracked(*arrays, *scalars):
-        return _compute(function, arrays, scalars)
-    if function.role != "value":
-        result = _pulled(function, *arrays, scalars) if function.role == "vjp" else _formula(function, arrays, scalars)
-        return _linked(x, result)
-    if eager or compiled:
-        slopes = [s for s in scalars if isinstance(s, torch.Tensor)]  # which come first
-        return _Rectifier.apply(x, (function, scalars), *slopes)
-    return _recordable(function, x, scalars)
+    if torch.compiler.is_compiling():
+        # A number that changed between calls is symbolic until it is hashed.
+        scalars = tuple([s if isinstance(s, torch.Tensor) else next(iter({s})) for s in scalars])
+        return _checks.call(_LIBRARY, function, arrays, scalars, out)
+    key = (function, x.dtype, *map(id, scalars))
+    is_usual = out is None and len(arrays) == 1 and x.layout is torch.strided and not x.is_nested
+    if is_usual and (found := _seen.get(key)):
+        return found[1]
+    for name, a in zip((*function.arrays, "out"), (*arrays, out), strict=True):
+        if isinstance(a, torch.Tensor) and (a.layout is not torch.strided or a.is_nested):
+            given = "nested" if a.is_nested else a.layout
+            msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
+            raise TypeError(msg)
+    rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
+    if is_usual and all([type(s) is float for s in scalars]):
+        if len(_seen) >= 256:
+            _seen.clear()
+        _seen[key] = scalars, rounded  # which keeps the numbers, and so their ids
+    if out is not None:
+        _check_out(function, (*arrays, *rounded, out))
+    return rounded
+
+
+def _check_out(function: Function, operands: tuple[Any, ...]) -> None:
+    out, reach = operands[-1], 0
+    for stride, n in sorted(zip(out.stride(), out.shape, strict=True)):
+        if n > 1 and stride <= reach:  # less than all that smaller strides reach: only then can two be at one place
+            span = 1 + sum((n - 1) * stride for n, stride in zip(out.shape, out.stride(), strict=True))
+            if torch.arange(span).as_strided(out.shape, out.stride()).unique().numel() < out.numel():
+                msg = f"relu_xp.{function}: elements of out share memory; pass out.clone()"
+                raise ValueError(msg)
+        reach += stride * (n - 1)
+    if any(private.is_watched(a) for a in operands if isinstance(a, torch.Tensor)):
+        msg = (
+            f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, or write it under "
+            "torch.no_grad()"
+        )
+        raise TypeError(msg)
+
+
+def _run(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+    """Compute so that every derivative, whoever takes it, and when, is the definition's."""
+    x, compiling = arrays[0], torch.compiler.is_compiling()
+    slopes = [s for s in scalars if isinstance(s, torch.Tensor)]  # which come before all numbers
+    if slopes:
+        slopes = [s.to(x.dtype) for s in slopes]
+        scalars = (*slopes, *scalars[len(slopes) :])
+    if compiling:
+        recorded = torch.compiler.is_exporting() or private.is_transformed()
+    else:
+        recorded = type(x) not in (torch.Tensor, torch.nn.Parameter) or private.is_recorded()
+    if not recorded:
+        if not (torch.is_grad_enabled() and any([a.requires_grad for a in (*arrays, *slopes)])):
+            return _compute(function, arrays, scalars)
+        if function.role == "value":
+            own = None if slopes or compiling or x.device.type != "cpu" else _torchs_own(function, x, *scalars)
+            apply = _Rectifier.apply if compiling else _apply
+            return apply(x, (function, scalars), *slopes) if own is None else own
+    if function.role == "value":
+        return _recordable(function, x, scalars)
+    return _linked(x, _pulled(function, *arrays, scalars) if len(arrays) > 1 else _formula(function, arrays, scalars))
 
 
 def _formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
@@ -176,9 +194,9 @@ def _relu_vjp(x: Array, g: Array, z: float) -> Array | None:
 def _leaky_relu(x: Array, s: Any, z: float) -> Array | None:
     if isinstance(s, torch.Tensor):
         return None
-    if s < 0 or _is_minus_zero(s):  # torch multiplies zeros too
-        return _leaky_relu_vjp(x, x, s, 1.0)
-    return functional.leaky_relu(x, s)
+    if s > 0 or (s == 0 and math.copysign(1.0, s) > 0):
+        return functional.leaky_relu(x, s)
+    return _leaky_relu_vjp(x, x, s, 1.0)  # torch would multiply zeros too
 
 
 def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:
@@ -186,8 +204,8 @@ def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:
         return None
     active = _active(x, z)
     if x.numel() <= _FEW:
-        return _leaky_relu_backward(g, active, s, False)
-    return _leaky_relu_backward_into(g, active, s, False, grad_input=active)
+        return private.leaky_relu_backward(g, active, s, False)
+    return _leaky_relu_backward(g, active, s, False, grad_input=active)
 
 
 _KERNELS = {RELU: _relu, RELU_VJP: _relu_vjp, LEAKY_RELU: _leaky_relu, LEAKY_RELU_VJP: _leaky_relu_vjp}
@@ -198,24 +216,22 @@ def _active(x: Array, z: float) -> Array:
     return (torch.ge if z == 1 else torch.gt)(x, _ZERO[x.dtype], out=torch.empty_like(x))
 
 
-def _is_minus_zero(scalar: float) -> bool:
-    return scalar == 0 and math.copysign(1.0, scalar) < 0
-
-
-@functools.cache
-def _usual(function: Function, dtype: torch.dtype) -> tuple[Any, ...]:
-    """The defaults, rounded."""
-    return tuple(_checks.number(function, each.name, each.default, dtype) for each in function.parameters)
+def _torchs_own(function: Function, x: Array, *scalars: float) -> Array | None:
+    """Call torch's own function, if none of the elements is one where its value or derivative differs: 0, and NaN."""
+    if function is LEAKY_RELU and scalars[0] == scalars[1] > 0:
+        return functional.leaky_relu(x, scalars[0])  # which differs nowhere
+    if function in (RELU, LEAKY_RELU) and 0 < x.numel() <= _MANY and x.detach().abs().amin().item() > 0:
+        return torch.relu(x) if function is RELU else functional.leaky_relu(x, scalars[0])
+    return None
 
 
 class _Rectifier(torch.autograd.Function):
-    """A value function, whose derivative is its VJP; of the scalars, tensors come after all else, to be tracked."""
+    """A value function whose derivative is its VJP."""
 
     @staticmethod
     def forward(ctx: Any, x: Array, rule: tuple[Function, tuple[Any, ...]], *slopes: Array) -> Array:
         ctx.save_for_backward(x, *slopes)
-        ctx.rule = rule
-        function, scalars = rule
+        ctx.rule = function, scalars = rule
         return _compute(function, (x,), slopes + scalars[len(slopes) :])
 
     @staticmethod
@@ -249,9 +265,9 @@ def _linked(x: Array, result: Array) -> Array:
 
 
 def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
-    """Compose a value of operations whose derivative is the definition's, whoever takes it, and when."""
+    """Compose a value of operations whose derivative is the definition's."""
     *_, z = scalars
-    if not private.functorch_is_active():
+    if not private.is_transformed():
         if not torch.onnx.is_in_onnx_export():
             x = functional.leaky_relu(x, 1.0)  # x itself; its second derivative is zeros, not an error
         if function is RELU and z == 1:
@@ -260,69 +276,13 @@ def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array
     scalars = tuple([torch.where(x < 0, s, s.detach()) if isinstance(s, torch.Tensor) else s for s in scalars])
     if function is LEAKY_RELU and z > 0:
         return _pulled(function.vjp, x, x, scalars)
-    fixed = x.detach()
+    fixed, zero, one = x.detach(), x.new_full((), 0.0), x.new_full((), 1.0)
     constants = tuple([s.detach() if isinstance(s, torch.Tensor) else s for s in scalars])
     value, linear = _formula(function, (fixed,), constants), _pulled(function.vjp, fixed, fixed, constants)
-    # Elsewhere the VJP is applied to a zero, and the value added. Reciprocals tell -0 from 0, also in ONNX.
+    # Where that is not the value, the VJP is applied to a zero, and the value added. Reciprocals tell -0 from 0.
     is_right = ((linear == value) & (1 / linear == 1 / value)) | ((linear != linear) & (value != value))
-    zero = x.new_full((), 0.0)
     result = _pulled(function.vjp, x, x - torch.where(is_right, zero, fixed), scalars)
     result = result + torch.where(is_right, -zero, value)
-    # No sum makes -0 of +0: where the derivative is zero, none is needed.
-    is_lost = (
-        ~is_right & (1 / value == -math.inf) & (_formula(function.vjp, (fixed, x.new_full((), 1.0)), constants) == 0)
-    )
-    return torch.where(is_lost, value, result)
-
-
-def _record_call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
-    """Let a proxy of torch.fx record a call of the public function, as it does of torch's own."""
-    public = getattr(sys.modules["relu_xp"], function.name)
-    options = function.named(scalars) | ({} if out is None else {"out": out})
-    return torch.overrides.handle_torch_function(public, arrays, *arrays, **options)
-
-
-def _check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
-    for name, a in zip((*function.arrays, "out"), (*arrays, out), strict=True):
-        if isinstance(a, torch.Tensor) and (a.layout is not torch.strided or a.is_nested):
-            given = "nested" if a.is_nested else a.layout
-            msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
-            raise TypeError(msg)
-    if torch.compiler.is_compiling():  # a number that changed between calls is symbolic until it is hashed
-        scalars = tuple([s if isinstance(s, torch.Tensor) else next(iter({s})) for s in scalars])
-    rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
-    if out is not None:
-        if _shares_elements(out):
-            msg = f"relu_xp.{function}: elements of out share memory; pass out.clone()"
-            raise ValueError(msg)
-        if any(map(_is_watched, (*arrays, *rounded, out))):
-            msg = (
-                f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, or write it "
-                "under torch.no_grad()"
-            )
-            raise TypeError(msg)
-    return rounded
-
-
-def _shares_elements(out: Array) -> bool:
-    """Whether two elements lie at one place: not if each stride steps over all that the smaller ones reach."""
-    reach = 0
-    for stride, n in sorted(zip(out.stride(), out.shape, strict=True)):
-        if n > 1 and stride <= reach:
-            places = sum(
-                torch.arange(n).mul(s).reshape(-1, *[1] * i)
-                for i, (s, n) in enumerate(zip(reversed(out.stride()), reversed(out.shape)))
-            )
-            return places.unique().numel() < out.numel()
-        reach += stride * (n - 1)
-    return False
-
-
-def _is_watched(a: Any) -> bool:
-    """Whether torch would differentiate or batch what is done to it; within vmap it would not say so itself."""
-    if not isinstance(a, torch.Tensor):
-        return False
-    if private.functorch_is_active() and not private.only_functionalizes():
-        return True
-    has_tangent = private.in_dual_level() and torch.autograd.forward_ad.unpack_dual(a).tangent is not None
-    return has_tangent or _is_tracked(a)
+    # No sum with +0 is -0: that is selected, where the derivative is zero.
+    is_constant = ~is_right & (1 / value == -math.inf) & (_formula(function.vjp, (fixed, one), constants) == 0)
+    return torch.where(is_constant, value, result)
