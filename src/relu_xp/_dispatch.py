@@ -67,7 +67,7 @@ def call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], 
     """Hand over to the backend that owns x, and the cotangent too."""
     x = arrays[0]
     found = _OWNERS.get(type(x)) or _remember(function, "x", x)
-    for name, a in zip(function.arrays[1:], arrays[1:], strict=True):
+    for name, a in zip(function.arrays[1:], arrays[1:], strict=True) if len(arrays) > 1 else ():
         if type(a) is not type(x) and owner(function, name, a) is not found[0]:
             raise _checks.same_library(function, x, a)
     return found[1](function, arrays, scalars, out)

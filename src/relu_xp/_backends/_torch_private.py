@@ -20,9 +20,6 @@ _functorch_is_active = torch._C._are_functorch_transforms_active
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _is_tracing = torch._C._is_tracing  # public, and three times as slow: torch.jit.is_tracing
 
-# Without a Python call around it; public: the overload itself.
-leaky_relu_backward = torch.ops.aten.leaky_relu_backward.default._op
-
 
 def apply_of(function: type[torch.autograd.Function]) -> Any:
     """Give `function.apply` without its search for transforms, which takes 1.5 µs; public: `function.apply`."""

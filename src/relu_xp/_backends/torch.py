@@ -41,11 +41,11 @@ _LIBRARY = _checks.Library(
     is_writeable=lambda _: True,
     cast="cast it first, for example x.to(torch.float32)",
 )
+_TYPES = (torch.Tensor, torch.nn.Parameter)  # not subclasses, which may watch what is done to them
 _ZERO = {dtype: torch.zeros((), dtype=dtype) for dtype in _FLOATS}
-_FEW, _MANY = 1 << 10, 1 << 17  # elements: up to there the fewest calls are fastest; from there on the least memory
-_threshold_backward = torch.ops.aten.threshold_backward.grad_input
-_leaky_relu_backward = torch.ops.aten.leaky_relu_backward.grad_input
-_seen: dict[Any, tuple[tuple[Any, ...], tuple[float, ...]]] = {}
+_MANY = 1 << 15  # elements, from which on it costs more to look at them than a slower backward pass
+_aten = torch.ops.aten
+_seen: dict[Any, tuple[tuple[Any, ...], tuple[float, ...]]] = {}  # rounded numbers, by the ids of those given
 
 
 class _Namespace:
@@ -64,15 +64,28 @@ def owns(x: object) -> bool:
 
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument; compute, or record for whatever transform is under way."""
-    if any([isinstance(a, torch.fx.Proxy) for a in (*arrays, *scalars, out)]):
+    x, eager = arrays[0], not torch.compiler.is_compiling()
+    eager = eager and type(x) in _TYPES and not private.is_recorded()
+    is_plain = eager and out is None and len(arrays) == 1 and x.layout is torch.strided and not x.is_nested
+    if is_plain and (seen := _seen.get((function, x.dtype, *map(id, scalars)))):
+        if not (x.requires_grad and torch.is_grad_enabled()):
+            return _compute(function, arrays, seen[1])
+        if function.role == "value":
+            return _tracked(function, x, seen[1])
+    if any(isinstance(a, torch.fx.Proxy) for a in (*arrays, *scalars, out)):
         public = getattr(sys.modules["relu_xp"], function.name)
         options = {**function.named(scalars), **({} if out is None else {"out": out})}
         return torch.overrides.handle_torch_function(public, (*arrays, *scalars), *arrays, **options)
-    scalars = _check(function, arrays, scalars, out)
-    if _KINDS[arrays[0].dtype] != "f":
-        result = arrays[0].clone() if _KINDS[arrays[0].dtype] == "u" else torch.threshold(arrays[0], 0, 0)
+    rounded = _check(function, arrays, scalars, out)
+    if _KINDS[x.dtype] != "f":
+        result = _relu(x, 1.0)
     else:
-        result = _run(function, arrays, scalars)
+        if eager and all(type(s) is float for s in scalars):
+            if len(_seen) >= 256:
+                _seen.clear()
+            _seen[function, x.dtype, *map(id, scalars)] = scalars, rounded  # which keeps the numbers, and so their ids
+        slopes = [s.to(x.dtype) for s in rounded if isinstance(s, torch.Tensor)]  # which come before all numbers
+        result = _differentiable(function, arrays, (*slopes, *rounded[len(slopes) :]), slopes, eager)
     return result if out is None else out.copy_(result)  # only what is computed, so that all may overlap
 
 
@@ -101,26 +114,16 @@ def get(x: Array) -> np.ndarray[Any, Any]:
 
 
 def _check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
-    """Check a call; round its numbers. The very numbers of a call that passed need no second look."""
-    x = arrays[0]
     if torch.compiler.is_compiling():
         # A number that changed between calls is symbolic until it is hashed.
         scalars = tuple([s if isinstance(s, torch.Tensor) else next(iter({s})) for s in scalars])
         return _checks.call(_LIBRARY, function, arrays, scalars, out)
-    key = (function, x.dtype, *map(id, scalars))
-    is_usual = out is None and len(arrays) == 1 and x.layout is torch.strided and not x.is_nested
-    if is_usual and (found := _seen.get(key)):
-        return found[1]
     for name, a in zip((*function.arrays, "out"), (*arrays, out), strict=True):
         if isinstance(a, torch.Tensor) and (a.layout is not torch.strided or a.is_nested):
             given = "nested" if a.is_nested else a.layout
             msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
             raise TypeError(msg)
     rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
-    if is_usual and all([type(s) is float for s in scalars]):
-        if len(_seen) >= 256:
-            _seen.clear()
-        _seen[key] = scalars, rounded  # which keeps the numbers, and so their ids
     if out is not None:
         _check_out(function, (*arrays, *rounded, out))
     return rounded
@@ -143,27 +146,31 @@ def _check_out(function: Function, operands: tuple[Any, ...]) -> None:
         raise TypeError(msg)
 
 
-def _run(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+def _differentiable(
+    function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], slopes: list[Array], eager: bool
+) -> Array:
     """Compute so that every derivative, whoever takes it, and when, is the definition's."""
-    x, compiling = arrays[0], torch.compiler.is_compiling()
-    slopes = [s for s in scalars if isinstance(s, torch.Tensor)]  # which come before all numbers
-    if slopes:
-        slopes = [s.to(x.dtype) for s in slopes]
-        scalars = (*slopes, *scalars[len(slopes) :])
-    if compiling:
-        recorded = torch.compiler.is_exporting() or private.is_transformed()
-    else:
-        recorded = type(x) not in (torch.Tensor, torch.nn.Parameter) or private.is_recorded()
-    if not recorded:
-        if not (torch.is_grad_enabled() and any([a.requires_grad for a in (*arrays, *slopes)])):
-            return _compute(function, arrays, scalars)
-        if function.role == "value":
-            own = None if slopes or compiling or x.device.type != "cpu" else _torchs_own(function, x, *scalars)
-            apply = _Rectifier.apply if compiling else _apply
-            return apply(x, (function, scalars), *slopes) if own is None else own
-    if function.role == "value":
-        return _recordable(function, x, scalars)
-    return _linked(x, _pulled(function, *arrays, scalars) if len(arrays) > 1 else _formula(function, arrays, scalars))
+    compiled = torch.compiler.is_compiling() and not (torch.compiler.is_exporting() or private.is_transformed())
+    is_tracked = torch.is_grad_enabled() and any(a.requires_grad for a in (*arrays, *slopes))
+    if (eager or compiled) and not is_tracked:
+        return _compute(function, arrays, scalars)
+    x = arrays[0]
+    if function.role != "value":
+        vjp = _pulled(function, *arrays, scalars) if function.role == "vjp" else _formula(function, arrays, scalars)
+        return _linked(x, vjp)
+    if compiled:
+        return _Rectifier.apply(x, (function, scalars), *slopes)
+    return _tracked(function, x, scalars, *slopes) if eager else _recordable(function, x, scalars)
+
+
+def _tracked(function: Function, x: Array, scalars: tuple[Any, ...], *slopes: Array) -> Array:
+    """Call torch's own function, if none of the elements is one where it differs, 0 or NaN; else apply ours."""
+    if function in _TORCHS_OWN and x.is_cpu and not slopes:
+        if function is LEAKY_RELU and scalars[0] == scalars[1] > 0:
+            return functional.leaky_relu(x, scalars[0])  # which differs nowhere
+        if 0 < x.numel() <= _MANY and x.detach().abs().amin().item() > 0:
+            return _TORCHS_OWN[function](x, *scalars[:-1])
+    return _apply(x, (function, scalars), *slopes)
 
 
 def _formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
@@ -178,17 +185,13 @@ def _compute(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
 
 
 def _relu(x: Array, z: float) -> Array:
-    return torch.threshold(x, 0, 0)  # `relu` and `clamp_min` keep -0
+    return torch.threshold(x, 0, 0) if x.dtype.is_signed else x.clone()  # `relu` and `clamp_min` keep -0
 
 
 def _relu_vjp(x: Array, g: Array, z: float) -> Array | None:
-    if z not in (0, 1):
+    if z not in (0, 1) or (active := _active(x, z)) is None:
         return None
-    if x.numel() <= _FEW:
-        zero = _ZERO[x.dtype]
-        return torch.where(x >= zero if z == 1 else x > zero, g, zero)
-    active = _active(x, z)
-    return _threshold_backward(g, active, 0, grad_input=active)
+    return _aten.threshold_backward.grad_input(g, active, 0, grad_input=active)
 
 
 def _leaky_relu(x: Array, s: Any, z: float) -> Array | None:
@@ -200,29 +203,21 @@ def _leaky_relu(x: Array, s: Any, z: float) -> Array | None:
 
 
 def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:
-    if isinstance(s, torch.Tensor) or z == 0 or z not in (1, s):
+    if isinstance(s, torch.Tensor) or z == 0 or z not in (1, s) or (active := _active(x, z)) is None:
         return None
-    active = _active(x, z)
-    if x.numel() <= _FEW:
-        return private.leaky_relu_backward(g, active, s, False)
-    return _leaky_relu_backward(g, active, s, False, grad_input=active)
+    return _aten.leaky_relu_backward.grad_input(g, active, s, False, grad_input=active)
 
 
 _KERNELS = {RELU: _relu, RELU_VJP: _relu_vjp, LEAKY_RELU: _leaky_relu, LEAKY_RELU_VJP: _leaky_relu_vjp}
+_TORCHS_OWN = {RELU: torch.relu, LEAKY_RELU: functional.leaky_relu}
 
 
-def _active(x: Array, z: float) -> Array:
+def _active(x: Array, z: float) -> Array | None:
     """1 where the cotangent passes as it is, else 0, in the dtype of x: a bool takes a CPU three times as long."""
-    return (torch.ge if z == 1 else torch.gt)(x, _ZERO[x.dtype], out=torch.empty_like(x))
-
-
-def _torchs_own(function: Function, x: Array, *scalars: float) -> Array | None:
-    """Call torch's own function, if none of the elements is one where its value or derivative differs: 0, and NaN."""
-    if function is LEAKY_RELU and scalars[0] == scalars[1] > 0:
-        return functional.leaky_relu(x, scalars[0])  # which differs nowhere
-    if function in (RELU, LEAKY_RELU) and 0 < x.numel() <= _MANY and x.detach().abs().amin().item() > 0:
-        return torch.relu(x) if function is RELU else functional.leaky_relu(x, scalars[0])
-    return None
+    active = torch.empty_like(x)
+    if active.stride() != x.stride():
+        return None  # only an operation that makes its own result finds the strides that torch would give it
+    return (torch.ge if z == 1 else torch.gt)(x, _ZERO[x.dtype], out=active)
 
 
 class _Rectifier(torch.autograd.Function):
