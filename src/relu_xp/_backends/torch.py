@@ -215,7 +215,7 @@ _TORCHS_OWN = {RELU: torch.relu, LEAKY_RELU: functional.leaky_relu}
 def _active(x: Array, z: float) -> Array | None:
     """1 where the cotangent passes as it is, else 0, in the dtype of x: a bool takes a CPU three times as long."""
     active = torch.empty_like(x)
-    if active.stride() != x.stride():
+    if active.stride() != x.stride() or not x.numel():
         return None  # only an operation that makes its own result finds the strides that torch would give it
     return (torch.ge if z == 1 else torch.gt)(x, _ZERO[x.dtype], out=active)
 
@@ -268,11 +268,11 @@ def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array
         if function is RELU and z == 1:
             return torch.clamp_min(x, 0) + 0.0  # the sum is no -0; within vmap, the derivative may be float64
     # A slope is not differentiated where x is NaN.
-    scalars = tuple([torch.where(x < 0, s, s.detach()) if isinstance(s, torch.Tensor) else s for s in scalars])
+    scalars = tuple([torch.where(x < 0, s, _fixed(s)) if isinstance(s, torch.Tensor) else s for s in scalars])
     if function is LEAKY_RELU and z > 0:
         return _pulled(function.vjp, x, x, scalars)
-    fixed, zero, one = x.detach(), x.new_full((), 0.0), x.new_full((), 1.0)
-    constants = tuple([s.detach() if isinstance(s, torch.Tensor) else s for s in scalars])
+    fixed, zero, one = _fixed(x), x.new_full((), 0.0), x.new_full((), 1.0)
+    constants = tuple([_fixed(s) if isinstance(s, torch.Tensor) else s for s in scalars])
     value, linear = _formula(function, (fixed,), constants), _pulled(function.vjp, fixed, fixed, constants)
     # Where that is not the value, the VJP is applied to a zero, and the value added. Reciprocals tell -0 from 0.
     is_right = ((linear == value) & (1 / linear == 1 / value)) | ((linear != linear) & (value != value))
@@ -281,3 +281,10 @@ def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array
     # No sum with +0 is -0: that is selected, where the derivative is zero.
     is_constant = ~is_right & (1 / value == -math.inf) & (_formula(function.vjp, (fixed, one), constants) == 0)
     return torch.where(is_constant, value, result)
+
+
+def _fixed(a: Array) -> Array:
+    """The elements, which nothing differentiates; `detach` alone would be lost where torch decomposes an export."""
+    if torch.jit.is_tracing() or private.is_transformed():
+        return a.detach()
+    return a.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[a.itemsize]).view(a.dtype)
