@@ -36,8 +36,10 @@ def is_recorded() -> bool:
     return bool(_functorch_is_active() or forward_ad._current_level >= 0 or _dispatch_modes() or _is_tracing())
 
 
-def is_watched(a: torch.Tensor) -> bool:
+def is_watched(a: Any) -> bool:
     """Whether torch would differentiate or batch what is done to a; within vmap, a itself would not say so."""
+    if not isinstance(a, torch.Tensor):
+        return False
     if torch.is_grad_enabled() and a.requires_grad:
         return True
     if _functorch_is_active():
@@ -45,3 +47,18 @@ def is_watched(a: torch.Tensor) -> bool:
         kinds = [level.key() for level in functorch.get_interpreter_stack()]
         return any(kind != functorch.TransformType.Functionalize for kind in kinds)
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(a).tangent is not None
+
+
+def shares_elements(out: torch.Tensor) -> bool:
+    """Whether two elements lie at one place; not public yet, and of some strides torch does not know it."""
+    known = torch._debug_has_internal_overlap(out)
+    if known != 2 or out.numel() < 2:
+        return known == 1
+    reach = 0
+    for stride, n in sorted(zip(out.stride(), out.shape, strict=True)):
+        if n > 1 and stride <= reach:  # less than all that smaller strides reach: only then can two be at one place
+            span = 1 + sum((n - 1) * stride for n, stride in zip(out.shape, out.stride(), strict=True))
+            places = torch.arange(span).as_strided(out.shape, out.stride())
+            return places.unique().numel() < out.numel()
+        reach += stride * (n - 1)
+    return False

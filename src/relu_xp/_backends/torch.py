@@ -34,8 +34,6 @@ _KINDS = {
 _LIBRARY = _checks.Library(
     "a torch.Tensor",
     is_array=lambda a: isinstance(a, torch.Tensor),
-    dtype=lambda a: a.dtype,
-    shape=lambda a: a.shape,
     device=lambda a: a.device,
     kind=lambda dtype: _KINDS.get(dtype, ""),
     is_writeable=lambda _: True,
@@ -83,9 +81,9 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         if eager and all(type(s) is float for s in scalars):
             if len(_seen) >= 256:
                 _seen.clear()
-            _seen[function, x.dtype, *map(id, scalars)] = scalars, rounded  # which keeps the numbers, and so their ids
-        slopes = [s.to(x.dtype) for s in rounded if isinstance(s, torch.Tensor)]  # which come before all numbers
-        result = _differentiable(function, arrays, (*slopes, *rounded[len(slopes) :]), slopes, eager)
+            _seen[function, x.dtype, *map(id, scalars)] = scalars, rounded  # which keeps the ids theirs
+        scalars = tuple([s.to(x.dtype) if isinstance(s, torch.Tensor) else s for s in rounded])
+        result = _differentiable(function, arrays, scalars, eager)
     return result if out is None else out.copy_(result)  # only what is computed, so that all may overlap
 
 
@@ -124,37 +122,25 @@ def _check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ..
             msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
             raise TypeError(msg)
     rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
-    if out is not None:
-        _check_out(function, (*arrays, *rounded, out))
-    return rounded
-
-
-def _check_out(function: Function, operands: tuple[Any, ...]) -> None:
-    out, reach = operands[-1], 0
-    for stride, n in sorted(zip(out.stride(), out.shape, strict=True)):
-        if n > 1 and stride <= reach:  # less than all that smaller strides reach: only then can two be at one place
-            span = 1 + sum((n - 1) * stride for n, stride in zip(out.shape, out.stride(), strict=True))
-            if torch.arange(span).as_strided(out.shape, out.stride()).unique().numel() < out.numel():
-                msg = f"relu_xp.{function}: elements of out share memory; pass out.clone()"
-                raise ValueError(msg)
-        reach += stride * (n - 1)
-    if any(private.is_watched(a) for a in operands if isinstance(a, torch.Tensor)):
+    if out is not None and private.shares_elements(out):
+        msg = f"relu_xp.{function}: elements of out share memory; pass out.clone()"
+        raise ValueError(msg)
+    if out is not None and any(map(private.is_watched, (*arrays, *rounded, out))):
         msg = (
             f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, or write it under "
             "torch.no_grad()"
         )
         raise TypeError(msg)
+    return rounded
 
 
-def _differentiable(
-    function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], slopes: list[Array], eager: bool
-) -> Array:
+def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], eager: bool) -> Array:
     """Compute so that every derivative, whoever takes it, and when, is the definition's."""
+    x, slopes = arrays[0], [s for s in scalars if isinstance(s, torch.Tensor)]
     compiled = torch.compiler.is_compiling() and not (torch.compiler.is_exporting() or private.is_transformed())
     is_tracked = torch.is_grad_enabled() and any(a.requires_grad for a in (*arrays, *slopes))
     if (eager or compiled) and not is_tracked:
         return _compute(function, arrays, scalars)
-    x = arrays[0]
     if function.role != "value":
         vjp = _pulled(function, *arrays, scalars) if function.role == "vjp" else _formula(function, arrays, scalars)
         return _linked(x, vjp)
@@ -189,23 +175,21 @@ def _relu(x: Array, z: float) -> Array:
 
 
 def _relu_vjp(x: Array, g: Array, z: float) -> Array | None:
-    if z not in (0, 1) or (active := _active(x, z)) is None:
-        return None
-    return _aten.threshold_backward.grad_input(g, active, 0, grad_input=active)
+    if z in (0, 1) and (active := _active(x, z)) is not None:
+        return _aten.threshold_backward.grad_input(g, active, 0, grad_input=active)
+    return None
 
 
 def _leaky_relu(x: Array, s: Any, z: float) -> Array | None:
-    if isinstance(s, torch.Tensor):
-        return None
-    if s > 0 or (s == 0 and math.copysign(1.0, s) > 0):
+    if not isinstance(s, torch.Tensor) and math.copysign(1.0, s) > 0:
         return functional.leaky_relu(x, s)
     return _leaky_relu_vjp(x, x, s, 1.0)  # torch would multiply zeros too
 
 
 def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:
-    if isinstance(s, torch.Tensor) or z == 0 or z not in (1, s) or (active := _active(x, z)) is None:
-        return None
-    return _aten.leaky_relu_backward.grad_input(g, active, s, False, grad_input=active)
+    if not isinstance(s, torch.Tensor) and (z == 1 or z == s != 0) and (active := _active(x, z)) is not None:
+        return _aten.leaky_relu_backward.grad_input(g, active, s, False, grad_input=active)
+    return None
 
 
 _KERNELS = {RELU: _relu, RELU_VJP: _relu_vjp, LEAKY_RELU: _leaky_relu, LEAKY_RELU_VJP: _leaky_relu_vjp}
@@ -215,13 +199,13 @@ _TORCHS_OWN = {RELU: torch.relu, LEAKY_RELU: functional.leaky_relu}
 def _active(x: Array, z: float) -> Array | None:
     """1 where the cotangent passes as it is, else 0, in the dtype of x: a bool takes a CPU three times as long."""
     active = torch.empty_like(x)
-    if active.stride() != x.stride() or not x.numel():
-        return None  # only an operation that makes its own result finds the strides that torch would give it
-    return (torch.ge if z == 1 else torch.gt)(x, _ZERO[x.dtype], out=active)
+    if active.stride() == x.stride() and x.numel():  # else torch gives a new result strides of its own
+        return (torch.ge if z == 1 else torch.gt)(x, _ZERO[x.dtype], out=active)
+    return None
 
 
 class _Rectifier(torch.autograd.Function):
-    """A value function whose derivative is its VJP."""
+    """A value function whose derivative is its VJP; slopes that are tensors, the first of the scalars, are tracked."""
 
     @staticmethod
     def forward(ctx: Any, x: Array, rule: tuple[Function, tuple[Any, ...]], *slopes: Array) -> Array:
@@ -261,15 +245,15 @@ def _linked(x: Array, result: Array) -> Array:
 
 def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
     """Compose a value of operations whose derivative is the definition's."""
-    *_, z = scalars
+    if torch.onnx.is_in_onnx_export():
+        return _formula(function, (x,), scalars)  # which nobody differentiates
     if not private.is_transformed():
-        if not torch.onnx.is_in_onnx_export():
-            x = functional.leaky_relu(x, 1.0)  # x itself; its second derivative is zeros, not an error
-        if function is RELU and z == 1:
+        x = functional.leaky_relu(x, 1.0)  # x itself; its second derivative is zeros, not an error
+        if function is RELU and scalars[-1] == 1:
             return torch.clamp_min(x, 0) + 0.0  # the sum is no -0; within vmap, the derivative may be float64
     # A slope is not differentiated where x is NaN.
     scalars = tuple([torch.where(x < 0, s, _fixed(s)) if isinstance(s, torch.Tensor) else s for s in scalars])
-    if function is LEAKY_RELU and z > 0:
+    if function is LEAKY_RELU and scalars[-1] > 0:
         return _pulled(function.vjp, x, x, scalars)
     fixed, zero, one = _fixed(x), x.new_full((), 0.0), x.new_full((), 1.0)
     constants = tuple([_fixed(s) if isinstance(s, torch.Tensor) else s for s in scalars])
