@@ -154,6 +154,8 @@ def _tracked(function: Function, x: Array, scalars: tuple[Any, ...], *slopes: Ar
     if function in _TORCHS_OWN and x.is_cpu and not slopes:
         if function is LEAKY_RELU and scalars[0] == scalars[1] > 0:
             return functional.leaky_relu(x, scalars[0])  # which differs nowhere
+        if function is RELU and scalars[0] == 0 and x.numel() and not math.isnan(x.detach().amin().item()):
+            return torch.threshold(x, 0, 0)  # which differs at NaN alone
         if 0 < x.numel() <= _MANY and x.detach().abs().amin().item() > 0:
             return _TORCHS_OWN[function](x, *scalars[:-1])
     return _apply(x, (function, scalars), *slopes)
