@@ -26,7 +26,7 @@ PASSES = ("forward, untracked", "forward", "backward", "both")
 leaky_relu = torch.nn.functional.leaky_relu
 Activation = Callable[[torch.Tensor], torch.Tensor]
 Call = Callable[[], Any]
-# Ours, torch's, and how many of the elements are made 0: where there is one, few elements too take our own backward pass.
+# Ours, torch's, and the share of zeros, from the first one on of which few elements too take our own backward pass.
 PAIRS: dict[str, tuple[Activation, Activation, float]] = {
     "relu": (relu_xp.relu, torch.relu, 0.0),
     "relu of 1% zeros": (relu_xp.relu, torch.relu, 0.01),
