@@ -145,6 +145,8 @@ def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tupl
         vjp = _pulled(function, *arrays, scalars) if function.role == "vjp" else _formula(function, arrays, scalars)
         return _linked(x, vjp)
     if compiled:
+        if function is LEAKY_RELU and not slopes and scalars[0] == scalars[1] > 0:
+            return functional.leaky_relu(x, scalars[0])  # which differs nowhere, as in `_tracked`
         return _Rectifier.apply(x, (function, scalars), *slopes)
     return _tracked(function, x, scalars, *slopes) if eager else _recordable(function, x, scalars)
 
