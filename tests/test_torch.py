@@ -1,7 +1,13 @@
 """What only PyTorch has: autograd in both modes, transforms, compilers, memory formats, tensors of other kinds."""
 
 import functools
+import importlib
+import inspect
+import operator
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import oracle
@@ -10,8 +16,14 @@ import pytest
 import relu_xp
 from relu_xp import _dispatch
 
-# torch's own, about its own use of what it deprecates, on first use of torch.func and in torch.func.linearize
-pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in (".torch.jit", "Attempted to insert a get_attr")]
+# torch's own, about its own use of what it deprecates: on first use of torch.func, in torch.func.linearize, and where
+# torch.compile meets an autograd.Function, anybody's
+TORCHS_OWN = (
+    ".torch.jit",
+    "Attempted to insert a get_attr",
+    ".*autograd.function.Function.*should not be instantiated",
+)
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in TORCHS_OWN]
 
 INF, NAN = np.inf, np.nan
 # Each with each, so that x and cotangent meet in every combination, in whole vectors and in their tails.
@@ -180,16 +192,19 @@ def test_nothing_is_tracked_without_gradients(torch):
         for mode in (torch.no_grad, torch.inference_mode):
             with mode():
                 assert not getattr(relu_xp, name)(*args).requires_grad
-        assert getattr(relu_xp, name)(*args).requires_grad == (not name.endswith("grad"))
+        assert getattr(relu_xp, name)(*args).requires_grad
 
 
-def test_memory_kept_for_the_backward_pass(torch):
-    x = torch.randn(1000, requires_grad=True)
-    for name in VALUES:
+@pytest.mark.parametrize("n", [1000, 1 << 18])
+@pytest.mark.parametrize("lowest", [-1.0, 0.0])
+def test_memory_kept_for_the_backward_pass(torch, n, lowest):
+    x = torch.randn(n).clamp(lowest).requires_grad_()
+    for name, own in (("relu", torch.relu), ("leaky_relu", torch.nn.functional.leaky_relu)):
         kept = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: kept.append(t.nbytes), lambda t: t):
-            getattr(relu_xp, name)(x)
-        assert sum(kept) == 1000  # one byte an element
+        for function in (getattr(relu_xp, name), own):
+            with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: kept.append(t.nbytes), lambda t: t):
+                function(x)
+        assert kept == [x.nbytes, x.nbytes]
 
 
 def test_module(torch):
@@ -252,9 +267,15 @@ def test_a_compiled_chain_can_be_rounded_as_an_eager_one(torch):
     oracle.assert_same(compiled.numpy(), chain(x).numpy())
 
 
-def test_proxies_are_told_from_tensors(torch):
-    with pytest.raises(TypeError, match=r"^relu_xp\.relu: x must be an array or a real number, got torch\.fx"):
-        torch.fx.symbolic_trace(relu_xp.relu)
+def test_proxies_record_a_call(torch):
+    x = torch.tensor([1.5, -2.0, 0.0])
+    traced = torch.fx.symbolic_trace(relu_xp.leaky_relu)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_function"] == [relu_xp.leaky_relu]
+    assert traced(x, 0.5).tolist() == [1.5, -1.0, 0.0]
+    pulled = torch.fx.symbolic_trace(lambda x, g: relu_xp.relu_vjp(x, g))
+    assert pulled(x, x).tolist() == [1.5, 0.0, 0.0]
+    learned = torch.fx.symbolic_trace(lambda s: relu_xp.leaky_relu(x, s))  # of which only the slope is a proxy
+    assert learned(torch.tensor(0.5)).tolist() == [1.5, -1.0, 0.0]
 
 
 @pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
@@ -358,11 +379,15 @@ def test_out_of_other_memory(torch, name):
         assert torch.equal(out, want)
     x = torch.ones(3, 2)
     for out in (torch.zeros(2).expand(3, 2), torch.zeros(1, 1).expand(3, 2)):
-        with pytest.raises(
-            ValueError, match=rf"relu_xp\.{name}: out is broadcast, its elements share memory; pass out"
-        ):
+        with pytest.raises(ValueError, match=rf"relu_xp\.{name}: elements of out share memory; pass out\.clone"):
             call(name, x, out=out)
         assert not out.any()
+    windows = torch.arange(-4.0, 4.0).unfold(0, 3, 1)
+    with pytest.raises(ValueError, match="elements of out share memory"):
+        call(name, windows, out=windows)
+    interleaved = torch.arange(-4.0, 4.0).as_strided((2, 3), (3, 2))  # strides that look as if they shared
+    want = call(name, interleaved.clone())
+    assert torch.equal(call(name, interleaved, out=interleaved), want)
 
 
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
@@ -461,14 +486,276 @@ def test_subclasses_are_treated_as_by_torch(torch):
             assert call(name, fake).shape == (2, 3)
 
 
-@pytest.mark.parametrize("name", ["leaky_relu", "leaky_relu_grad", "leaky_relu_vjp"])
-def test_a_tensor_is_no_slope(torch, name):
-    x = torch.ones(3)
+def exported(torch, function, x, **options):
+    class Net(torch.nn.Module):
+        def forward(self, *args):
+            return function(*args)
+
+    return torch.export.export(Net(), x, **options)
+
+
+def alone(function):
+    """A function of x only, as tracers want it."""
+    return lambda x: function(x)
+
+
+RECORDERS = {
+    "jit.trace": lambda torch, f, x: torch.jit.trace(f, x),
+    "make_fx": lambda torch, f, x: torch.fx.experimental.proxy_tensor.make_fx(f)(*x),
+    "make_fx, symbolic": lambda torch, f, x: torch.fx.experimental.proxy_tensor.make_fx(f, tracing_mode="symbolic")(*x),
+    "export": lambda torch, f, x: exported(torch, f, x).module(),
+    "strict export": lambda torch, f, x: exported(torch, f, x, strict=True).module(),
+    "decomposed export": lambda torch, f, x: exported(torch, f, x).run_decompositions().module(),
+}
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+@pytest.mark.parametrize("recorder", RECORDERS)
+@pytest.mark.filterwarnings("ignore")  # of torch's own: tracers warn of what they see in torch
+def test_what_is_recorded_has_the_derivative(torch, backend, recorder, tracked):
+    import torch.fx.experimental.proxy_tensor
+
+    arrays = pairs()
+    x, g = (backend.put(a, "cpu") for a in arrays)
+    for name, slope, grad_at_zero in each((0.01, -0.5), (1.0, 0.0, 0.5, -0.5)):
+        function, _ = both(name, slope, grad_at_zero)
+        with torch.set_grad_enabled(tracked):
+            program = RECORDERS[recorder](torch, alone(function), (x.clone().requires_grad_(tracked),))
+        v = x.clone().requires_grad_()
+        result = program(v)
+        context = f"{name}, {slope}, {grad_at_zero}"
+        oracle.assert_same(backend.get(result), oracle.expected(name, arrays[:1], slope, grad_at_zero), context)
+        (pulled,) = torch.autograd.grad(result, v, g, create_graph=True)
+        oracle.assert_same(backend.get(pulled), oracle.expected(f"{name}_vjp", arrays, slope, grad_at_zero), context)
+        assert not torch.autograd.grad(pulled, v, torch.ones_like(v))[0].any()
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's own: this way to export is on its way out
+@pytest.mark.parametrize("name", oracle.FUNCTIONS)
+def test_traces_and_exports_to_onnx(torch, name):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime: not installed")
+    pytest.importorskip("onnx", reason="onnx: not installed")
+    import io
+
+    x = torch.tensor(POINTS)
     args = (x, x) if name.endswith("vjp") else (x,)
-    with pytest.raises(
-        TypeError, match=rf"relu_xp\.{name}: negative_slope must be a real number, got torch\.Tensor; pass"
+    want = getattr(relu_xp, name)(*args).numpy()
+    traced = torch.jit.trace(getattr(relu_xp, name), args)
+    oracle.assert_same(traced(*args).numpy(), want)
+
+    class Net(torch.nn.Module):
+        def forward(self, *args):
+            return getattr(relu_xp, name)(*args)
+
+    file = io.BytesIO()
+    torch.onnx.export(Net(), args, file, dynamo=False)
+    session = onnxruntime.InferenceSession(file.getvalue())
+    (got,) = session.run(None, {each.name: a.numpy() for each, a in zip(session.get_inputs(), args, strict=True)})
+    np.testing.assert_array_equal(got, want)  # -0 and 0 alike
+
+
+def test_second_derivatives_are_zeros_as_torchs_own_are(torch):
+    for n in (4, 1 << 16):
+        for lowest in (-1.0, 0.0):  # with zeros, and without
+            data = torch.randn(n).clamp(lowest)
+            for name, slope, grad_at_zero in each((0.25, -0.5), (1.0, 0.0, 0.5)):
+                function, vjp = both(name, slope, grad_at_zero)
+                x = data.clone().requires_grad_()
+                (first,) = torch.autograd.grad(function(x).sum(), x, create_graph=True)
+                assert torch.equal(torch.autograd.grad(first.sum(), x)[0], torch.zeros(n))
+                (of_vjp,) = torch.autograd.grad(vjp(x, x.detach()).sum(), x)
+                assert torch.equal(of_vjp, torch.zeros(n))
+    for grad in (relu_xp.relu_grad, relu_xp.leaky_relu_grad):
+        assert torch.equal(torch.autograd.grad(grad(x).sum(), x)[0], torch.zeros(n))
+
+
+SLOPE_SHAPES = [(), (4,), (2, 1), (1, 1), (2, 4)]
+
+
+def slope_gradient(torch, x, g, s):
+    """One product an element, summed to the slope's shape."""
+    return torch.where(x < 0, x * g, torch.zeros_like(x)).sum_to_size(s.shape).to(s.dtype)
+
+
+def learned(torch, way, function, x, s, g):
+    if way == "func.vjp":
+        return torch.func.vjp(function, x, s)[1](g)
+    if way in ("aot_eager", "inductor"):
+        torch.compiler.reset()
+        function = torch.compile(function, fullgraph=True, backend=way)
+    if way == "export":
+        function = exported(torch, function, (x, s)).module()
+    x, s = x.clone().requires_grad_(), torch.nn.Parameter(s.clone())
+    with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+        return torch.autograd.grad(function(x, s), (x, s), g, create_graph=way == "create_graph")
+
+
+@pytest.mark.parametrize("way", ["autograd", "create_graph", "func.vjp", "aot_eager", INDUCTOR, "autocast", "export"])
+def test_a_slope_is_learned(torch, way):
+    x = torch.tensor([[1.5, -2.0, 0.0, -0.0], [NAN, INF, -INF, -1e-7]])
+    g = torch.tensor([[1.0, 2.0, -0.0, 3.0], [4.0, 5.0, 6.0, -INF]])
+    for shape in SLOPE_SHAPES:
+        for dtype in (torch.float32, torch.float64):
+            s = torch.linspace(-0.5, 0.9, int(np.prod(shape))).reshape(shape).to(dtype)
+            for z in (1.0, 0.0, -0.5):
+                by_x, by_s = learned(torch, way, lambda x, s, z=z: relu_xp.leaky_relu(x, s, grad_at_zero=z), x, s, g)
+                oracle.assert_same(by_s.detach().numpy(), slope_gradient(torch, x, g, s).numpy(), f"{shape}, {z}")
+                want = torch.stack([
+                    relu_xp.leaky_relu_vjp(*(a.reshape(1) for a in each[:2]), float(each[2]), grad_at_zero=z)
+                    for each in zip(x.ravel(), g.ravel(), s.float().expand(x.shape).ravel(), strict=True)
+                ]).reshape(x.shape)  # fmt: skip
+                oracle.assert_same(by_x.detach().numpy(), want.numpy(), f"{shape}, {z}")
+                oracle.assert_same(relu_xp.leaky_relu_vjp(x, g, s, grad_at_zero=z).numpy(), want.numpy())
+
+
+def test_a_slope_is_learned_in_the_derivatives_and_forward_mode(torch):
+    x, g = torch.tensor([[1.5, -2.0, 3.0], [-1.0, 2.0, -0.5]]), torch.tensor([[1.0, 2.0, -1.0], [3.0, 4.0, 5.0]])
+    s = torch.tensor([0.25, 0.5, -0.5], requires_grad=True)
+    assert torch.autograd.grad(relu_xp.leaky_relu_grad(x, s), s, g)[0].tolist() == [3.0, 2.0, 5.0]
+    assert torch.autograd.grad(relu_xp.leaky_relu_vjp(x, g, s), s, g)[0].tolist() == [9.0, 4.0, 25.0]
+    value, tangent = torch.func.jvp(lambda s: relu_xp.leaky_relu(x, s), (s.detach(),), (torch.ones(3),))
+    assert torch.equal(value, relu_xp.leaky_relu(x, s))
+    assert tangent.tolist() == [[0.0, -2.0, 0.0], [-1.0, 0.0, -0.5]]
+    double = x.double().requires_grad_(), s.detach().double().requires_grad_()
+    assert torch.autograd.gradcheck(relu_xp.leaky_relu, double, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(relu_xp.leaky_relu, double)
+
+
+def test_slopes_that_are_refused(torch):
+    x = torch.ones(2, 3)
+    for s, error, words in (
+        (torch.ones(2), ValueError, "negative_slope must broadcast to the shape of x"),
+        (torch.ones(1, 2, 3), ValueError, "negative_slope must broadcast to the shape of x"),
+        (torch.ones(3, dtype=torch.int32), TypeError, "negative_slope must be real floating"),
+        (torch.ones(3, device="meta"), ValueError, "must be on one device"),
+        (np.ones(3), TypeError, "negative_slope must be a real number"),
     ):
-        getattr(relu_xp, name)(*args, torch.tensor(0.5))
+        with pytest.raises(error, match=rf"^relu_xp\.leaky_relu: .*{words}|{words}"):
+            relu_xp.leaky_relu(x, s)
+    with pytest.raises(TypeError, match=r"^relu_xp\.relu: grad_at_zero must be a real number"):
+        relu_xp.relu(x, grad_at_zero=torch.tensor(1.0))
+
+
+def test_compiled_numbers_that_are_ints_or_change(torch):
+    torch.compiler.reset()
+    x = torch.tensor([1.0, -2.0, 0.0], requires_grad=True)
+    compiled = torch.compile(
+        lambda x, s, z: relu_xp.leaky_relu(x, s, grad_at_zero=z), fullgraph=True, backend="aot_eager"
+    )
+    for s, z in ((1, 1), (2, 0), (0.5, 3), (0.25, 0.5), (0.75, 2.0), (3, 0.125)):
+        result = compiled(x, s, z)
+        assert result.tolist() == [1.0, -2.0 * s, 0.0]
+        assert torch.autograd.grad(result.sum(), x)[0].tolist() == [1.0, s, z]
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, 1e39, True, "a"])
+def test_compiled_numbers_that_are_bad(torch, bad):
+    x = torch.ones(3)
+    with pytest.raises((TypeError, ValueError)) as eager:
+        relu_xp.leaky_relu(x, bad)
+    torch.compiler.reset()
+    with pytest.raises(type(eager.value), match=r"relu_xp\.leaky_relu: negative_slope must be"):
+        torch.compile(lambda x: relu_xp.leaky_relu(x, bad), backend="eager")(x)
+    torch.compiler.reset()
+    with pytest.raises(Exception, match=r"relu_xp\.leaky_relu: negative_slope must be|must be"):
+        torch.compile(lambda x: relu_xp.leaky_relu(x, bad), backend="eager", fullgraph=True)(x)
+
+
+def test_out_where_nothing_is_tracked_but_much_is_watched(torch):
+    x = torch.tensor([1.0, -2.0, 0.0])
+
+    def into(x):
+        out = torch.zeros(3)
+        relu_xp.relu(x, out=out)
+        return out + 1
+
+    assert torch.func.functionalize(into)(x).tolist() == [2.0, 1.0, 1.0]
+    with torch.autograd.forward_ad.dual_level():
+        assert relu_xp.relu(x, out=torch.zeros(3)).tolist() == [1.0, 0.0, 0.0]
+    with pytest.raises(TypeError, match="out cannot be written"):
+        torch.func.grad(lambda v: into(v).sum())(x)
+
+
+def test_layouts_of_derivatives_are_those_that_torch_gives(torch):
+    whole = torch.arange(-60.0, 60.0).reshape(1, 2, 3, 4, 5)
+    last = whole.contiguous(memory_format=torch.channels_last_3d)
+    for name, own in (("relu", torch.relu), ("leaky_relu", torch.nn.functional.leaky_relu)):
+        for x in (whole, last):
+            for g in (whole, last):
+                v = x.clone().requires_grad_()
+                ours, theirs = (torch.autograd.grad(f(v), v, g)[0] for f in (getattr(relu_xp, name), own))
+                assert ours.stride() == theirs.stride() or ours.stride() == x.stride()
+                assert getattr(relu_xp, f"{name}_vjp")(x, g).stride() == x.stride()
+
+
+def test_the_fast_way_is_left_where_elements_need_it(torch, backend):
+    """One zero or NaN anywhere among many elements."""
+    for n in (1, 7, 1000, 1 << 15, (1 << 15) + 1):
+        for special in (0.0, -0.0, NAN, None):
+            a = np.random.default_rng(0).normal(size=n).astype(np.float32)
+            if special is not None:
+                a[-1] = special
+            g = np.full(n, -3.0, np.float32)
+            for name, slope, grad_at_zero in each((0.01, -0.5), (1.0, 0.0, 0.5)):
+                function, _ = both(name, slope, grad_at_zero)
+                got = reverse(torch, function, backend.put(a, "cpu"), backend.put(g, "cpu"))
+                want = oracle.expected(f"{name}_vjp", (a, g), slope, grad_at_zero)
+                oracle.assert_same(backend.get(got), want, f"{name}, {slope}, {grad_at_zero}, {n}, {special}")
+
+
+def test_numbers_seen_before_are_told_apart(torch):
+    zero = torch.tensor([0.0])
+    for z in (0.0, -0.0, 0.0, -0.0):
+        assert np.signbit(relu_xp.relu_grad(zero, grad_at_zero=z).item()) == np.signbit(z)
+    for _ in range(2):
+        assert relu_xp.relu_grad(zero, grad_at_zero=1.0).item() == 1.0
+        with pytest.raises(TypeError, match="grad_at_zero must be a real number"):
+            relu_xp.relu_grad(zero, grad_at_zero=True)
+    for i in range(600):  # more than are remembered
+        assert relu_xp.leaky_relu(torch.tensor([-1.0]), i / 8).item() == -i / 8
+
+
+IN_A_FRESH_PROCESS = """
+import sys, torch, relu_xp
+x = torch.tensor([1.0, -2.0, 0.0])
+{first}
+compiled = torch.compile(relu_xp.relu, fullgraph=True, backend="eager")
+assert "relu_xp._backends.torch" not in sys.modules or {first!r}
+assert compiled(x).tolist() == [1.0, 0.0, 0.0]
+assert relu_xp.relu(x).tolist() == [1.0, 0.0, 0.0]
+"""
+
+
+@pytest.mark.parametrize("first", ["", "relu_xp.relu(x)", "import numpy; relu_xp.relu(numpy.ones(3))"])
+def test_the_first_array_of_all_may_be_met_anywhere(torch, first):
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_FRESH_PROCESS.format(first=first)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_private_names_are_there(torch):
+    """When torch moves, this says which name of `_torch_private` is gone."""
+    from torch._dynamo.variables import functions
+
+    from relu_xp._backends import _torch_private
+
+    names = {
+        "torch._C": "_are_functorch_transforms_active _len_torch_dispatch_stack _is_tracing",
+        "torch._C._functorch": "get_interpreter_stack TransformType",
+        "torch.autograd.forward_ad": "_current_level",
+        "torch": "_debug_has_internal_overlap",
+    }
+    for owner, each in names.items():
+        assert [
+            n
+            for n in each.split()
+            if not hasattr(operator.attrgetter(owner.partition(".")[2])(torch) if "." in owner else torch, n)
+        ] == []
+    assert "_dynamo_marked_constant" in inspect.getsource(functions)
+    assert _torch_private.apply_of(torch.autograd.Function) is not None
+    source = inspect.getsource(importlib.import_module("relu_xp._backends.torch"))
+    assert not re.findall(r"torch(?:\.\w+)*\._\w+|forward_ad\._\w+", source)  # none stands anywhere else
 
 
 def test_devices(torch, backend):

@@ -4,7 +4,6 @@ import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from relu_xp import _dtypes
@@ -19,8 +18,8 @@ class Library:
 
     array: str  # what one is called: "a cupy.ndarray"
     is_array: Callable[[object], bool]
-    dtype: Callable[[Array], Any] = attrgetter("dtype")
-    shape: Callable[[Array], Any] = attrgetter("shape")
+    dtype: Callable[[Array], Any] = lambda a: a.dtype  # not attrgetter, which torch.compile cannot trace
+    shape: Callable[[Array], Any] = lambda a: a.shape
     device: Callable[[Array], Any] = lambda _: None
     kind: Callable[[Any], str] = _dtypes.kind
     is_writeable: Callable[[Array], bool] | None = None  # None where no array of the library can be written

@@ -57,6 +57,7 @@ ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in nam
 _INTERFACE = ("owns", "devices", "put", "get")
 
 _registered: dict[str, Any] = {}
+_loaded: dict[str, Any] = {}  # by the names of their modules
 MOST_TYPES = 64  # so that classes made again and again, as each registry of units makes its own, are not kept for ever
 # Filled once per type. Two threads may both find the owner of a new type; both store the same.
 _OWNERS: dict[type, Any] = {}
@@ -81,6 +82,8 @@ def owner(function: Function, name: str, x: object) -> Any:
 
 
 def _remember(function: Function, name: str, x: object) -> Run:
+    if "torch" in sys.modules:  # torch.compile, which may be tracing this, imports it at once
+        import relu_xp._backends._torch_private  # noqa: F401
     backend = _find(function, name, x)
     if len(_OWNERS) > MOST_TYPES:
         _forget()
@@ -205,7 +208,7 @@ def _installed() -> dict[str, str]:
 def _find(function: Function, name: str, x: object) -> Any:
     for package, found in _candidates(type(x)):
         load(package, found)
-        backend = sys.modules[found] if isinstance(found, str) else found  # torch.compile takes no module from `load`
+        backend = _loaded[found] if isinstance(found, str) else found  # torch.compile takes no module from `load`
         if backend.owns(x):
             return backend
     raise _checks.not_an_array(function, name, x)
@@ -232,14 +235,9 @@ def load(package: str, backend: Any) -> Any:
     if isinstance(backend, str):
         name = backend
         try:
-            backend = importlib.import_module(name)
+            backend = _loaded[name] = importlib.import_module(name)
         except ImportError as error:
             error.add_note(f"relu_xp: {name} is the backend of {package}")
             raise
         _check_interface(f"relu_xp: {name}, the backend of {package},", backend)
     return backend
-
-
-# torch.compile can trace neither: it runs them while it traces, and takes what they return as it stands.
-_candidates._dynamo_marked_constant = True  # type: ignore[attr-defined]
-load._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -37,11 +37,15 @@ def name(dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
-# Typed, here and below: two libraries' dtypes may hash alike, and array_api_strict warns when they are compared.
-@functools.lru_cache(maxsize=None, typed=True)
 def kind(dtype: Any) -> str:
     """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
-    # float8_e8m0fnu holds powers of two alone: without a zero it has no target for a rectifier's results. JAX's float0
+    return _kind(dtype)  # a plain function, which torch.compile can be told not to trace
+
+
+# Typed, here and below: two libraries' dtypes may hash alike, and array_api_strict warns when they are compared.
+@functools.lru_cache(maxsize=None, typed=True)
+def _kind(dtype: Any) -> str:
+    # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's results. JAX's float0
     # has no values at all.
     if found := re.fullmatch(r"(?!float8_e8m0fnu|float0)b?(f|i|u)(loat|nt|int)\d+\w*", name(dtype)):
         return found[1]

@@ -27,6 +27,10 @@ class Function:
     for_autodiff: tuple[Scalar, ...] = ()  # after them: those that decide only what autodiff takes for its derivative
     takes_integers: bool = False
 
+    def __post_init__(self) -> None:
+        """Find the properties now: torch.compile cannot trace their first use."""
+        _ = self.arrays, self.parameters, self.defaults
+
     @functools.cached_property
     def arrays(self) -> tuple[str, ...]:
         """The names of its arrays, all of one library, dtype and shape."""

@@ -1,46 +1,38 @@
 """JAX arrays and tracers: the formulas under jit(custom_jvp), compiled by XLA for CPU, GPU and TPU.
 
-A schedule of the formulas in three respects, each tested bit-identical to them:
+A schedule of the formulas in four respects, each tested bit-identical to them:
 
 - The values are spelled as XLA's pattern matchers want them, a `maximum` and a `select`. XLA's maximum orders -0 < +0
   and keeps NaN, which the array API's need not.
-- `jit` outside and `custom_jvp` inside, once per function and grad_at_zero: an eager call costs a twentieth of one
-  the other way round, as in jax.nn.relu (jax#22513), and every transform still sees the rule.
+- `jit` outside and `custom_jvp` inside, once per function and its numbers: an eager call costs a twentieth of one
+  the other way round, as in jax.nn.relu (jax#22513), and every transform still sees the rule. What cannot fail for
+  arguments that were checked before is checked while tracing, so it costs an eager call nothing.
+- A VJP is linear in the cotangent, and is written so that JAX's transpose of it is the same expression again: that is
+  how `grad` and forward mode get the same bits. See `_linear`.
 - What waits for the backward pass is the sign of x, one byte an element, where autodiff on its own would keep a factor
   in the dtype of x: the rule recomputes that factor under `jax.checkpoint`.
 """
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from relu_xp import _checks, _dtypes, _formulas
-from relu_xp._functions import GRAD_AT_ZERO, LEAKY_RELU, LEAKY_RELU_VJP, NEGATIVE_SLOPE, RELU, RELU_VJP, Function
+from relu_xp._functions import GRAD_AT_ZERO, LEAKY_RELU, NEGATIVE_SLOPE, RELU, Function
 
 Array = Any  # a jax.Array or a tracer
+Call = Callable[..., Array]
 
 
 def owns(x: object) -> bool:
     """Arrays and tracers: isinstance holds for both."""
     return isinstance(x, jax.Array)
-
-
-def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None) -> Array:
-    """Check every argument; compute, or record for whatever transform is under way."""
-    x, (*slopes, z) = arrays[0], scalars
-    _check(function, out, *arrays)
-    z = _static(function, z, x.dtype)
-    if function is RELU:
-        return _relu(z)(x) if _kind(x.dtype) == "f" else _relu_integers(x)
-    if slopes and slopes[0] is NEGATIVE_SLOPE.default:
-        return _with_default_slope(function, z.hex())(*arrays)
-    return _jitted(function, z.hex())(*arrays, *(_slope(function, s, x) for s in slopes))
 
 
 def devices() -> list[str]:
@@ -58,114 +50,169 @@ def get(x: Array) -> Array:
     return np.asarray(x)
 
 
-@functools.cache
-def _relu(z: float) -> Callable[[Array], Array]:
-    @jax.custom_jvp
-    def relu(x: Array) -> Array:
-        return jnp.maximum(x, 0)
-
-    @relu.defjvp
-    def rule(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-        (x,), (t,) = primals, tangents
-        return relu(x), _pull(RELU_VJP, x, t, z)
-
-    return jax.jit(relu)
+# Calls that have been made before, by function and numbers: none of these is a zero, whose sign a key would not tell.
+_ready: dict[tuple[Function, tuple[float, ...]], Call] = {}
+_eager: set[type] = set()  # the types of arrays that are no tracers
+_MOST_READY = 256
 
 
-def _leaky_relu(z: float) -> Callable[[Array, Array], Array]:
-    @jax.custom_jvp
-    def value(x: Array, s: Array) -> Array:
-        return jnp.where(x >= 0, x, s * x)
-
-    def rule(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
-        (x, s), (t, dot_s) = primals, tangents
-        # A constant slope has no tangent; a zero in its place would make NaN of an infinite x.
-        terms = [] if type(t) is SymbolicZero else [_pull(LEAKY_RELU_VJP, x, t, s, z)]
-        if type(dot_s) is not SymbolicZero:
-            zero = jnp.zeros_like(x)  # selected on both sides, so that neither x nor a cotangent leaves a NaN in it
-            terms.append(jnp.where(x < 0, dot_s * jnp.where(x < 0, x, zero), zero))
-        return value(x, s), functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(x)
-
-    value.defjvp(rule, symbolic_zeros=True)
-    return lambda x, s: value(x, _rounded(s, x.dtype))
+def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None) -> Array:
+    """Check every argument; compute, or record for whatever transform is under way."""
+    if out is None and type(arrays[0]) in _eager:
+        for s in scalars:
+            if type(s) is not float:
+                break
+        else:
+            if ready := _ready.get((function, scalars)):
+                return ready(*arrays)
+    return _call(function, arrays, scalars, out)
 
 
-def _rounded(s: Any, dtype: Any) -> Any:
-    """The slope in the dtype of x; without jit it may still be a Python float."""
-    return s if jnp.result_type(s) == dtype else jnp.asarray(s, dtype)
+def _call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None) -> Array:
+    x = arrays[0]
+    traced = isinstance(x, jax.core.Tracer)
+    in_kernel = traced and _in_kernel()
+    scalars = _checked(function, arrays, scalars, out)
+    numbers = tuple(float(s).hex() if not owns(s) else None for s in scalars)  # hex tells -0.0 from 0.0 in a cache
+    slopes = [s for s in scalars if owns(s)]
+    learned = any(isinstance(s, jax.core.Tracer) for s in slopes)
+    compute = _program(function, numbers, learned, in_kernel)
+    if not (traced or slopes) and all(type(s) is float and s for s in scalars):
+        if len(_ready) >= _MOST_READY:
+            _ready.clear()
+        _ready[function, scalars] = compute
+        _eager.add(type(x))
+    return compute(*arrays, *slopes)
 
 
-def _pull(function: Function, x: Array, t: Array, *scalars: Any) -> Array:
-    """Apply the VJP formula to a tangent, in which it is linear, and keep no more of x than its sign."""
-    z = scalars[-1]
-    sign = jnp.where(x >= 0, (x > 0).astype(jnp.int8), jnp.int8(-1))  # -1 for NaN too
-    return jax.checkpoint(lambda *args: _vjp(function, *args, z), prevent_cse=False)(sign, t, *scalars[:-1])
+def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: object) -> tuple[Any, ...]:
+    scalars = tuple(s.__jax_array__() if hasattr(s, "__jax_array__") else s for s in scalars)  # flax.nnx.Param
+    for parameter, s in zip(function.parameters, scalars, strict=True):
+        if owns(s) and not parameter.may_be_array:  # it selects the compiled function, so it can't be traced
+            msg = f"relu_xp.{function}: {parameter.name} must be a Python float, got a JAX array; it is static under jit"
+            raise TypeError(msg)
+    return _checks.call(_LIBRARY, function, arrays, scalars, out)
 
 
-def _vjp(function: Function, x: Array, g: Array, *scalars: Any) -> Array:
-    """Run the VJP formula; for bfloat16 in float32, with a rounding that XLA may not leave out.
-
-    Where it fuses, XLA keeps bfloat16 products in float32 unless told otherwise. The rounding stands on both sides of
-    the product, since a transposition turns the one into the other; at one end it changes nothing.
-    """
-    formula = getattr(_formulas, function.name)
-    if g.dtype != jnp.bfloat16:
-        return formula(jnp, x, g, *scalars)
-    wide = formula(jnp, x, lax.reduce_precision(g.astype(jnp.float32), 8, 7), *scalars)
-    return lax.reduce_precision(wide, 8, 7).astype(g.dtype)
-
-
-_relu_integers = jax.jit(lambda x: jnp.maximum(x, 0))
-
-
-@functools.cache
-def _jitted(function: Function, z_in_hex: str) -> Callable[..., Array]:
-    """Jit a function of arrays and maybe a slope; hex tells -0.0 from 0.0 in a cache.
-
-    A derivative or VJP differentiates as it stands.
-    """
-    z = float.fromhex(z_in_hex)
-    if function is LEAKY_RELU:
-        return _named(function.name, _leaky_relu(z))
-    if function.role == "vjp":
-        return _named(function.name, lambda x, g, *s: _vjp(function, x, g, *(_rounded(each, x.dtype) for each in s), z))
-    formula = getattr(_formulas, function.name)
-    return _named(function.name, lambda *args: formula(jnp, *args, z))
-
-
-@functools.cache
-def _with_default_slope(function: Function, z_in_hex: str) -> Callable[..., Array]:
-    """Compile the default slope in, as jax.nn does: then no call moves it to the device."""
-    call = _jitted(function, z_in_hex)
-    return _named(function.name, lambda *args: call(*args, _slope(function, NEGATIVE_SLOPE.default, args[0])))
-
-
-def _named(name: str, call: Callable[..., Array]) -> Callable[..., Array]:
-    call.__name__ = name  # which profilers and HLO show
-    return jax.jit(call)
-
-
-def _check(function: Function, out: object, x: Array, *others: Array) -> None:
-    _checks.no_out(function, out, "a JAX array")
-    _checks.dtype(function, x.dtype, _kind(x.dtype), _LIBRARY.cast)
-    for a in others:
-        _checks.alike(function, x.dtype, x.shape, a.dtype, a.shape)
-
-
-_kind = _dtypes.kind
 _LIBRARY = _checks.Library("a JAX array", is_array=owns)
 
 
-def _slope(function: Function, s: Any, x: Array) -> Any:
-    """Round a number once to dtype; let a JAX array or tracer through, to be learned."""
-    return _checks.scalar(_LIBRARY, function, NEGATIVE_SLOPE, s, x)
+def _in_kernel() -> bool:
+    """Whether a Pallas kernel is being traced: there is no checkpoint for TPU, and residuals are the kernel's own."""
+    pallas = sys.modules.get("jax.experimental.pallas")
+    if pallas is None:
+        return False
+    try:
+        pallas.num_programs(0)
+    except ValueError:  # a kernel without a grid
+        return True
+    except Exception:  # whatever it is that JAX raises elsewhere
+        return False
+    return True
 
 
-def _static(function: Function, z: Any, dtype: Any) -> float:
-    """Round grad_at_zero once to dtype; it selects the compiled function, so it can't be traced."""
-    if z is GRAD_AT_ZERO.default:
-        return z
-    if isinstance(z, jax.Array):
-        msg = f"relu_xp.{function}: grad_at_zero must be a Python float, got a JAX array; it is static under jit"
-        raise TypeError(msg)
-    return _checks.number(function, "grad_at_zero", z, dtype)
+@functools.lru_cache(maxsize=_MOST_READY)
+def _program(function: Function, numbers: tuple[str | None, ...], learned: bool, in_kernel: bool) -> Call:
+    """Build a function of arrays, and of a slope for None among the numbers."""
+
+    def run(*arrays: Array) -> Array:
+        x, slopes = arrays[0], arrays[len(function.arrays) :]
+        given = tuple(_rounded(s, x.dtype) for s in slopes)
+        if function.role == "value":
+            return _value(function, x, numbers, given, learned, in_kernel)
+        others, scalars = arrays[1 : len(function.arrays)], _filled(numbers, given)
+        return _linear(function, x, *others, scalars) if others else _formula(function)(jnp, x, *scalars)
+
+    run.__name__ = run.__qualname__ = function.name  # which profilers, errors and HLO show
+    return run if in_kernel else jax.jit(run)
+
+
+def _filled(numbers: tuple[str | None, ...], slopes: Sequence[Array]) -> tuple[Any, ...]:
+    remaining = iter(slopes)
+    return tuple(next(remaining) if n is None else float.fromhex(n) for n in numbers)
+
+
+def _formula(function: Function) -> Call:
+    return getattr(_formulas, function.name)
+
+
+def _rounded(s: Array, dtype: Any) -> Array:
+    """The slope in the dtype of x."""
+    return s if s.dtype == dtype else s.astype(dtype)
+
+
+def _value(
+    function: Function, x: Array, numbers: tuple[str | None, ...], slopes: Sequence[Array], learned: bool, kernel: bool
+) -> Array:
+    """Compute the value; its derivative is the VJP of the same rectifier, which is linear and its own transpose."""
+    if _dtypes.kind(x.dtype) != "f":
+        return _spelled(function, x)
+
+    @jax.custom_jvp
+    def value(x: Array, *slopes: Array) -> Array:
+        return _spelled(function, x, *_filled(numbers, slopes)[: len(function.scalars)])
+
+    def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+        (x, *slopes), (t, *dots) = primals, tangents
+        # What is constant has no tangent; a zero in its place would make NaN of an infinite x.
+        terms = [] if type(t) is SymbolicZero else [_pull(function.vjp, x, t, numbers, slopes, kernel)]
+        if learned and type(dots[0]) is not SymbolicZero:
+            terms.append(_by_slope(x, dots[0]))
+        return value(*primals), functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(x)
+
+    value.defjvp(rule, symbolic_zeros=learned and not kernel)
+    return value(x, *slopes)
+
+
+def _spelled(function: Function, x: Array, *scalars: Any) -> Array:
+    """The value as XLA's pattern matchers want it."""
+    if function is RELU:
+        return jnp.maximum(x, 0)
+    if function is LEAKY_RELU and type(scalars[0]) is float and scalars[0] != 0:
+        return jnp.where(x >= 0, x, scalars[0] * x)
+    return _formula(function)(jnp, x, *scalars)  # which multiplies no infinity by a slope that may be 0
+
+
+def _pull(
+    vjp: Function, x: Array, t: Array, numbers: tuple[str | None, ...], slopes: Sequence[Array], kernel: bool
+) -> Array:
+    """Apply the VJP to a tangent, and keep no more of x than its sign where that is enough."""
+
+    def linear(x: Array, t: Array, *slopes: Array) -> Array:
+        return _linear(vjp, x, t, _filled(numbers, slopes))
+
+    if kernel:
+        return linear(x, t, *slopes)
+    if vjp.scalars and {*vjp.scalars} <= {NEGATIVE_SLOPE, GRAD_AT_ZERO}:  # then x is compared with 0, and no more
+        x = jnp.where(x >= 0, (x > 0).astype(jnp.int8), jnp.int8(-1))  # -1 for NaN too
+    return jax.checkpoint(linear, prevent_cse=False)(x, t, *slopes)
+
+
+def _linear(vjp: Function, x: Array, t: Array, scalars: tuple[Any, ...]) -> Array:
+    """Run a VJP's formula as a function linear in t that is its own transpose, to the bit.
+
+    The formula says what becomes of ones: 0 where t is dropped, 1 where it passes whole, else the factor. A select
+    stands on either side of the product, since a transposition turns the one into the other: so the product is rounded
+    before a sum that follows (no FMA; and no bfloat16 left in float32, as XLA does where it fuses), and no infinity
+    meets a zero that the definition selects. Where transposition adds the two parts, the other one is a zero; negated
+    on either side that is -0, which leaves every number as it is, -0 too.
+    """
+
+    def only(where: Array, a: Array) -> Array:
+        return jnp.where(where, a, jnp.zeros_like(a))
+
+    formula, one = _formula(vjp), jnp.ones_like(t)
+    # A slope is a factor whatever its value, be it 0 or 1; so it is told from both by another.
+    probe = formula(jnp, x, one, *(2.0 if p.may_be_array else s for p, s in zip(vjp.scalars, scalars, strict=True)))
+    kept, whole = probe != 0, probe == 1
+    if scalars and all(type(s) is float and s in (0, 1) for s in scalars):
+        return only(kept, t)
+    factor = formula(jnp, x, one, *scalars)
+    t = only(kept, t)
+    return only(kept, -only(whole, -t) - only(~whole, factor * only(~whole, -t)))
+
+
+def _by_slope(x: Array, dot: Array) -> Array:
+    """The part of a tangent that is the slope's: selected on both sides, so neither x nor a cotangent leaves a NaN."""
+    zero, negative = jnp.zeros_like(x), x < 0
+    return jnp.where(negative, jnp.where(negative, dot, zero) * jnp.where(negative, x, zero), zero)

@@ -1,72 +1,90 @@
 """PyTorch tensors: the formulas in torch's own operations, which all its devices, transforms and compilers know.
 
-A schedule of the formulas in four respects, each tested bit-identical to them:
+A schedule of the formulas in three respects, each tested bit-identical to them:
 
-- Constants are 0-d tensors, broadcast: a full one would cost memory and a pass over it.
-- Values that nobody differentiates come from torch's one kernel for them, where that gives the definition's bits:
-  `threshold` (`relu` and `clamp_min` keep -0) and, for slopes that are not negative, `leaky_relu`.
-- Values that somebody may differentiate come from the VJP applied to x itself. It is linear in what it pulls back, so
-  torch's derivative of it, in either mode and under any transform, is that VJP again. What it gets wrong, some zeros
-  and relu's NaN, constants put right. (An autograd.Function would need a `jvp`, at which torch.compile breaks its
-  graph.)
-- The common VJPs are torch's own backward kernels, given a comparison in place of x, which would let NaN pass and
-  count a zero as negative. On a CPU `where` takes ten times as long, and what waits for the backward pass is this way
-  one byte an element.
+- On a CPU `where` takes ten times as long as a copy, so the usual functions run in the kernels of torch's own
+  rectifiers, where those give the definition's bits. Backward kernels get a comparison's 1 or 0 in place of x, of which
+  they would let NaN pass and count a zero as negative.
+- A derivative is `function.vjp` in one of two ways. Where torch runs or compiles what is called, an autograd.Function
+  applies it; for few elements torch's own function, once none of them is found to be where its derivative differs.
+- Where operations are recorded or transformed, which an autograd.Function would not survive, the VJP is applied to x
+  itself: it is linear in what it pulls back, so that torch's derivative of it, of whatever kind, is that VJP again.
 """
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
 import torch
-from torch._C import _are_functorch_transforms_active
-from torch.autograd import forward_ad
 from torch.nn import functional
 
 from relu_xp import _checks, _formulas
-from relu_xp._functions import FUNCTIONS, GRAD_AT_ZERO, Function
+from relu_xp._backends import _torch_private as private
+from relu_xp._functions import LEAKY_RELU, LEAKY_RELU_VJP, RELU, RELU_VJP, Function
 
 Array = Any  # a torch.Tensor
 
-_aten = torch.ops.aten
-
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _KINDS = {
-    **dict.fromkeys((torch.float16, torch.bfloat16, torch.float32, torch.float64), "f"),
+    **dict.fromkeys(_FLOATS, "f"),
     **dict.fromkeys((torch.int8, torch.int16, torch.int32, torch.int64), "i"),
     **dict.fromkeys((torch.uint8, torch.uint16, torch.uint32, torch.uint64), "u"),
 }
 _LIBRARY = _checks.Library(
-    "a torch.Tensor", is_array=lambda a: isinstance(a, torch.Tensor), device=lambda a: a.device,
-    is_writeable=lambda out: True, cast="cast it first, for example x.to(torch.float32)",
+    "a torch.Tensor",
+    is_array=lambda a: isinstance(a, torch.Tensor),
+    device=lambda a: a.device,
+    kind=lambda dtype: _KINDS.get(dtype, ""),
+    is_writeable=lambda _: True,
+    cast="cast it first, for example x.to(torch.float32)",
 )
+_TYPES = (torch.Tensor, torch.nn.Parameter)  # not subclasses, which may watch what is done to them
+_ZERO = {dtype: torch.zeros((), dtype=dtype) for dtype in _FLOATS}
+_MANY = 1 << 15  # elements, from which on it costs more to look at them than a slower backward pass
+_aten = torch.ops.aten
+_seen: dict[Any, tuple[tuple[Any, ...], tuple[float, ...]]] = {}  # rounded numbers, by the ids of those given
 
 
 class _Namespace:
-    """What the formulas call."""
+    """What the formulas call; constants are 0-d tensors, since full ones would cost memory and a pass over it."""
 
     where = staticmethod(torch.where)
-
-    @staticmethod
-    def full_like(x: Array, value: float) -> Array:
-        return x.new_full((), value)
-
-    @staticmethod
-    def ones_like(x: Array) -> Array:
-        return x.new_full((), 1.0)
-
-    @staticmethod
-    def zeros_like(x: Array) -> Array:
-        return x.new_full((), 0.0)
+    full_like = staticmethod(lambda x, value: x.new_full((), value))
+    ones_like = staticmethod(lambda x: x.new_full((), 1.0))
+    zeros_like = staticmethod(lambda x: x.new_full((), 0.0))
 
 
 def owns(x: object) -> bool:
-    """Tensors, parameters and other subclasses."""
-    return isinstance(x, torch.Tensor)
+    """Tensors, parameters and other subclasses; and the proxies that torch.fx traces a program with."""
+    return isinstance(x, (torch.Tensor, torch.fx.Proxy))
 
 
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
-    """Check every argument and compute."""
-    return _CALLS[function](function, *arrays, *scalars, out)
+    """Check every argument; compute, or record for whatever transform is under way."""
+    x, eager = arrays[0], not torch.compiler.is_compiling()
+    eager = eager and type(x) in _TYPES and not private.is_recorded()
+    is_plain = eager and out is None and len(arrays) == 1 and x.layout is torch.strided and not x.is_nested
+    if is_plain and (seen := _seen.get((function, x.dtype, *map(id, scalars)))):
+        if not (x.requires_grad and torch.is_grad_enabled()):
+            return _compute(function, arrays, seen[1])
+        if function.role == "value":
+            return _tracked(function, x, seen[1])
+    if any(isinstance(a, torch.fx.Proxy) for a in (*arrays, *scalars, out)):
+        public = getattr(sys.modules["relu_xp"], function.name)
+        options = {**function.named(scalars), **({} if out is None else {"out": out})}
+        return torch.overrides.handle_torch_function(public, (*arrays, *scalars), *arrays, **options)
+    rounded = _check(function, arrays, scalars, out)
+    if _KINDS[x.dtype] != "f":
+        result = _relu(x, 1.0)
+    else:
+        if eager and all(type(s) is float for s in scalars):
+            if len(_seen) >= 256:
+                _seen.clear()
+            _seen[function, x.dtype, *map(id, scalars)] = scalars, rounded  # which keeps the ids theirs
+        scalars = tuple([s.to(x.dtype) if isinstance(s, torch.Tensor) else s for s in rounded])
+        result = _differentiable(function, arrays, scalars, eager)
+    return result if out is None else out.copy_(result)  # only what is computed, so that all may overlap
 
 
 def devices() -> list[str]:
@@ -93,180 +111,168 @@ def get(x: Array) -> np.ndarray[Any, Any]:
     return x.numpy()
 
 
-def _call_relu(function: Function, x: Array, z: Any, out: Array) -> Array:
-    """Rectify."""
-    kind = _check(function, (x,), out)
-    if kind != "f":
-        _checks.real(function, "grad_at_zero", z)
-        return _into(out, x.clone() if kind == "u" else torch.threshold(x, 0, 0))
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    if _is_tracked(x):
-        nan_or_zero = torch.threshold(x.detach(), math.inf, 0)  # the sum with +0 is no -0
-        return _relu_vjp(x, x, z) + nan_or_zero
-    if out is x:
-        return functional.threshold(x, 0, 0, inplace=True)
-    return _into(out, torch.threshold(x, 0, 0))
-
-
-def _call_relu_grad(function: Function, x: Array, z: Any, out: Array) -> Array:
-    """Differentiate relu."""
-    _check(function, (x,), out)
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    if _is_minus_zero(z):
-        return _into(out, _formulas.relu_grad(_Namespace, x, z))
-    return _into(out, _relu_vjp(x, x.new_full((), 1.0), z))
-
-
-def _call_relu_vjp(function: Function, x: Array, g: Array, z: Any, out: Array) -> Array:
-    """Pull g back through relu."""
-    _check(function, (x, g), out)
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    return _into(out, _relu_vjp(x, g, z))
-
-
-def _call_leaky_relu(function: Function, x: Array, s: Any, z: Any, out: Array) -> Array:
-    """Rectify with a leak."""
-    _check(function, (x,), out)
-    s = _rounded(function, "negative_slope", s, x.dtype)
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    if _is_tracked(x) and not z == s > 0:  # when torch's own derivative is the definition's
-        return _differentiable_leaky_relu(x, s, z)
-    if s < 0 or _is_minus_zero(s):  # torch multiplies zeros too
-        return _into(out, _leaky_relu_vjp(x, x, s, 1.0))
-    if out is x:
-        return functional.leaky_relu(x, s, inplace=True)
-    return _into(out, functional.leaky_relu(x, s))
-
-
-def _call_leaky_relu_grad(function: Function, x: Array, s: Any, z: Any, out: Array) -> Array:
-    """Differentiate leaky_relu."""
-    _check(function, (x,), out)
-    s = _rounded(function, "negative_slope", s, x.dtype)
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    if _is_minus_zero(z):
-        return _into(out, _formulas.leaky_relu_grad(_Namespace, x, s, z))
-    return _into(out, _leaky_relu_vjp(x, x.new_full((), 1.0), s, z))
-
-
-def _call_leaky_relu_vjp(function: Function, x: Array, g: Array, s: Any, z: Any, out: Array) -> Array:
-    """Pull g back through leaky_relu."""
-    _check(function, (x, g), out)
-    s = _rounded(function, "negative_slope", s, x.dtype)
-    z = _rounded(function, "grad_at_zero", z, x.dtype)
-    return _into(out, _leaky_relu_vjp(x, g, s, z))
-
-
-_CALLS = {each: globals()[f"_call_{each.name}"] for each in FUNCTIONS.values()}
-
-
-def _relu_vjp(x: Array, g: Array, z: float) -> Array:
-    if z not in (0, 1) or _wants_formulas(x):
-        return _formulas.relu_vjp(_Namespace, x, g, z)
-    return _aten.threshold_backward(g, _active(x, z), 0)
-
-
-def _leaky_relu_vjp(x: Array, g: Array, s: float, z: float) -> Array:
-    if z == 0 or z not in (1, s) or _wants_formulas(x):
-        return _formulas.leaky_relu_vjp(_Namespace, x, g, s, z)
-    return _aten.leaky_relu_backward(g, _active(x, z), s, False)
-
-
-def _wants_formulas(x: Array) -> bool:
-    """Whether the backward kernels will not do; a compiler fuses the formulas, and would wait for those."""
-    return torch.compiler.is_compiling() or _is_transformed(x)
-
-
-def _active(x: Array, z: float) -> Array:
-    """1 where the cotangent passes as it is, else 0; as bytes, which a CPU converts faster than it does bool."""
-    return (x >= 0 if z == 1 else x > 0).view(torch.int8)
-
-
-def _differentiable_leaky_relu(x: Array, s: float, z: float) -> Array:
-    """Apply the VJP to x, where a product with z > 0 keeps a zero's sign; and mend the others."""
-    if z > 0:
-        return _leaky_relu_vjp(x, x, s, z)
-    if z == 0:
-        return torch.where(x == 0, x.detach(), _leaky_relu_vjp(x, x, s, z))
-    # Each -0 goes in as +0, the product's -0 plus +0 is +0, and the sign is put back: a derivative of -1 * z * -1.
-    one = x.new_full((), 1.0)
-    sign = torch.where((x == 0) & torch.signbit(x), -one, one)
-    plus_zero = torch.where(x == 0, x.new_full((), 0.0), x.new_full((), -0.0))  # -0 changes no sum
-    return (_leaky_relu_vjp(x, x * sign, s, z) + plus_zero) * sign
-
-
-def _is_minus_zero(scalar: float) -> bool:
-    return scalar == 0 and math.copysign(1.0, scalar) < 0
-
-
-def _is_tracked(x: Array) -> bool:
-    """Whether torch may differentiate what is done to x; within vmap, x itself would not say so."""
-    return (x.requires_grad and torch.is_grad_enabled()) or _is_transformed(x)
-
-
-def _is_transformed(x: Array) -> bool:
-    """Whether a derivative or a batch may be taken that backward kernels have no exact rule for.
-
-    MPS counts as such: its kernels may not take operands of two dtypes.
-    """
-    return forward_ad._current_level >= 0 or _are_functorch_transforms_active() or x.is_mps
-
-
-def _into(out: Array, result: Array) -> Array:
-    """Write only what is computed, so that x, the cotangent and out may overlap."""
-    return result if out is None else out.copy_(result)
-
-
-def _check(function: Function, arrays: tuple[Array, ...], out: Array) -> str:
-    x = arrays[0]
-    kind = _KINDS.get(x.dtype, "")
-    if kind != "f":
-        _checks.dtype(function, x.dtype, kind, "cast it first, for example x.to(torch.float32)")
-    for a in arrays:
-        _check_dense(function, "x", a)
-    if len(arrays) == 2:
-        g = arrays[1]
-        _checks.alike(function, x.dtype, x.shape, g.dtype, g.shape)
-        _checks.same_device(function, "cotangent", x.device, g.device)
-    if out is not None:
-        _check_out(function, arrays, out)
-    return kind
-
-
-def _check_dense(function: Function, name: str, a: Array) -> None:
-    if a.layout is not torch.strided or a.is_nested:
-        given = "nested" if a.is_nested else a.layout
-        msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
-        raise TypeError(msg)
-
-
-def _check_out(function: Function, arrays: tuple[Array, ...], out: Array) -> None:
-    x = arrays[0]
-    if isinstance(out, torch.Tensor):
-        _check_dense(function, "out", out)
-    _checks._out(_LIBRARY, function, x.dtype, x, out)
-    if any(n > 1 and stride == 0 for n, stride in zip(out.shape, out.stride(), strict=True)):
-        msg = f"relu_xp.{function}: out is broadcast, its elements share memory; pass out.clone()"
+def _check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
+    if torch.compiler.is_compiling():
+        # A number that changed between calls is symbolic until it is hashed.
+        scalars = tuple([s if isinstance(s, torch.Tensor) else next(iter({s})) for s in scalars])
+        return _checks.call(_LIBRARY, function, arrays, scalars, out)
+    for name, a in zip((*function.arrays, "out"), (*arrays, out), strict=True):
+        if isinstance(a, torch.Tensor) and (a.layout is not torch.strided or a.is_nested):
+            given = "nested" if a.is_nested else a.layout
+            msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
+            raise TypeError(msg)
+    rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
+    if out is not None and private.shares_elements(out):
+        msg = f"relu_xp.{function}: elements of out share memory; pass out.clone()"
         raise ValueError(msg)
-    if any(map(_is_tracked, (*arrays, out))):
+    if out is not None and any(map(private.is_watched, (*arrays, *rounded, out))):
         msg = (
             f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, or write it under "
             "torch.no_grad()"
         )
         raise TypeError(msg)
+    return rounded
 
 
-def _rounded(function: Function, name: str, value: Any, dtype: Any) -> float:
-    """Round a scalar once to the dtype of x."""
-    if value is GRAD_AT_ZERO.default:
-        return value
-    if torch.compiler.is_compiling() and type(value) is float:
-        (value,) = {value}  # a float that changed between calls is symbolic until it is hashed
-    return _rounded_constant(function, name, value, dtype)
+def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], eager: bool) -> Array:
+    """Compute so that every derivative, whoever takes it, and when, is the definition's."""
+    x, slopes = arrays[0], [s for s in scalars if isinstance(s, torch.Tensor)]
+    compiled = torch.compiler.is_compiling() and not (torch.compiler.is_exporting() or private.is_transformed())
+    is_tracked = torch.is_grad_enabled() and any(a.requires_grad for a in (*arrays, *slopes))
+    if (eager or compiled) and not is_tracked:
+        return _compute(function, arrays, scalars)
+    if function.role != "value":
+        vjp = _pulled(function, *arrays, scalars) if function.role == "vjp" else _formula(function, arrays, scalars)
+        return _linked(x, vjp)
+    if compiled:
+        if function is LEAKY_RELU and not slopes and scalars[0] == scalars[1] > 0:
+            return functional.leaky_relu(x, scalars[0])  # which differs nowhere, as in `_tracked`
+        return _Rectifier.apply(x, (function, scalars), *slopes)
+    return _tracked(function, x, scalars, *slopes) if eager else _recordable(function, x, scalars)
 
 
-def _rounded_constant(function: Function, name: str, value: Any, dtype: Any) -> float:
-    return _checks.number(function, name, value, dtype)
+def _tracked(function: Function, x: Array, scalars: tuple[Any, ...], *slopes: Array) -> Array:
+    """Call torch's own function, if none of the elements is one where it differs, 0 or NaN; else apply ours."""
+    if function in _TORCHS_OWN and x.is_cpu and not slopes:
+        if function is LEAKY_RELU and scalars[0] == scalars[1] > 0:
+            return functional.leaky_relu(x, scalars[0])  # which differs nowhere
+        if function is RELU and scalars[0] == 0 and x.numel() and not math.isnan(x.detach().amin().item()):
+            return torch.threshold(x, 0, 0)  # which differs at NaN alone
+        if 0 < x.numel() <= _MANY and x.detach().abs().amin().item() > 0:
+            return _TORCHS_OWN[function](x, *scalars[:-1])
+    return _apply(x, (function, scalars), *slopes)
 
 
-# What torch.compiler.assume_constant_result does, which imports the whole compiler: the graph gets the rounded number.
-_rounded_constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
+def _formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+    return getattr(_formulas, function.name)(_Namespace, *arrays, *scalars[: len(function.scalars)])
+
+
+def _compute(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+    """Compute, and let nobody differentiate it: in one of torch's kernels, or by the formula, which compilers fuse."""
+    kernel = None if torch.compiler.is_compiling() else _KERNELS.get(function)
+    result = kernel(*arrays, *scalars) if kernel else None
+    return _formula(function, arrays, scalars) if result is None else result
+
+
+def _relu(x: Array, z: float) -> Array:
+    return torch.threshold(x, 0, 0) if x.dtype.is_signed else x.clone()  # `relu` and `clamp_min` keep -0
+
+
+def _relu_vjp(x: Array, g: Array, z: float) -> Array | None:
+    if z in (0, 1) and (active := _active(x, z)) is not None:
+        return _aten.threshold_backward.grad_input(g, active, 0, grad_input=active)
+    return None
+
+
+def _leaky_relu(x: Array, s: Any, z: float) -> Array | None:
+    if not isinstance(s, torch.Tensor) and math.copysign(1.0, s) > 0:
+        return functional.leaky_relu(x, s)
+    return _leaky_relu_vjp(x, x, s, 1.0)  # torch would multiply zeros too
+
+
+def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:
+    if not isinstance(s, torch.Tensor) and (z == 1 or z == s != 0) and (active := _active(x, z)) is not None:
+        return _aten.leaky_relu_backward.grad_input(g, active, s, False, grad_input=active)
+    return None
+
+
+_KERNELS = {RELU: _relu, RELU_VJP: _relu_vjp, LEAKY_RELU: _leaky_relu, LEAKY_RELU_VJP: _leaky_relu_vjp}
+_TORCHS_OWN = {RELU: torch.relu, LEAKY_RELU: functional.leaky_relu}
+
+
+def _active(x: Array, z: float) -> Array | None:
+    """1 where the cotangent passes as it is, else 0, in the dtype of x: a bool takes a CPU three times as long."""
+    active = torch.empty_like(x)
+    if active.stride() == x.stride() and x.numel():  # else torch gives a new result strides of its own
+        return (torch.ge if z == 1 else torch.gt)(x, _ZERO[x.dtype], out=active)
+    return None
+
+
+class _Rectifier(torch.autograd.Function):
+    """A value function whose derivative is its VJP; slopes that are tensors, the first of the scalars, are tracked."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Array, rule: tuple[Function, tuple[Any, ...]], *slopes: Array) -> Array:
+        ctx.save_for_backward(x, *slopes)
+        ctx.rule = function, scalars = rule
+        return _compute(function, (x,), slopes + scalars[len(slopes) :])
+
+    @staticmethod
+    def backward(ctx: Any, g: Array) -> Any:
+        x, *slopes = ctx.saved_tensors
+        function, scalars = ctx.rule
+        scalars = (*slopes, *scalars[len(slopes) :])
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # somebody may differentiate this once more
+            by_x = _linked(x, _pulled(function.vjp, x, g, scalars))
+        else:
+            by_x = _compute(function.vjp, (x, g), scalars)
+        if not slopes:
+            return by_x, None
+        by_slope = torch.where(x < 0, x * g, x.new_zeros(()))
+        return by_x, None, *(by_slope.sum_to_size(s.shape) for s in slopes)
+
+
+_apply = private.apply_of(_Rectifier)
+
+
+def _pulled(function: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
+    """Apply a VJP so that g takes part once: a sum of two shares of a cotangent could not keep -0."""
+    factor = _formula(function, (x, x.new_full((), 1.0)), scalars)
+    is_selected_zero = _formula(function, (x, x.new_full((), math.inf)), scalars) == 0
+    return torch.where(is_selected_zero, x.new_full((), 0.0), g * factor)
+
+
+def _linked(x: Array, result: Array) -> Array:
+    """Let a derivative depend on x as far as torch knows, so that a second one is zeros, not an error."""
+    return torch.where(x.new_zeros((), dtype=torch.bool), x, result)
+
+
+def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
+    """Compose a value of operations whose derivative is the definition's."""
+    if torch.onnx.is_in_onnx_export():
+        return _formula(function, (x,), scalars)  # which nobody differentiates
+    if not private.is_transformed():
+        x = functional.leaky_relu(x, 1.0)  # x itself; its second derivative is zeros, not an error
+        if function is RELU and scalars[-1] == 1:
+            return torch.clamp_min(x, 0) + 0.0  # the sum is no -0; within vmap, the derivative may be float64
+    # A slope is not differentiated where x is NaN.
+    scalars = tuple([torch.where(x < 0, s, _fixed(s)) if isinstance(s, torch.Tensor) else s for s in scalars])
+    if function is LEAKY_RELU and scalars[-1] > 0:
+        return _pulled(function.vjp, x, x, scalars)
+    fixed, zero, one = _fixed(x), x.new_full((), 0.0), x.new_full((), 1.0)
+    constants = tuple([_fixed(s) if isinstance(s, torch.Tensor) else s for s in scalars])
+    value, linear = _formula(function, (fixed,), constants), _pulled(function.vjp, fixed, fixed, constants)
+    # Where that is not the value, the VJP is applied to a zero, and the value added. Reciprocals tell -0 from 0.
+    is_right = ((linear == value) & (1 / linear == 1 / value)) | ((linear != linear) & (value != value))
+    result = _pulled(function.vjp, x, x - torch.where(is_right, zero, fixed), scalars)
+    result = result + torch.where(is_right, -zero, value)
+    # No sum with +0 is -0: that is selected, where the derivative is zero.
+    is_constant = ~is_right & (1 / value == -math.inf) & (_formula(function.vjp, (fixed, one), constants) == 0)
+    return torch.where(is_constant, value, result)
+
+
+def _fixed(a: Array) -> Array:
+    """The elements, which nothing differentiates; `detach` alone would be lost where torch decomposes an export."""
+    if torch.jit.is_tracing() or private.is_transformed():
+        return a.detach()
+    return a.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[a.itemsize]).view(a.dtype)

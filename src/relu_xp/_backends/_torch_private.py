@@ -1,0 +1,64 @@
+"""Every private name of torch that the backend leans on, each beside the public one that could take its place.
+
+A test says which of them is gone when torch moves. `_dispatch` imports this file before it looks for the owner of a
+first array, so that torch.compile can trace that search; the backend itself may only then be imported.
+"""
+
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+from relu_xp import _dispatch, _dtypes
+
+# torch.compile runs these while it traces, and takes what they return as it stands. Public, but it imports the whole
+# compiler: torch.compiler.assume_constant_result.
+for _each in (_dispatch._candidates, _dispatch.load, _dtypes.rounded, _dtypes.kind):
+    _each._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+_functorch_is_active = torch._C._are_functorch_transforms_active
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_is_tracing = torch._C._is_tracing  # public, and three times as slow: torch.jit.is_tracing
+
+
+def apply_of(function: type[torch.autograd.Function]) -> Any:
+    """Give `function.apply` without its search for transforms, which takes 1.5 µs; public: `function.apply`."""
+    return super(torch.autograd.Function, function).apply
+
+
+def is_transformed() -> bool:
+    """Whether torch.func transforms what is done; not public yet."""
+    return _functorch_is_active()
+
+
+def is_recorded() -> bool:
+    """Whether anything but autograd's backward mode watches what is done; of all but tracing not public yet."""
+    return bool(_functorch_is_active() or forward_ad._current_level >= 0 or _dispatch_modes() or _is_tracing())
+
+
+def is_watched(a: Any) -> bool:
+    """Whether torch would differentiate or batch what is done to a; within vmap, a itself would not say so."""
+    if not isinstance(a, torch.Tensor):
+        return False
+    if torch.is_grad_enabled() and a.requires_grad:
+        return True
+    if _functorch_is_active():
+        functorch = torch._C._functorch
+        kinds = [level.key() for level in functorch.get_interpreter_stack()]
+        return any(kind != functorch.TransformType.Functionalize for kind in kinds)
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(a).tangent is not None
+
+
+def shares_elements(out: torch.Tensor) -> bool:
+    """Whether two elements lie at one place; not public yet, and of some strides torch does not know it."""
+    known = torch._debug_has_internal_overlap(out)
+    if known != 2 or out.numel() < 2:
+        return known == 1
+    reach = 0
+    for stride, n in sorted(zip(out.stride(), out.shape, strict=True)):
+        if n > 1 and stride <= reach:  # less than all that smaller strides reach: only then can two be at one place
+            span = 1 + sum((n - 1) * stride for n, stride in zip(out.shape, out.stride(), strict=True))
+            places = torch.arange(span).as_strided(out.shape, out.stride())
+            return places.unique().numel() < out.numel()
+        reach += stride * (n - 1)
+    return False
