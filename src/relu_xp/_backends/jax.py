@@ -86,7 +86,7 @@ def _call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...
 
 
 def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: object) -> tuple[Any, ...]:
-    scalars = tuple(s.__jax_array__() if hasattr(s, "__jax_array__") else s for s in scalars)  # flax.nnx.Param
+    scalars = tuple(_unwrapped(s) for s in scalars)
     for parameter, s in zip(function.parameters, scalars, strict=True):
         if owns(s) and not parameter.may_be_array:  # it selects the compiled function, so it can't be traced
             msg = f"relu_xp.{function}: {parameter.name} must be a Python float, got a JAX array; it is static under jit"
@@ -95,6 +95,11 @@ def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
 
 
 _LIBRARY = _checks.Library("a JAX array", is_array=owns)
+
+
+def _unwrapped(s: Any) -> Any:
+    """What a parameter of flax.nnx or the like holds."""
+    return s.__jax_array__() if not owns(s) and callable(getattr(s, "__jax_array__", None)) else s
 
 
 def _in_kernel() -> bool:
@@ -205,7 +210,7 @@ def _linear(vjp: Function, x: Array, t: Array, scalars: tuple[Any, ...]) -> Arra
     # A slope is a factor whatever its value, be it 0 or 1; so it is told from both by another.
     probe = formula(jnp, x, one, *(2.0 if p.may_be_array else s for p, s in zip(vjp.scalars, scalars, strict=True)))
     kept, whole = probe != 0, probe == 1
-    if scalars and all(type(s) is float and s in (0, 1) for s in scalars):
+    if scalars and not any(p.may_be_array for p in vjp.scalars) and all(s in (0, 1) for s in scalars):
         return only(kept, t)
     factor = formula(jnp, x, one, *scalars)
     t = only(kept, t)
