@@ -112,7 +112,7 @@ def _array_scalar(library: Library, function: Function, name: str, value: Array,
     """An array's values are not looked at: that would wait for a device, and read all of it once more."""
     dtype, shape, x_shape = library.dtype(value), tuple(library.shape(value)), tuple(library.shape(x))
     if library.kind(dtype) != "f":
-        msg = f"relu_xp.{function}: {name} must be real floating, got {dtype}; {library.cast.replace('x', name, 1)}"
+        msg = f"relu_xp.{function}: {name} must be real floating, got {dtype}; cast it first"
         raise TypeError(msg)
     aligned = x_shape[len(x_shape) - len(shape) :]
     if len(shape) > len(x_shape) or any(n not in (1, of_x) for n, of_x in zip(shape, aligned, strict=True)):
@@ -175,6 +175,8 @@ def type_name(x: object) -> str:
 
 
 def _no_number(function: Function, name: str, value: object, alternative: str = "") -> TypeError:
+    if "jax" in type_name(value):  # the slope is learned where the array is not
+        alternative = ", or make x a JAX array too"
     return TypeError(
         f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float{alternative}"
     )

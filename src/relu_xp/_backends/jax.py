@@ -50,8 +50,8 @@ def get(x: Array) -> Array:
     return np.asarray(x)
 
 
-# Calls that have been made before, by function and numbers: none of these is a zero, whose sign a key would not tell.
-_ready: dict[tuple[Function, tuple[float, ...]], Call] = {}
+# Calls that have been made before: by function, numbers, none of them a zero, whose sign a key would not tell, and dtype.
+_ready: dict[tuple[Function, tuple[float, ...], Any], tuple[Call, list[Array]]] = {}
 _eager: set[type] = set()  # the types of arrays that are no tracers
 _MOST_READY = 256
 
@@ -63,8 +63,9 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
             if type(s) is not float:
                 break
         else:
-            if ready := _ready.get((function, scalars)):
-                return ready(*arrays)
+            if ready := _ready.get((function, scalars, arrays[0].dtype)):
+                compute, slopes = ready  # which checks the arrays where it is traced
+                return compute(*arrays, *slopes)
     return _call(function, arrays, scalars, out)
 
 
@@ -72,26 +73,27 @@ def _call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...
     x = arrays[0]
     traced = isinstance(x, jax.core.Tracer)
     in_kernel = traced and _in_kernel()
-    scalars = _checked(function, arrays, scalars, out)
-    numbers = tuple(float(s).hex() if not owns(s) else None for s in scalars)  # hex tells -0.0 from 0.0 in a cache
-    slopes = [s for s in scalars if owns(s)]
-    learned = any(isinstance(s, jax.core.Tracer) for s in slopes)
-    compute = _program(function, numbers, learned, in_kernel)
-    if not (traced or slopes) and all(type(s) is float and s for s in scalars):
-        if len(_ready) >= _MOST_READY:
-            _ready.clear()
-        _ready[function, scalars] = compute
-        _eager.add(type(x))
-    return compute(*arrays, *slopes)
-
-
-def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: object) -> tuple[Any, ...]:
-    scalars = tuple(_unwrapped(s) for s in scalars)
-    for parameter, s in zip(function.parameters, scalars, strict=True):
+    given = tuple(_unwrapped(s) for s in scalars)
+    for parameter, s in zip(function.parameters, given, strict=True):
         if owns(s) and not parameter.may_be_array:  # it selects the compiled function, so it can't be traced
             msg = f"relu_xp.{function}: {parameter.name} must be a Python float, got a JAX array; it is static under jit"
             raise TypeError(msg)
-    return _checks.call(_LIBRARY, function, arrays, scalars, out)
+    rounded = _checks.call(_LIBRARY, function, arrays, given, out)
+    # Where nothing else is compiled, a slope other than the default is an argument: a new one compiles nothing.
+    weak = bool(getattr(x, "weak_type", False))  # and to stay so: an argument has a strong type
+    rows = zip(function.parameters, given, strict=True)
+    is_argument = [owns(s) or (p.may_be_array and not (traced or weak or s is p.default)) for p, s in rows]
+    slopes = [s if owns(s) else np.asarray(s, x.dtype) for s, argument in zip(rounded, is_argument, strict=True) if argument]
+    # As hex, which tells -0.0 from 0.0 in a cache.
+    numbers = tuple(None if argument else float(s).hex() for s, argument in zip(rounded, is_argument, strict=True))
+    learned = any(isinstance(s, jax.core.Tracer) for s in slopes)
+    compute = _program(function, numbers, learned, in_kernel)
+    if not (traced or weak) and all(type(s) is float and s for s in given):
+        if len(_ready) >= _MOST_READY:
+            _ready.clear()
+        _ready[function, given, x.dtype] = (compute, slopes)
+        _eager.add(type(x))
+    return compute(*arrays, *slopes)
 
 
 _LIBRARY = _checks.Library("a JAX array", is_array=owns)
@@ -120,12 +122,13 @@ def _in_kernel() -> bool:
 def _program(function: Function, numbers: tuple[str | None, ...], learned: bool, in_kernel: bool) -> Call:
     """Build a function of arrays, and of a slope for None among the numbers."""
 
-    def run(*arrays: Array) -> Array:
-        x, slopes = arrays[0], arrays[len(function.arrays) :]
-        given = tuple(_rounded(s, x.dtype) for s in slopes)
+    def run(*given: Array) -> Array:
+        x, *others = arrays = given[: len(function.arrays)]
+        slopes = tuple(_rounded(s, x.dtype) for s in given[len(arrays) :])
+        scalars = _checks.call(_LIBRARY, function, arrays, _filled(numbers, slopes), None)
         if function.role == "value":
-            return _value(function, x, numbers, given, learned, in_kernel)
-        others, scalars = arrays[1 : len(function.arrays)], _filled(numbers, given)
+            rounded = tuple(None if n is None else float(s).hex() for n, s in zip(numbers, scalars, strict=True))
+            return _value(function, x, rounded, slopes, learned, in_kernel)
         return _linear(function, x, *others, scalars) if others else _formula(function)(jnp, x, *scalars)
 
     run.__name__ = run.__qualname__ = function.name  # which profilers, errors and HLO show
