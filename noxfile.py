@@ -67,14 +67,20 @@ def tests(session: nox.Session, backend: str) -> None:
     """Test one backend, whose absence is then a failure."""
     extras, requirements, names = BACKENDS[backend]
     install(session, extras, *requirements, *TEST)
-    session.run("pytest", *(f"--backend={name}" for name in names), *session.posargs, env={"RELU_XP_NATIVE": "required"})
+    session.run(
+        "pytest", *(f"--backend={name}" for name in names), *session.posargs, env={"RELU_XP_NATIVE": "required"}
+    )
 
 
 @nox.session(python=CURRENT)
 def without_compiler(session: nox.Session) -> None:
     """Install without a C++ compiler, as some machines have none, and test the formulas that then run."""
     session.install("--no-binary=relu-xp", ".[cli]", *TEST, env={"CXX": "no-compiler-here"})
-    session.run("python", "-c", "import relu_xp._native as n, pathlib as p; assert not [*p.Path(n.__path__[0]).glob('_ufuncs*')]")
+    session.run(
+        "python",
+        "-c",
+        "import relu_xp._native as n, pathlib as p; assert not [*p.Path(n.__path__[0]).glob('_ufuncs*')]",
+    )
     tests = ["tests/test_numpy.py", "tests/test_definition.py", "tests/test_bad_input.py", "tests/test_threads.py"]
     session.run("pytest", "--backend=numpy", *tests, *session.posargs)
 
@@ -98,7 +104,9 @@ def sanitizers(session: nox.Session) -> None:
         "PYTHONMALLOC": "malloc",
         "RELU_XP_NATIVE": "required",
     }
-    session.run("pytest", "--backend=numpy", "tests/test_native.py", "tests/test_numpy.py", *session.posargs, env=environment)
+    session.run(
+        "pytest", "--backend=numpy", "tests/test_native.py", "tests/test_numpy.py", *session.posargs, env=environment
+    )
 
 
 @nox.session(python=CURRENT)

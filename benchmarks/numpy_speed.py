@@ -1,6 +1,6 @@
 """What a call on a NumPy array costs beside PyTorch, the NumPy idioms and a copy: `python benchmarks/numpy_speed.py`.
 
-All on one thread, in turns, in one run; medians. A ratio is the time of the other over ours, so above 1 relu_xp is faster.
+All on one thread, in turns, in one run; medians. A ratio is the time of the other over ours: above 1 relu_xp is faster.
 The copy is `numpy.copyto` of x, for VJPs `numpy.add(x, g, out=)`, or `x.copy()` and `x + g` where the result is a fresh
 array. Idioms whose bits differ from ours on special values are marked with a star and do not count for the last line.
 Needs NumPy, ml_dtypes and rich; PyTorch is compared if it is there. `--workers` then compares two workers with one.
@@ -123,7 +123,7 @@ def differs(function: Function, dtype: Any, name: str) -> bool:
     with np.errstate(all="ignore"):
         want = getattr(relu_xp, function.name)(*arrays)
         got = np.asarray(idioms(function, x, g, None)[name]())
-    same = (want.tobytes() == np.where(np.isnan(got.astype(float)), want, got).astype(dtype).tobytes())
+    same = want.tobytes() == np.where(np.isnan(got.astype(float)), want, got).astype(dtype).tobytes()
     return not same or bool((np.isnan(want.astype(float)) != np.isnan(got.astype(float))).any())
 
 
@@ -176,7 +176,9 @@ def workers(console: Console, samples: int) -> list[dict[str, Any]]:
     """Two workers against one, into an array that is there."""
     table = Table("function", "dtype", "elements", "one / two workers", title="two workers")
     records = []
-    for function, dtype, size in itertools.product(FUNCTIONS.values(), ("float32", "float16"), (1 << 21, 1 << 22, 1 << 24)):
+    for function, dtype, size in itertools.product(
+        FUNCTIONS.values(), ("float32", "float16"), (1 << 21, 1 << 22, 1 << 24)
+    ):
         x = np.random.default_rng(0).standard_normal(size, np.float32).astype(DTYPES[dtype])
         out = np.empty_like(x)
         call = functools.partial(getattr(relu_xp, function.name), *(x,) * len(function.arrays), out=out)
@@ -202,7 +204,12 @@ def main() -> None:
     plan = list(cases(options.size, options.dtype, [FUNCTIONS[name] for name in options.function]))
     records = [run(*case, options.samples) for case in track(plan, "measuring", console=console)]
     show(console, records)
-    found = {"date": time.strftime("%Y-%m-%d"), "machine": platform.platform(), "numpy": np.__version__, "calls": records}
+    found = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": platform.platform(),
+        "numpy": np.__version__,
+        "calls": records,
+    }
     if options.workers:
         found["workers"] = workers(console, options.samples)
     if options.json:

@@ -85,7 +85,13 @@ def compiler(program, folder):
         file = folder / f"{function}_{dtype}_{arrays}.so"
         harness = Path(__file__).with_name("cuda_on_host.cpp")
         flags = ["-O1", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing"]
-        defines = [*backend.options(function, dtype, arrays), "-Wno-unused-function", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
+        defines = [
+            *backend.options(function, dtype, arrays),
+            "-Wno-unused-function",
+            "-Wall",
+            "-Werror",
+            "-Wno-unknown-pragmas",
+        ]
         include = f"-I{resources.files('relu_xp._native')}"
         subprocess.run([program, *flags, *defines, include, str(harness), "-o", str(file)], check=True)
         return ctypes.CDLL(str(file))

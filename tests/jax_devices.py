@@ -13,6 +13,7 @@ import oracle
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import relu_xp
+from relu_xp._functions import FUNCTIONS
 
 X = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
 G = np.random.default_rng(1).normal(size=(16, 8)).astype(np.float32)
@@ -20,7 +21,7 @@ COLLECTIVES = r"all-reduce|all-gather|all-to-all|reduce-scatter|collective-permu
 
 
 def arrays_for(function):
-    return (X, G) if function.endswith("vjp") else (X,)
+    return oracle.arrays_of(function, X, G)
 
 
 def assert_as_expected(function, arrays, result):
@@ -37,7 +38,7 @@ def sharding_is_kept():
             f = getattr(relu_xp, function)
             with jax.transfer_guard("disallow"):
                 results = [f(*arrays), jax.jit(f)(*arrays)]
-            if not function.endswith("vjp"):
+            if FUNCTIONS[function].role != "vjp":
                 results.append(jax.vmap(f)(*arrays))
             for result in results:
                 assert result.sharding.is_equivalent_to(sharding, 2), (function, spec, result.sharding)
@@ -91,9 +92,9 @@ def one_of_several_processes(address, count, index):
     x, g = (jax.make_array_from_callback(a.shape, sharding, lambda at, a=a: a[at]) for a in (X, G))
     assert not x.is_fully_addressable
     for function in oracle.FUNCTIONS:
-        arrays = (x, g) if function.endswith("vjp") else (x,)
+        arrays = oracle.arrays_of(function, x, g)
         want = oracle.expected(function, arrays_for(function), 0.01, 1.0)
-        scalars = {"negative_slope": 0.01} if function.startswith("leaky") else {}
+        scalars = {"negative_slope": 0.01} if len(FUNCTIONS[function].parameters) > 1 else {}
         f = getattr(relu_xp, function)
         for result in (f(*arrays), f(*arrays, **scalars), jax.jit(f)(*arrays)):
             assert result.sharding == sharding

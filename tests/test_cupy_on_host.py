@@ -64,7 +64,9 @@ def test_equals_the_reference(host, name, function):
     assert tally.values > 0
     assert tally.mismatches == 0, "\n".join(map(str, tally.examples))
     assert not tally.excepted
-    assert {launch[0] for launch in host.launches} == ({"contiguous", "elementwise"} if name in _cases.FLOATS else {"elementwise"})
+    assert {launch[0] for launch in host.launches} == (
+        {"contiguous", "elementwise"} if name in _cases.FLOATS else {"elementwise"}
+    )
 
 
 @pytest.fixture
@@ -101,7 +103,9 @@ def test_the_kernel_for_contiguous_arrays(every_size, function, name):
     """Blocks and threads of every kind: the last block has a thread with some packs, and an end."""
     host, dtype = every_size, next(dtype for dtype in verify.dtypes() if dtype.name == name)
     size = 5 * host.backend.NARROW * host.backend.IN_FLIGHT * 16 // dtype.itemsize + 16 // dtype.itemsize + 1
-    arrays = tuple(np.random.default_rng(i).normal(size=size).astype(dtype) for i in range(len(FUNCTIONS[function].arrays)))
+    arrays = tuple(
+        np.random.default_rng(i).normal(size=size).astype(dtype) for i in range(len(FUNCTIONS[function].arrays))
+    )
     got = host.get(getattr(relu_xp, function)(*map(host.put, arrays)))
     oracle.assert_same(got, oracle.expected(function, arrays, 0.01, 1.0))
     assert [launch[:3] for launch in host.launches] == [("contiguous", 6, 128)]

@@ -63,7 +63,9 @@ def compile_to_ptx(nvrtc, function, dtype, architecture):
     finally:
         nvrtc.destroyProgram(program)
     lines = [line for line in log.strip("\0").splitlines() if line and not line.startswith("ptxas")]
-    assert not [line for line in lines if "error" in line or "warning" in line and "never referenced" not in line], log
+    assert not [line for line in lines if "error" in line or ("warning" in line and "never referenced" not in line)], (
+        log
+    )
     assert re.findall(r"(\d+) bytes (stack|spill)", log) == [("0", "stack"), ("0", "spill"), ("0", "spill")] * 2
     return ptx.decode() if isinstance(ptx, bytes) else ptx
 

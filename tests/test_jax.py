@@ -137,7 +137,7 @@ def test_products_are_rounded_where_they_are_fused(jax, dtype):
 @pytest.mark.parametrize("dtype", [*oracle.FLOATS[:2], np.dtype(np.float32)], ids=str)
 def test_a_slope_in_an_array_is_rounded_to_the_dtype_of_x(jax, name, dtype):
     x = np.linspace(-4, -0.1, 400).astype(dtype)
-    arrays = (x,) * (1 + name.endswith("vjp"))
+    arrays = oracle.arrays_of(name, x)
     want = oracle.expected(name, arrays, 0.1, 1.0)
     function = getattr(relu_xp, name)
     for slope in (jax.numpy.float32(0.1), jax.numpy.asarray(0.1)):
@@ -149,7 +149,7 @@ def test_without_jit(jax, x):
     for dtype in (jax.numpy.bfloat16, np.float16, np.float32, np.float64):
         few = jax.numpy.asarray(x, dtype)
         for name in oracle.FUNCTIONS:
-            arrays = (few,) * (1 + name.endswith("vjp"))
+            arrays = oracle.arrays_of(name, few)
             with jax.disable_jit():
                 plain = getattr(relu_xp, name)(*arrays)
             assert plain.dtype == dtype
@@ -202,7 +202,9 @@ def test_a_slope_may_be_an_array(jax, function, shape):
     x, g, s = (rng.normal(size=size).astype(np.float32) for size in ((3, 4, 5), (3, 4, 5), shape))
     want = oracle.call(function, x, g, negative_slope=s)
     for call in (oracle.call, jax.jit(oracle.call, static_argnums=0)):
-        oracle.assert_same(np.asarray(call(function, *map(jax.numpy.asarray, (x, g)), negative_slope=jax.numpy.asarray(s))), want)
+        oracle.assert_same(
+            np.asarray(call(function, *map(jax.numpy.asarray, (x, g)), negative_slope=jax.numpy.asarray(s))), want
+        )
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (4, 1)])
@@ -223,7 +225,7 @@ def test_a_learned_slope_with_an_array_of_numpy_is_told_to_move_that(jax):
 
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_grad_at_zero_is_static(jax, x, name):
-    args = (x, x) if name.endswith("vjp") else (x,)
+    args = oracle.arrays_of(name, x)
     with pytest.raises(TypeError, match=rf"relu_xp\.{name}: grad_at_zero must be a Python float, got a JAX array"):
         getattr(relu_xp, name)(*args, grad_at_zero=jax.numpy.asarray(0.5))
 
@@ -276,7 +278,7 @@ def test_float8(jax, name):
             relu_xp.relu(x)
         return
     for function in oracle.FUNCTIONS:
-        arrays = (bits, bits[::-1].copy()) if function.endswith("vjp") else (bits,)
+        arrays = oracle.arrays_of(function, bits, bits[::-1].copy())
         got = getattr(relu_xp, function)(*map(jax.numpy.asarray, arrays))
         oracle.assert_same(np.asarray(got), oracle.expected(function, arrays, 0.01, 1.0), function)
 

@@ -10,6 +10,7 @@ import oracle
 import pytest
 
 import relu_xp
+from relu_xp._functions import FUNCTIONS
 
 PLATFORMS = ["cpu", "cuda", "rocm", "tpu"]
 X = np.array([1.5, -2.0, 0.0, -0.0, np.inf, -np.inf], np.float32)
@@ -18,12 +19,12 @@ G = np.array([2.0, np.inf, -1.0, 3.0, -0.0, np.inf], np.float32)
 
 def call(function, slope=None, **options):
     """A public function by name, as one of arrays alone."""
-    scalars = () if slope is None or not function.startswith("leaky") else (slope,)
+    scalars = () if slope is None or len(FUNCTIONS[function].parameters) == 1 else (slope,)
     return lambda *arrays: getattr(relu_xp, function)(*arrays, *scalars, **options)
 
 
 def arrays_for(function):
-    return (X, G) if function.endswith("vjp") else (X,)
+    return oracle.arrays_of(function, X, G)
 
 
 def operations(text):
@@ -123,7 +124,7 @@ def test_under_a_debugger_and_guards(jax, function, slope):
     f = call(function, slope)
     with jax.debug_nans(True), jax.check_tracer_leaks():
         oracle.assert_same(np.asarray(f(*arrays)), want)  # no NaN on the way, since none is in the end
-        if not function.endswith(("grad", "vjp")):
+        if FUNCTIONS[function].role == "value":
             jax.vjp(f, *arrays)[1](jax.device_put(G))
     jitted = jax.jit(f)
     with jax.transfer_guard("disallow"):

@@ -84,7 +84,9 @@ def test_longdouble(name):
     define = getattr(reference, name)
     for s in (tenth, np.longdouble(-2), info.max, least):
         for z in map(np.longdouble, GRADS_AT_ZERO):
-            scalars = {each.name: {"grad_at_zero": z, "negative_slope": s}[each.name] for each in FUNCTIONS[name].parameters}
+            scalars = {
+                each.name: {"grad_at_zero": z, "negative_slope": s}[each.name] for each in FUNCTIONS[name].parameters
+            }
             rows = zip(*oracle.arrays_of(name, x, g), strict=True)
             with np.errstate(all="ignore"):
                 expected = np.array([define(*row, **scalars) for row in rows], np.longdouble)

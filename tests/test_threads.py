@@ -45,7 +45,10 @@ def test_every_layout(function):
     slope = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
     options = {"negative_slope": slope} if any(each.may_be_array for each in function.scalars) else {}
     for x in (whole, whole.T, whole[:, ::2], whole[::-1], np.broadcast_to(whole[0], whole.shape)):
-        s = {name: np.broadcast_to(value.T if x is not whole and x.shape[1] == 8 else value, x.shape) for name, value in options.items()}
+        s = {
+            name: np.broadcast_to(value.T if x is not whole and x.shape[1] == 8 else value, x.shape)
+            for name, value in options.items()
+        }
         want = oracle.call(function, x, x, **s)
         with relu_xp.cpu_options(workers=2):
             got = oracle.call(function, x, x, **s)
@@ -84,8 +87,11 @@ def test_one_warning_a_call_at_the_callers_line(size, workers):
         assert heard == [("overflow", 2)]
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            relu_xp.leaky_relu(x, 2.0); line = sys._getframe().f_lineno  # noqa: E702
-    assert [(w.filename, w.lineno, str(w.message)) for w in told] == [(__file__, line, "overflow encountered in leaky_relu")]
+            relu_xp.leaky_relu(x, 2.0)
+            line = sys._getframe().f_lineno  # noqa: E702
+    assert [(w.filename, w.lineno, str(w.message)) for w in told] == [
+        (__file__, line, "overflow encountered in leaky_relu")
+    ]
 
 
 def test_a_warning_of_what_wraps_is_at_the_callers_line():

@@ -1,6 +1,6 @@
 """The public functions: each hands over to the backend that owns x, which checks and computes."""
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from relu_xp._dispatch import call
 from relu_xp._functions import (

@@ -43,9 +43,7 @@ class Backend(Holder, Protocol):
 class Delegating(Holder, Protocol):
     """One whose arrays hold others, which have backends of their own."""
 
-    def delegate(
-        self, function: Function, inside: Callable[..., Any], arrays: tuple[Any, ...], out: Any, /
-    ) -> Any:
+    def delegate(self, function: Function, inside: Callable[..., Any], arrays: tuple[Any, ...], out: Any, /) -> Any:
         """Compute by inside(*arrays) on what is held, which has the scalars already; wrap the result again."""
 
 

@@ -72,9 +72,7 @@ LEAKY_RELU = Function("leaky_relu", "leaky_relu", "value", (NEGATIVE_SLOPE,), (G
 LEAKY_RELU_GRAD = Function("leaky_relu_grad", "leaky_relu", "grad", (NEGATIVE_SLOPE, GRAD_AT_ZERO))
 LEAKY_RELU_VJP = Function("leaky_relu_vjp", "leaky_relu", "vjp", (NEGATIVE_SLOPE, GRAD_AT_ZERO))
 
-FUNCTIONS = {
-    each.name: each for each in (RELU, RELU_GRAD, RELU_VJP, LEAKY_RELU, LEAKY_RELU_GRAD, LEAKY_RELU_VJP)
-}
+FUNCTIONS = {each.name: each for each in (RELU, RELU_GRAD, RELU_VJP, LEAKY_RELU, LEAKY_RELU_GRAD, LEAKY_RELU_VJP)}
 
 
 def _by_name(name: str) -> Function:

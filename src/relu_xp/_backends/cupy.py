@@ -1,9 +1,9 @@
 """CuPy arrays: one fused CUDA kernel for each function and dtype, on the array's own device and its current stream.
 
 A schedule of the C++ text in `_native`, whose CUDA part says there why it works on bits. CuPy's own elementwise kernel
-runs it on small arrays, where the call is what costs, and on any layout. It loads one element a thread, a quarter of the
-bandwidth for the short types: large contiguous arrays get a kernel that loads 16 bytes. Scalars are arguments, so a kernel
-is compiled once for a device, and CuPy keeps it on disk.
+runs it on small arrays, where the call is what costs, and on any layout. It loads one element a thread, a quarter of
+the bandwidth for the short types: large contiguous arrays get a kernel that loads 16 bytes. Scalars are arguments, so a
+kernel is compiled once for a device, and CuPy keeps it on disk.
 """
 
 import functools

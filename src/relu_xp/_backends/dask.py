@@ -39,7 +39,7 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Array
     _checks.no_out(function, out, "a Dask array")
     x, g = arrays[0], arrays[-1]
     _checks.alike(function, _native(x.dtype), _sizes(x), _native(g.dtype), _sizes(g))
-    meta = inside(*(a._meta for a in arrays))  # without elements, of the blocks' type: refuses now what they would later
+    meta = inside(*(a._meta for a in arrays))  # empty, of the blocks' type: refuses now what they would
     axes = tuple(range(x.ndim))
     operands = [each for a in arrays for each in (a, axes)]
     return da.blockwise(inside, axes, *operands, name=None, token=function.name, dtype=meta.dtype, meta=meta)

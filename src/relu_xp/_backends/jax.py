@@ -50,7 +50,7 @@ def get(x: Array) -> Array:
     return np.asarray(x)
 
 
-# Calls that have been made before: by function, numbers, none of them a zero, whose sign a key would not tell, and dtype.
+# Calls that have been made before: by function, dtype and numbers, none of them a zero, whose sign no key would tell.
 _ready: dict[tuple[Function, tuple[float, ...], Any], tuple[Call, list[Array]]] = {}
 _eager: set[type] = set()  # the types of arrays that are no tracers
 _MOST_READY = 256
@@ -76,14 +76,18 @@ def _call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...
     given = tuple(_unwrapped(s) for s in scalars)
     for parameter, s in zip(function.parameters, given, strict=True):
         if owns(s) and not parameter.may_be_array:  # it selects the compiled function, so it can't be traced
-            msg = f"relu_xp.{function}: {parameter.name} must be a Python float, got a JAX array; it is static under jit"
+            msg = f"relu_xp.{function}: {parameter.name} must be a Python float, got a JAX array; it is static in jit"
             raise TypeError(msg)
     rounded = _checks.call(_LIBRARY, function, arrays, given, out)
     # Where nothing else is compiled, a slope other than the default is an argument: a new one compiles nothing.
     weak = bool(getattr(x, "weak_type", False))  # and to stay so: an argument has a strong type
     rows = zip(function.parameters, given, strict=True)
-    is_argument = [owns(s) or (p.may_be_array and not (traced or weak or s is p.default)) for p, s in rows]
-    slopes = [s if owns(s) else np.asarray(s, x.dtype) for s, argument in zip(rounded, is_argument, strict=True) if argument]
+    is_argument = [
+        owns(s) or (p.may_be_array and not (traced or weak or (type(s) is float and s == p.default))) for p, s in rows
+    ]
+    slopes = [
+        s if owns(s) else np.asarray(s, x.dtype) for s, argument in zip(rounded, is_argument, strict=True) if argument
+    ]
     # As hex, which tells -0.0 from 0.0 in a cache.
     numbers = tuple(None if argument else float(s).hex() for s, argument in zip(rounded, is_argument, strict=True))
     learned = any(isinstance(s, jax.core.Tracer) for s in slopes)
@@ -146,7 +150,7 @@ def _formula(function: Function) -> Call:
 
 def _rounded(s: Array, dtype: Any) -> Array:
     """The slope in the dtype of x."""
-    return s if s.dtype == dtype else s.astype(dtype)
+    return s if owns(s) and s.dtype == dtype else jnp.asarray(s, dtype)
 
 
 def _value(

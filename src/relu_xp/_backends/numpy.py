@@ -54,7 +54,11 @@ def get(x: Array) -> Array:
 
 def _streaming(function: Function, dtype: DType) -> Any:
     """Its twin that stores past the caches, where it has one."""
-    return getattr(_ufuncs.streaming, function.name) if _loop(function, dtype) is _LOOPS[function] else _loop(function, dtype)
+    return (
+        getattr(_ufuncs.streaming, function.name)
+        if _loop(function, dtype) is _LOOPS[function]
+        else _loop(function, dtype)
+    )
 
 
 def _native(x: Array) -> DType:
@@ -201,7 +205,9 @@ def _loop(function: Function, dtype: DType) -> Any:
     loop = _LOOPS[function]
     if dtype.type.__module__ != "ml_dtypes":
         return loop
-    if dtype.name == "bfloat16" and _ufuncs.register_bfloat16(dtype):  # before NumPy looks for a loop, and keeps another
+    if dtype.name == "bfloat16" and _ufuncs.register_bfloat16(
+        dtype
+    ):  # before NumPy looks for a loop, and keeps another
         for each, plans in _PLANS.items():
             plans[dtype] = _plan(each, dtype)
         return loop
