@@ -67,9 +67,13 @@ def call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], 
     x = arrays[0]
     run = _RUNS.get(type(x)) or _remember(function, "x", x)
     if len(arrays) > 1 and type(arrays[1]) is not type(x):
-        if owner(function, function.arrays[1], arrays[1]) is not owner(function, "x", x):
-            raise _checks.same_library(function, x, arrays[1])
+        _check_owner(function, x, arrays[1])
     return run(function, arrays, scalars, out)
+
+
+def _check_owner(function: Function, x: object, cotangent: object) -> None:
+    if owner(function, "cotangent", cotangent) is not owner(function, "x", x):
+        raise _checks.same_library(function, x, cotangent)
 
 
 def owner(function: Function, name: str, x: object) -> Any:

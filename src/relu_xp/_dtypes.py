@@ -77,12 +77,14 @@ def _format(dtype: Any) -> Format:
     if found := _IEEE.get(name(dtype)):
         return found
     if re.match(r"float\d_", name(dtype)):  # of ml_dtypes, which then is there
-        info, number = sys.modules["ml_dtypes"].finfo(dtype), float
+        number: Any = float
+        info = sys.modules["ml_dtypes"].finfo(dtype)
     else:
         import numpy as np  # late: this dtype is NumPy's own
 
         info, number = np.finfo(np.longdouble), np.longdouble
-    return Format(*(exact(number(limit)) for limit in (info.eps, info.smallest_normal, info.max)), number)
+    eps, smallest_normal, largest = (exact(number(limit)) for limit in (info.eps, info.smallest_normal, info.max))
+    return Format(eps, smallest_normal, largest, number)
 
 
 def exact(value: Any) -> Fraction:

@@ -1,7 +1,7 @@
 """THE maths, once, in array-API terms: what backends run, or are held bit-identical to.
 
-`xp` is the array's namespace. The slope `s`, a number or an array that broadcasts to x, and the derivative at zero `z`, a
-number, are already rounded to the array's dtype. Three rules shape every line, see `relu_xp.reference` for the
+`xp` is the array's namespace. The slope `s`, a number or an array that broadcasts to x, and the derivative at zero `z`,
+a number, are already rounded to the array's dtype. Three rules shape every line, see `relu_xp.reference` for the
 definition itself:
 
 - Products meet only the elements that the definition multiplies: the others are multiplied by one, exactly. So no

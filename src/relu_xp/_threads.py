@@ -57,7 +57,7 @@ class cpu_options(contextlib.ContextDecorator):  # noqa: N801  # used as a funct
         self._before.set(tuple(others))
         _workers.set(before)
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[override]
         """Decorate a function; of a coroutine function, what is awaited runs with the options, not what makes it."""
         if not inspect.iscoroutinefunction(function):
             return super().__call__(function)

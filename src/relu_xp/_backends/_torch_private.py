@@ -13,8 +13,9 @@ from relu_xp import _dispatch, _dtypes
 
 # torch.compile runs these while it traces, and takes what they return as it stands. Public, but it imports the whole
 # compiler: torch.compiler.assume_constant_result.
-for _each in (_dispatch._candidates, _dispatch.load, _dtypes.rounded, _dtypes.kind):
-    _each._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_while_tracing: tuple[Any, ...] = (_dispatch._candidates, _dispatch.load, _dtypes.rounded, _dtypes.kind)
+for _each in _while_tracing:
+    _each._dynamo_marked_constant = True
 
 _functorch_is_active = torch._C._are_functorch_transforms_active
 _dispatch_modes = torch._C._len_torch_dispatch_stack

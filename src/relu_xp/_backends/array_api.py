@@ -51,7 +51,7 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         raise (_checks.not_an_array(function, "x", x) if alone else _checks.same_library(function, *arrays)) from None
     if out is not None and (array_api_compat.is_lazy_array(x) or not array_api_compat.is_writeable_array(x)):
         _checks.no_out(function, out, _checks.type_name(x))
-    rounded = _checks.call(_library(xp, type(x)), function, arrays, scalars, out)
+    rounded = _checks.call(_library(xp, _checks.type_name(x)), function, arrays, scalars, out)
     if _kind(xp, x.dtype) == "u":  # never negative, for which some libraries have no comparison
         result = xp.asarray(x, copy=True)
     else:
@@ -64,7 +64,7 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
 
 
 @functools.cache
-def _library(xp: Any, cls: type) -> _checks.Library:
+def _library(xp: Any, array: str) -> _checks.Library:
     name = xp.__name__.removeprefix("array_api_compat.")
 
     def is_array(a: object) -> bool:
@@ -74,7 +74,7 @@ def _library(xp: Any, cls: type) -> _checks.Library:
             return False
 
     return _checks.Library(
-        f"{cls.__module__}.{cls.__qualname__}",
+        array,
         is_array=is_array,
         device=_device,
         kind=functools.partial(_kind, xp),

@@ -81,15 +81,6 @@ def get(x: Array) -> Array:
     return cupy.asnumpy(x)
 
 
-_LIBRARY = _checks.Library(
-    "a cupy.ndarray",
-    is_array=owns,
-    device=lambda a: a.device,
-    kind=lambda dtype: _kind(dtype),
-    is_writeable=lambda out: True,
-)
-
-
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -98,6 +89,15 @@ def _kind(dtype: np.dtype[Any]) -> str:
     """Those of the dtypes that the CUDA text has a type for."""
     has = dtype.isnative and dtype.name in (*_FLOATS, *(f"{u}int{8 << n}" for u in ("", "u") for n in range(4)))
     return _dtypes.kind(dtype) if has else ""
+
+
+_LIBRARY = _checks.Library(
+    "a cupy.ndarray",
+    is_array=owns,
+    device=lambda a: a.device,
+    kind=_kind,
+    is_writeable=lambda out: True,
+)
 
 
 def _checked(

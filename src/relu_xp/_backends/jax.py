@@ -133,7 +133,7 @@ def _program(function: Function, numbers: tuple[str | None, ...], learned: bool,
         if function.role == "value":
             rounded = tuple(None if n is None else float(s).hex() for n, s in zip(numbers, scalars, strict=True))
             return _value(function, x, rounded, slopes, learned, in_kernel)
-        return _linear(function, x, *others, scalars) if others else _formula(function)(jnp, x, *scalars)
+        return _linear(function, x, others[0], scalars) if others else _formula(function)(jnp, x, *scalars)
 
     run.__name__ = run.__qualname__ = function.name  # which profilers, errors and HLO show
     return run if in_kernel else jax.jit(run)

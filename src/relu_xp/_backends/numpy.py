@@ -10,6 +10,7 @@ import itertools
 import operator
 import sys
 import warnings
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ DType = np.dtype[Any]
 
 SHARE = 1 << 20  # elements that are worth a thread: to wake one takes as long as some hundred thousand
 STREAMED = 1 << 24  # bytes of x from which stores past the caches are faster, into memory that is there
-# Floating-point errors by NumPy's flag of each, as the loops collect them, with its names in numpy.errstate and in words.
+# Floating-point errors by NumPy's flag of each, as the loops collect them: the name in numpy.errstate, and the words.
 _ERRORS = {2: ("over", "overflow"), 4: ("under", "underflow"), 8: ("invalid", "invalid value")}
 
 
@@ -157,7 +158,8 @@ def _report(function: Function, errors: int) -> None:
 
 def _level_of_caller() -> int:
     """The stack level, seen from `_report`, of whoever called relu_xp from outside."""
-    level, depth, frame = 1, 1, sys._getframe(1)
+    level = depth = 1
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         depth += 1
         if frame.f_globals.get("__name__", "").startswith("relu_xp."):
@@ -167,9 +169,9 @@ def _level_of_caller() -> int:
 
 
 try:
-    from relu_xp._native import _ufuncs
+    from relu_xp._native import _ufuncs  # type: ignore[attr-defined]
 except ImportError:  # there was no compiler when this was installed
-    from relu_xp._native import standin as _ufuncs  # type: ignore[no-redef]
+    from relu_xp._native import standin as _ufuncs
 
 _plain, _take_errors = _ufuncs.plain, _ufuncs.take_errors
 _LOOPS: dict[Function, Any] = {each: getattr(_ufuncs, each.name) for each in FUNCTIONS.values()}
@@ -179,7 +181,7 @@ MOST_SCALARS = 64  # remembered for a parameter
 
 
 def _plan(function: Function, dtype: DType) -> tuple[Any, ...]:
-    """What `plain` runs for a dtype: the loop, and for each scalar the operands by its value, as far as they are known."""
+    """What `plain` runs for a dtype: the loop, and for each scalar the operands by its value, once they are known."""
     known: tuple[dict[float, Array], ...] = tuple({} for _ in function.parameters)
     _remember(known, function.defaults, [_operand(each, dtype) for each in function.defaults])
     return _LOOPS[function], len(function.scalars), known, 2 * SHARE, functools.partial(_report, function)

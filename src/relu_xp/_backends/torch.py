@@ -142,7 +142,11 @@ def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tupl
     if (eager or compiled) and not is_tracked:
         return _compute(function, arrays, scalars)
     if function.role != "value":
-        vjp = _pulled(function, *arrays, scalars) if function.role == "vjp" else _formula(function, arrays, scalars)
+        vjp = (
+            _pulled(function, arrays[0], arrays[1], scalars)
+            if function.role == "vjp"
+            else _formula(function, arrays, scalars)
+        )
         return _linked(x, vjp)
     if compiled:
         if function is LEAKY_RELU and not slopes and scalars[0] == scalars[1] > 0:
@@ -196,7 +200,12 @@ def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:
     return None
 
 
-_KERNELS = {RELU: _relu, RELU_VJP: _relu_vjp, LEAKY_RELU: _leaky_relu, LEAKY_RELU_VJP: _leaky_relu_vjp}
+_KERNELS: dict[Function, Any] = {
+    RELU: _relu,
+    RELU_VJP: _relu_vjp,
+    LEAKY_RELU: _leaky_relu,
+    LEAKY_RELU_VJP: _leaky_relu_vjp,
+}
 _TORCHS_OWN = {RELU: torch.relu, LEAKY_RELU: functional.leaky_relu}
 
 
@@ -208,7 +217,7 @@ def _active(x: Array, z: float) -> Array | None:
     return None
 
 
-class _Rectifier(torch.autograd.Function):
+class _Rectifier(torch.autograd.Function):  # type: ignore[misc]
     """A value function whose derivative is its VJP; slopes that are tensors, the first of the scalars, are tracked."""
 
     @staticmethod
