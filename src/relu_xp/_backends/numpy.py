@@ -1,8 +1,8 @@
 """NumPy arrays and scalars, with NumPy's relatives: subclasses, masked arrays, memory maps, ml_dtypes.
 
-A schedule of the C++ text in `_native`, by real ufuncs: NumPy's machinery walks every layout, byte order and overlap, and
-the loops run near the speed of a copy, where `numpy.where` branches on the data. What has no loop of its own, such as
-float8, is cast to float32 and back in NumPy's buffers. Where no compiler built the loops, the formulas run.
+A schedule of the C++ text in `_native`, by real ufuncs: NumPy's machinery walks every layout, byte order and overlap,
+and the loops run near the speed of a copy, where `numpy.where` branches on the data. What has no loop of its own, such
+as float8, is cast to float32 and back in NumPy's buffers. Where no compiler built the loops, the formulas run.
 """
 
 import functools
@@ -10,7 +10,6 @@ import itertools
 import operator
 import sys
 import warnings
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -159,7 +158,7 @@ def _report(function: Function, errors: int) -> None:
 def _level_of_caller() -> int:
     """The stack level, seen from `_report`, of whoever called relu_xp from outside."""
     level = depth = 1
-    frame: FrameType | None = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame is not None:
         depth += 1
         if frame.f_globals.get("__name__", "").startswith("relu_xp."):
