@@ -113,8 +113,8 @@ def _goes_wrong(file: str, imported: str) -> bool:
     """Whether a file may not import what has this name below relu_xp."""
     own, other = _module(file.removesuffix(".py").replace("/", ".")), _module(imported)
     layer, other_layer = _layer(own), _layer(other)
-    if own == other:  # of one package: backends know none beside them
-        return own == "_backends"
+    if own == other:  # of one package: backends know none beside them, but one may have a helper
+        return own == "_backends" and not imported.startswith("_backends._")
     if layer == other_layer:
         return layer < len(LAYERS) - 1 and LAYERS[layer].index(own) < LAYERS[layer].index(other)
     return layer < other_layer

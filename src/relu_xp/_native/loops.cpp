@@ -324,7 +324,7 @@ template <class P, auto function> void add_loop(Add add, const char *name, char 
 
 #define ADD(name) add_loop<P, rectifiers<P>::name>(add, #name, type);
 
-template <class P> void add_integer(Add add, char type) { ADD(relu) }
+template <class P> void add_integer(Add add, char type) { RELU_XP_OF_INTEGERS(ADD) }
 
 template <class P> void add_float(Add add, char type) { RELU_XP_FUNCTIONS(ADD) }
 

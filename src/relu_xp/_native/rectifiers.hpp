@@ -47,5 +47,6 @@ template <class P> struct rectifiers {
 };
 
 // Each by its name, for whoever makes something of all of them.
+#define RELU_XP_OF_INTEGERS(EACH) EACH(relu)
 #define RELU_XP_FUNCTIONS(EACH) \
-    EACH(relu) EACH(relu_grad) EACH(relu_vjp) EACH(leaky_relu) EACH(leaky_relu_grad) EACH(leaky_relu_vjp)
+    RELU_XP_OF_INTEGERS(EACH) EACH(relu_grad) EACH(relu_vjp) EACH(leaky_relu) EACH(leaky_relu_grad) EACH(leaky_relu_vjp)
