@@ -8,13 +8,12 @@ as float8, is cast to float32 and back in NumPy's buffers. Where no compiler bui
 import functools
 import itertools
 import operator
-import sys
-import warnings
 from typing import Any
 
 import numpy as np
 
 from relu_xp import _checks, _threads
+from relu_xp._backends._numpy_errors import report
 from relu_xp._functions import FUNCTIONS, Function
 
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
@@ -22,8 +21,6 @@ DType = np.dtype[Any]
 
 SHARE = 1 << 20  # elements that are worth a thread: to wake one takes as long as some hundred thousand
 STREAMED = 1 << 24  # bytes of x from which stores past the caches are faster, into memory that is there
-# Floating-point errors by NumPy's flag of each, as the loops collect them: the name in numpy.errstate, and the words.
-_ERRORS = {2: ("over", "overflow"), 4: ("under", "underflow"), 8: ("invalid", "invalid value")}
 
 
 def owns(x: object) -> bool:
@@ -91,7 +88,7 @@ def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
     if isinstance(out, np.ma.MaskedArray):
         out.mask = _mask(arrays)
     if errors:
-        _report(function, errors)
+        report(function, errors)
     if out is not None:
         return out
     return result if is_plain else _wrap(function, arrays, result)
@@ -136,37 +133,6 @@ def _overlaps(out: Array, a: Array) -> bool:
     return not same and np.may_share_memory(a, out)
 
 
-def _report(function: Function, errors: int) -> None:
-    """Tell of floating-point errors as the caller's numpy.errstate has it: once a call, at the caller's line."""
-    states: dict[str, Any] = {**np.geterr()}
-    for flag, (kind, word) in _ERRORS.items():
-        message = f"{word} encountered in {function}"
-        if not errors & flag or states[kind] == "ignore":
-            continue
-        if states[kind] == "raise":
-            raise FloatingPointError(message)
-        if states[kind] == "warn":
-            warnings.warn(message, RuntimeWarning, stacklevel=_level_of_caller())
-        elif states[kind] == "call":
-            np.geterrcall()(word, flag)  # type: ignore[misc, operator]
-        elif states[kind] == "log":
-            np.geterrcall().write(f"Warning: {message}\n")  # type: ignore[union-attr]
-        else:
-            print(f"Warning: {message}")
-
-
-def _level_of_caller() -> int:
-    """The stack level, seen from `_report`, of whoever called relu_xp from outside."""
-    level = depth = 1
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        depth += 1
-        if frame.f_globals.get("__name__", "").startswith("relu_xp."):
-            level = depth
-        frame = frame.f_back
-    return level
-
-
 try:
     from relu_xp._native import _ufuncs  # type: ignore[attr-defined]
 except ImportError:  # there was no compiler when this was installed
@@ -183,7 +149,7 @@ def _plan(function: Function, dtype: DType) -> tuple[Any, ...]:
     """What `plain` runs for a dtype: the loop, and for each scalar the operands by its value, once they are known."""
     known: tuple[dict[float, Array], ...] = tuple({} for _ in function.parameters)
     _remember(known, function.defaults, [_operand(each, dtype) for each in function.defaults])
-    return _LOOPS[function], len(function.scalars), known, 2 * SHARE, functools.partial(_report, function)
+    return _LOOPS[function], len(function.scalars), known, 2 * SHARE, functools.partial(report, function)
 
 
 def _remember(known: tuple[dict[float, Array], ...], scalars: tuple[Any, ...], operands: list[Array]) -> None:

@@ -1,0 +1,43 @@
+"""Tells of floating-point errors on NumPy arrays: once a call, whatever threads it had, and at the caller's line."""
+
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+from relu_xp._functions import Function
+
+# Floating-point errors by NumPy's flag of each, as the loops collect them: the name in numpy.errstate, and the words.
+_ERRORS = {2: ("over", "overflow"), 4: ("under", "underflow"), 8: ("invalid", "invalid value")}
+
+
+def report(function: Function, errors: int) -> None:
+    """Tell of floating-point errors as the caller's numpy.errstate has it: once a call, at the caller's line."""
+    states: dict[str, Any] = {**np.geterr()}
+    for flag, (kind, word) in _ERRORS.items():
+        message = f"{word} encountered in {function}"
+        if not errors & flag or states[kind] == "ignore":
+            continue
+        if states[kind] == "raise":
+            raise FloatingPointError(message)
+        if states[kind] == "warn":
+            warnings.warn(message, RuntimeWarning, stacklevel=_level_of_caller())
+        elif states[kind] == "call":
+            np.geterrcall()(word, flag)  # type: ignore[misc, operator]
+        elif states[kind] == "log":
+            np.geterrcall().write(f"Warning: {message}\n")  # type: ignore[union-attr]
+        else:
+            print(f"Warning: {message}")
+
+
+def _level_of_caller() -> int:
+    """The stack level, seen from `report`, of whoever called relu_xp from outside."""
+    level = depth = 1
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        depth += 1
+        if frame.f_globals.get("__name__", "").startswith("relu_xp."):
+            level = depth
+        frame = frame.f_back
+    return level
