@@ -18,6 +18,9 @@ import relu_xp
 from relu_xp import _threads
 from relu_xp._backends import numpy as backend
 
+compiled = pytest.mark.skipif(
+    backend._ufuncs.__name__.endswith("standin"), reason="without a C++ compiler the formulas run, on whole arrays"
+)
 SIZE = 3 * backend.SHARE + 5  # three threads have work
 
 
@@ -222,6 +225,7 @@ with relu_xp.cpu_options(workers=2):
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=300)
 
 
+@compiled
 def test_many_threads_may_call_at_once_and_memory_stays_flat():
     x = np.random.default_rng(0).normal(size=(50, 1 << 14))
     want = relu_xp.leaky_relu_vjp(x, x, 0.5)
@@ -240,6 +244,7 @@ def test_many_threads_may_call_at_once_and_memory_stays_flat():
     assert peak < 1 << 20, (kept, peak)
 
 
+@compiled
 def test_memory_beyond_the_output_is_small():
     x = np.random.default_rng(0).normal(size=(3000, 2000))
     for a in (x, x.T, x[::2]):
