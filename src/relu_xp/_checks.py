@@ -175,7 +175,7 @@ def type_name(x: object) -> str:
 
 
 def _no_number(function: Function, name: str, value: object, alternative: str = "") -> TypeError:
-    if type(value).__module__.partition(".")[0] == "jax":  # a tracer: the slope is learned where the array is not
+    if hasattr(value, "aval"):  # of JAX, whose slope is learned where the array is not
         alternative = ", or make x a JAX array too"
     return TypeError(
         f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float{alternative}"
