@@ -34,7 +34,7 @@ def operations(text):
 
 
 def fusions(jax, function, *args):
-    """How many fusions XLA makes; there must be no custom call left. An older XLA calls what it shares among threads."""
+    """How many fusions XLA makes; none may be a custom call. An older XLA calls what it shares among threads."""
     text = jax.jit(function).lower(*args).compile().as_text()
     assert not re.findall(r"= \S+ custom-call\(", text)
     return len(re.findall(r"= \S+ fusion\(", text))
