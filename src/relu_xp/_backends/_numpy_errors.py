@@ -14,11 +14,11 @@ _ERRORS = {2: ("over", "overflow"), 4: ("under", "underflow"), 8: ("invalid", "i
 
 def report(function: Function, errors: int) -> None:
     """Tell of floating-point errors as the caller's numpy.errstate has it: once a call, at the caller's line."""
-    states: dict[str, Any] = {**np.geterr()}
+    states: Any = np.geterr()
     for flag, (kind, word) in _ERRORS.items():
-        message = f"{word} encountered in {function}"
         if not errors & flag or states[kind] == "ignore":
             continue
+        message = f"{word} encountered in {function}"
         if states[kind] == "raise":
             raise FloatingPointError(message)
         if states[kind] == "warn":

@@ -19,7 +19,7 @@ from relu_xp._functions import FUNCTIONS, Function
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
 DType = np.dtype[Any]
 
-SHARE = 1 << 20  # elements that are worth a thread: to wake one takes as long as some hundred thousand
+SHARE = 1 << 21  # elements that are worth a thread: below, waking one costs most of what it brings
 STREAMED = 1 << 24  # bytes of x from which stores past the caches are faster, into memory that is there
 
 
@@ -149,7 +149,7 @@ def _plan(function: Function, dtype: DType) -> tuple[Any, ...]:
     """What `plain` runs for a dtype: the loop, and for each scalar the operands by its value, once they are known."""
     known: tuple[dict[float, Array], ...] = tuple({} for _ in function.parameters)
     _remember(known, function.defaults, [_operand(each, dtype) for each in function.defaults])
-    return _LOOPS[function], len(function.scalars), known, 2 * SHARE, functools.partial(report, function)
+    return _LOOPS[function], len(function.scalars), known, SHARE, functools.partial(report, function)
 
 
 def _remember(known: tuple[dict[float, Array], ...], scalars: tuple[Any, ...], operands: list[Array]) -> None:
