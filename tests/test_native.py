@@ -38,13 +38,20 @@ def _no_errors_left():
 
 def call(name, x, g, s, z, *, of=_ufuncs, **options):
     """The operands of one function, in the order of the C++."""
-    scalars = {"negative_slope": s, "grad_at_zero": z}
+    dtype = getattr(x, "dtype", None)
+    scalars = {each: np.asarray(value).astype(dtype) for each, value in scalars_of(s, z).items()}
     operands = [*oracle.arrays_of(name, x, g), *(scalars[each.name] for each in FUNCTIONS[name].scalars)]
     return getattr(of, name)(*operands, **options)
 
 
+def scalars_of(s, z):
+    """All scalars, of these two: the others can be told from them, and are exact in every dtype."""
+    return {"negative_slope": s, "grad_at_zero": z, "ceiling": 6.0, "grad_at_ceiling": 0.75 - z / 2}
+
+
 def want(name, x, g, s, z):
-    return oracle.expected(name, oracle.arrays_of(name, x, g), float(s), float(z))
+    scalars = {each: float(value) for each, value in scalars_of(s, z).items()}
+    return oracle.expected(name, oracle.arrays_of(name, x, g), **scalars)
 
 
 def values(dtype, size):
@@ -67,7 +74,7 @@ def test_values(name, dtype):
         if abs(slope) > float(ml_dtypes.finfo(dtype).max):
             continue
         s = oracle.rounded(slope, dtype)
-        for grad_at_zero in GRADS_AT_ZERO if name != "leaky_relu" and slope in (0.01, -2.0) else (1.0,):
+        for grad_at_zero in GRADS_AT_ZERO if record.role != "value" and slope in (0.01, -2.0) else (1.0,):
             z = oracle.rounded(grad_at_zero, dtype)
             for a, b in pairs:
                 oracle.assert_same(call(name, a, b, s, z), want(name, a, b, s, z), f"{slope} {grad_at_zero}")
@@ -84,9 +91,7 @@ def test_longdouble(name):
     define = getattr(reference, name)
     for s in (tenth, np.longdouble(-2), info.max, least):
         for z in map(np.longdouble, GRADS_AT_ZERO):
-            scalars = {
-                each.name: {"grad_at_zero": z, "negative_slope": s}[each.name] for each in FUNCTIONS[name].parameters
-            }
+            scalars = {each.name: scalars_of(s, z)[each.name] for each in FUNCTIONS[name].parameters}
             rows = zip(*oracle.arrays_of(name, x, g), strict=True)
             with np.errstate(all="ignore"):
                 expected = np.array([define(*row, **scalars) for row in rows], np.longdouble)
@@ -224,7 +229,7 @@ def test_flags(dtype):
     zero, one, nan = (dtype.type(v) for v in (0, 1, np.nan))
     slopes = np.array([0.01, -2, 1, 0.5, 0.998, 1.002, 0, np.inf, 3], dtype)
     with np.errstate(invalid="ignore"):
-        negative = x < 0
+        negative, positive = x < 0, x > 0
     for s in (*slopes, info.max, info.smallest_normal, info.smallest_subnormal):
         s = dtype.type(s)
         product = flags_of_products(x, np.full_like(x, s))
@@ -237,6 +242,19 @@ def test_flags(dtype):
         raised_as(lambda g, s=s: _ufuncs.relu_vjp(zero, g, s), x, product * part)
         raised_as(lambda g, s=s: _ufuncs.relu_vjp(-one, g, s), x, product * 0)
         raised_as(lambda v, s=s: _ufuncs.leaky_relu_grad(v, s, s), x, product * 0)
+        for at in (-zero, one):
+            raised_as(lambda g, s=s, at=at: _ufuncs.clipped_relu_vjp(at, g, one, s, s), x, product * part)
+        raised_as(lambda g, s=s: _ufuncs.clipped_relu_vjp(one, g, one + one, s, s), x, product * 0)
+        raised_as(lambda v, s=s: _ufuncs.clipped_relu_grad(v, one, s, s), x, product * 0)
+        raised_as(lambda g, s=s: _ufuncs.leaky_relu_slope_vjp(-abs(s), g), x, product * (s != 0))
+        raised_as(lambda g, s=s: _ufuncs.leaky_relu_slope_vjp(abs(s), g), x, product * 0)
+        with np.errstate(under="ignore"):
+            half = abs(s / dtype.type(2))
+        raised_as(lambda g, half=half: _ufuncs.squared_relu_vjp(half, g), x, product * (half != 0))
+        raised_as(lambda g, s=s: _ufuncs.squared_relu_vjp(-abs(s), g), x, product * 0)
+    raised_as(_ufuncs.squared_relu, x, flags_of_products(x, x) * positive)
+    raised_as(_ufuncs.squared_relu_grad, x, flags_of_products(x, np.full_like(x, 2)) * positive)
+    raised_as(lambda v: _ufuncs.clipped_relu(v, one), x, 0 * negative)
     raised_as(_ufuncs.relu, x, 0 * negative)
     raised_as(lambda v: _ufuncs.relu_grad(v, one), x, 0 * negative)
 

@@ -14,6 +14,7 @@ import oracle
 import pytest
 
 import relu_xp
+from relu_xp._functions import FUNCTIONS, NEGATIVE_SLOPE
 
 CALLS = [
     ("relu", relu_xp.relu),
@@ -116,9 +117,9 @@ def test_small_floats(name):
         return
     x = oracle.patterns(dtype)[: 2 ** ml_dtypes.finfo(dtype).bits]
     for function in oracle.FUNCTIONS:
-        arrays = (x, x[::-1]) if function.endswith("vjp") else (x,)
-        for slope in (0.01, 0.5, 2.0, -0.3) if function.startswith("leaky") else (0.01,):
-            options = {"negative_slope": slope} if function.startswith("leaky") else {}
+        arrays, sloped = oracle.arrays_of(function, x, x[::-1]), NEGATIVE_SLOPE in FUNCTIONS[function].scalars
+        for slope in (0.01, 0.5, 2.0, -0.3) if sloped else (0.01,):
+            options = {"negative_slope": slope} if sloped else {}
             with np.errstate(all="ignore"):
                 got = getattr(relu_xp, function)(*arrays, **options)
             oracle.assert_same(got, oracle.expected(function, arrays, slope, 1.0), f"{function} {slope}")

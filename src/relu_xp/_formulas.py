@@ -1,7 +1,7 @@
 """THE maths, once, in array-API terms: what backends run, or are held bit-identical to.
 
-`xp` is the array's namespace. The scalars are already rounded to the array's dtype: the slope `s`, a number or an array
-that broadcasts to x, and the numbers `z`, the derivative at zero, `c`, the ceiling, and `k`, the derivative there. Three
+`xp` is the array's namespace. The scalars are already rounded to its dtype: the slope `s`, a number or an array that
+broadcasts to x; and the numbers `z`, the derivative at zero, `c`, the ceiling, and `k`, the derivative there. Three
 rules shape every line, see `relu_xp.reference` for the definition itself:
 
 - Products meet only the elements that the definition multiplies: the others are multiplied by one, exactly. So no

@@ -7,6 +7,7 @@ as float8, is cast to float32 and back in NumPy's buffers. Where no compiler bui
 
 import functools
 import itertools
+import math
 import operator
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from relu_xp import _checks, _threads
 from relu_xp._backends._numpy_errors import report
-from relu_xp._functions import FUNCTIONS, Function
+from relu_xp._functions import FUNCTIONS, SQUARED_RELU_VJP, Function
+from relu_xp._native import standin
 
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
 DType = np.dtype[Any]
@@ -136,7 +138,7 @@ def _overlaps(out: Array, a: Array) -> bool:
 try:
     from relu_xp._native import _ufuncs  # type: ignore[attr-defined]
 except ImportError:  # there was no compiler when this was installed
-    from relu_xp._native import standin as _ufuncs
+    _ufuncs = standin
 
 _plain, _take_errors = _ufuncs.plain, _ufuncs.take_errors
 _LOOPS: dict[Function, Any] = {each: getattr(_ufuncs, each.name) for each in FUNCTIONS.values()}
@@ -154,7 +156,7 @@ def _plan(function: Function, dtype: DType) -> tuple[Any, ...]:
 
 def _remember(known: tuple[dict[float, Array], ...], scalars: tuple[Any, ...], operands: list[Array]) -> None:
     for operand_of, scalar, operand in zip(known, scalars, operands, strict=True):
-        if type(scalar) is float:
+        if type(scalar) is float and (scalar or math.copysign(1, scalar) > 0):  # -0.0 is one key with 0.0
             if len(operand_of) > MOST_SCALARS:
                 operand_of.clear()
             operand_of[scalar] = operand
@@ -178,6 +180,8 @@ def _loop(function: Function, dtype: DType) -> Any:
         for each, plans in _PLANS.items():
             plans[dtype] = _plan(each, dtype)
         return loop
+    if function is SQUARED_RELU_VJP:  # float32 would not round between its two operations
+        return getattr(standin, function.name)
     wide = np.dtype(np.int8 if "int" in dtype.name else np.float32)
     return functools.partial(loop, dtype=wide, casting="unsafe")
 

@@ -10,6 +10,7 @@
 #include <numpy/ufuncobject.h>
 
 #include <cfenv>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -149,8 +150,9 @@ PyObject *plain(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     const Py_ssize_t first = size, taken = PyLong_AsSsize_t(PyTuple_GET_ITEM(plan, 1));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(scalars); i++) {
         PyObject *const scalar = PyTuple_GET_ITEM(scalars, i);
-        // The zeros are one key to a dict, and so are 1 and True.
-        if (!PyFloat_CheckExact(scalar) || PyFloat_AS_DOUBLE(scalar) == 0) Py_RETURN_NONE;
+        // 1 and True are one key to a dict; and so are 0 and -0, which none of them stands for.
+        if (!PyFloat_CheckExact(scalar)) Py_RETURN_NONE;
+        if (PyFloat_AS_DOUBLE(scalar) == 0 && std::signbit(PyFloat_AS_DOUBLE(scalar))) Py_RETURN_NONE;
         PyObject *const operand = PyDict_GetItemWithError(PyTuple_GET_ITEM(PyTuple_GET_ITEM(plan, 2), i), scalar);
         if (!operand && PyErr_Occurred()) return nullptr;
         if (!operand) Py_RETURN_NONE;
