@@ -1,6 +1,10 @@
-"""The public functions: each hands over to the backend that owns x, which checks and computes."""
+"""The public functions: each hands over to the backend that owns x, which checks and computes.
 
-from typing import TypeVar
+To type checkers what comes in comes out, except that a Python int becomes a float, which takes an overload; a function
+that takes integers needs none.
+"""
+
+from typing import Any, Protocol, TypeVar, overload
 
 from relu_xp._dispatch import call
 from relu_xp._functions import (
@@ -14,7 +18,24 @@ from relu_xp._functions import (
     RELU_VJP,
 )
 
-Array = TypeVar("Array")
+
+class Real(Protocol):
+    """A number, or an array of any library: what can be negated and put in order, as lists, strings and None cannot."""
+
+    def __neg__(self) -> Any: ...
+    def __le__(self, other: Any, /) -> Any: ...
+
+
+Array = TypeVar("Array", bound=Real)
+Float = TypeVar("Float", covariant=True)
+
+
+class Int(Protocol[Float]):
+    """An int, with the type that it has as a float: said by what it has, since an untyped array then stays untyped."""
+
+    def bit_length(self) -> int: ...
+    def __truediv__(self, other: int, /) -> Float: ...
+
 
 # The defaults are the records' own objects, by which backends know them.
 _SLOPE, _AT_ZERO = NEGATIVE_SLOPE.default, GRAD_AT_ZERO.default
@@ -62,7 +83,11 @@ def relu(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = Non
     return call(RELU, (x,), (grad_at_zero,), out)
 
 
-def relu_grad(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = None) -> Array:
+@overload
+def relu_grad(x: Int[Float], /, *, grad_at_zero: float = ...) -> Float: ...
+@overload
+def relu_grad(x: Array, /, *, grad_at_zero: float = ..., out: Array | None = None) -> Array: ...
+def relu_grad(x: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
     """Differentiate relu: 1 where x > 0, grad_at_zero where x == 0, else 0 (NaN included).
 
     Parameters
@@ -108,14 +133,11 @@ def relu_grad(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None 
     return call(RELU_GRAD, (x,), (grad_at_zero,), out)
 
 
-def relu_vjp(
-    x: Array,
-    cotangent: Array,
-    /,
-    *,
-    grad_at_zero: float = _AT_ZERO,
-    out: Array | None = None,
-) -> Array:
+@overload
+def relu_vjp(x: Int[Float], cotangent: float, /, *, grad_at_zero: float = ...) -> Float: ...
+@overload
+def relu_vjp(x: Array, cotangent: Array, /, *, grad_at_zero: float = ..., out: Array | None = None) -> Array: ...
+def relu_vjp(x: Any, cotangent: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
     """Pull a cotangent back through relu: kept where x > 0, scaled where x == 0, else +0 (NaN included).
 
     Inactive elements select +0 rather than multiply by 0, so an infinite or NaN cotangent there leaves no NaN.
@@ -153,14 +175,13 @@ def relu_vjp(
     return call(RELU_VJP, (x, cotangent), (grad_at_zero,), out)
 
 
+@overload
+def leaky_relu(x: Int[Float], /, negative_slope: float = ..., *, grad_at_zero: float = ...) -> Float: ...
+@overload
 def leaky_relu(
-    x: Array,
-    /,
-    negative_slope: float = _SLOPE,
-    *,
-    grad_at_zero: float = _AT_ZERO,
-    out: Array | None = None,
-) -> Array:
+    x: Array, /, negative_slope: Real = ..., *, grad_at_zero: float = ..., out: Array | None = None
+) -> Array: ...
+def leaky_relu(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
     """Rectify with a leak: x where x >= 0, negative_slope * x where x < 0, NaN where x is NaN.
 
     Parameters
@@ -206,14 +227,13 @@ def leaky_relu(
     return call(LEAKY_RELU, (x,), (negative_slope, grad_at_zero), out)
 
 
+@overload
+def leaky_relu_grad(x: Int[Float], /, negative_slope: float = ..., *, grad_at_zero: float = ...) -> Float: ...
+@overload
 def leaky_relu_grad(
-    x: Array,
-    /,
-    negative_slope: float = _SLOPE,
-    *,
-    grad_at_zero: float = _AT_ZERO,
-    out: Array | None = None,
-) -> Array:
+    x: Array, /, negative_slope: Real = ..., *, grad_at_zero: float = ..., out: Array | None = None
+) -> Array: ...
+def leaky_relu_grad(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
     """Differentiate leaky_relu: 1 where x > 0, grad_at_zero where x == 0, else negative_slope (NaN included).
 
     Parameters
@@ -248,15 +268,17 @@ def leaky_relu_grad(
     return call(LEAKY_RELU_GRAD, (x,), (negative_slope, grad_at_zero), out)
 
 
+@overload
 def leaky_relu_vjp(
-    x: Array,
-    cotangent: Array,
-    /,
-    negative_slope: float = _SLOPE,
-    *,
-    grad_at_zero: float = _AT_ZERO,
-    out: Array | None = None,
-) -> Array:
+    x: Int[Float], cotangent: float, /, negative_slope: float = ..., *, grad_at_zero: float = ...
+) -> Float: ...
+@overload
+def leaky_relu_vjp(
+    x: Array, cotangent: Array, /, negative_slope: Real = ..., *, grad_at_zero: float = ..., out: Array | None = None
+) -> Array: ...
+def leaky_relu_vjp(
+    x: Any, cotangent: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None
+) -> Any:
     """Pull a cotangent back through leaky_relu: kept where x > 0, else scaled by the derivative.
 
     Parameters
