@@ -1,20 +1,41 @@
-"""Rectifiers for every array: ReLU, Leaky ReLU, their derivatives and vector-Jacobian products."""
+"""Rectifiers for every array: ReLU, leaky, clipped and squared, their derivatives and vector-Jacobian products."""
 
 from relu_xp import reference
-from relu_xp._api import leaky_relu, leaky_relu_grad, leaky_relu_vjp, relu, relu_grad, relu_vjp
+from relu_xp._api import (
+    clipped_relu,
+    clipped_relu_grad,
+    clipped_relu_vjp,
+    leaky_relu,
+    leaky_relu_grad,
+    leaky_relu_slope_vjp,
+    leaky_relu_vjp,
+    relu,
+    relu_grad,
+    relu_vjp,
+    squared_relu,
+    squared_relu_grad,
+    squared_relu_vjp,
+)
 from relu_xp._dispatch import register_backend, unregister_backend
 from relu_xp._threads import cpu_options
 
 __all__ = [
+    "clipped_relu",
+    "clipped_relu_grad",
+    "clipped_relu_vjp",
     "cpu_options",
     "leaky_relu",
     "leaky_relu_grad",
+    "leaky_relu_slope_vjp",
     "leaky_relu_vjp",
     "reference",
     "register_backend",
     "relu",
     "relu_grad",
     "relu_vjp",
+    "squared_relu",
+    "squared_relu_grad",
+    "squared_relu_vjp",
     "unregister_backend",
 ]
 

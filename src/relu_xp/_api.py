@@ -8,14 +8,23 @@ from typing import Any, Protocol, TypeVar, overload
 
 from relu_xp._dispatch import call
 from relu_xp._functions import (
+    CEILING,
+    CLIPPED_RELU,
+    CLIPPED_RELU_GRAD,
+    CLIPPED_RELU_VJP,
+    GRAD_AT_CEILING,
     GRAD_AT_ZERO,
     LEAKY_RELU,
     LEAKY_RELU_GRAD,
+    LEAKY_RELU_SLOPE_VJP,
     LEAKY_RELU_VJP,
     NEGATIVE_SLOPE,
     RELU,
     RELU_GRAD,
     RELU_VJP,
+    SQUARED_RELU,
+    SQUARED_RELU_GRAD,
+    SQUARED_RELU_VJP,
 )
 
 
@@ -39,6 +48,7 @@ class Int(Protocol[Float]):
 
 # The defaults are the records' own objects, by which backends know them.
 _SLOPE, _AT_ZERO = NEGATIVE_SLOPE.default, GRAD_AT_ZERO.default
+_CEILING, _AT_CEILING = CEILING.default, GRAD_AT_CEILING.default
 
 
 def relu(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = None) -> Array:
@@ -313,3 +323,293 @@ def leaky_relu_vjp(
     array([0.5  , 0.5  , 0.005])
     """
     return call(LEAKY_RELU_VJP, (x, cotangent), (negative_slope, grad_at_zero), out)
+
+
+def leaky_relu_slope_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array:
+    """Pull a cotangent back to the slope of leaky_relu: x * cotangent where x < 0, else +0 (NaN included).
+
+    The gradient of a slope that several elements share is the sum of theirs, which is the caller's to take.
+
+    Parameters
+    ----------
+    x : array or number
+        The point at which leaky_relu was evaluated. Any shape; any real floating dtype.
+    cotangent : array or number
+        The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
+    out : array, optional
+        Where to write the result, see `relu`. May be x or cotangent, or overlap them.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`) of the type, dtype, shape and device of x.
+
+    Raises
+    ------
+    TypeError
+        If x is no array or number or its dtype is not real floating, or the cotangent or `out` is of another library
+        or dtype.
+    ValueError
+        If the shapes or devices differ, or `out` is read-only.
+
+    Notes
+    -----
+    A leaky ReLU whose slopes are learned is the PReLU [1]_.
+
+    References
+    ----------
+    .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> x, g = np.array([[2.0, -3.0], [-1.0, -0.5]]), np.array([[0.5, 0.5], [1.0, 2.0]])
+    >>> relu_xp.leaky_relu_slope_vjp(x, g).sum(axis=0)  # of one slope a column
+    array([-1. , -2.5])
+    """
+    return call(LEAKY_RELU_SLOPE_VJP, (x, cotangent), (), out)
+
+
+def clipped_relu(
+    x: Array,
+    /,
+    ceiling: float = _CEILING,
+    *,
+    grad_at_zero: float = _AT_ZERO,
+    grad_at_ceiling: float = _AT_CEILING,
+    out: Array | None = None,
+) -> Array:
+    """Rectify up to a ceiling: x between 0 and the ceiling, the ceiling above, +0 below, NaN where x is NaN.
+
+    Parameters
+    ----------
+    x : array or number
+        Any shape; any real floating dtype. A Python int counts as a float.
+    ceiling : float, default 6.0
+        Any finite number above 0, rounded once to the dtype of x. The default is that of mobile networks [1]_.
+    grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
+        The derivatives that automatic differentiation uses at x == 0 and at x == ceiling: those from the right. The
+        value does not depend on them. JAX and PyTorch take 0.0 at both.
+    out : array, optional
+        Where to write the result, see `relu`.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`) of the type, dtype, shape and device of x.
+
+    Raises
+    ------
+    TypeError
+        If x is no array or number or its dtype is not real floating, a scalar is not a real number, or `out` is of
+        another library or dtype.
+    ValueError
+        If a scalar is not finite, or the ceiling not above 0, in the dtype of x, or `out` has another shape or is
+        read-only.
+
+    References
+    ----------
+    .. [1] A. Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision applications",
+       arXiv:1704.04861, 2017.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.clipped_relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
+    array([1., 0., 0., 6., 0.])
+    """
+    return call(CLIPPED_RELU, (x,), (ceiling, grad_at_zero, grad_at_ceiling), out)
+
+
+def clipped_relu_grad(
+    x: Array,
+    /,
+    ceiling: float = _CEILING,
+    *,
+    grad_at_zero: float = _AT_ZERO,
+    grad_at_ceiling: float = _AT_CEILING,
+    out: Array | None = None,
+) -> Array:
+    """Differentiate clipped_relu: 1 between 0 and the ceiling, 0 outside (NaN included), and as given at both.
+
+    Parameters
+    ----------
+    x : array or number
+        Any shape; any real floating dtype. A Python int counts as a float.
+    ceiling : float, default 6.0
+        As for `clipped_relu`.
+    grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
+        The results at x == 0, of either sign, and at x == ceiling: any finite numbers.
+    out : array, optional
+        Where to write the result, see `relu`.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`) of the type, dtype, shape and device of x.
+
+    Raises
+    ------
+    TypeError
+        As `clipped_relu`.
+    ValueError
+        As `clipped_relu`.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.clipped_relu_grad(np.array([1.0, -10.0, 0.0, 15.0, 6.0]))
+    array([1., 0., 1., 0., 0.])
+    """
+    return call(CLIPPED_RELU_GRAD, (x,), (ceiling, grad_at_zero, grad_at_ceiling), out)
+
+
+def clipped_relu_vjp(
+    x: Array,
+    cotangent: Array,
+    /,
+    ceiling: float = _CEILING,
+    *,
+    grad_at_zero: float = _AT_ZERO,
+    grad_at_ceiling: float = _AT_CEILING,
+    out: Array | None = None,
+) -> Array:
+    """Pull a cotangent back through clipped_relu: kept between 0 and the ceiling, scaled at both, else +0.
+
+    Parameters
+    ----------
+    x : array or number
+        The point at which clipped_relu was evaluated. Any shape; any real floating dtype.
+    cotangent : array or number
+        The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
+    ceiling : float, default 6.0
+        As for `clipped_relu`.
+    grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
+        The shares of the cotangent that pass at x == 0 and x == ceiling: all of it for 1, +0 for 0, else the product.
+    out : array, optional
+        Where to write the result, see `relu`. May be x or cotangent, or overlap them.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`): the cotangent of x.
+
+    Raises
+    ------
+    TypeError
+        As `clipped_relu`, and if the cotangent is of another library or dtype.
+    ValueError
+        As `clipped_relu`, and if the shapes or devices differ.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.clipped_relu_vjp(np.array([2.0, 0.0, 7.0]), np.array([0.5, 0.5, np.inf]))
+    array([0.5, 0.5, 0. ])
+    """
+    return call(CLIPPED_RELU_VJP, (x, cotangent), (ceiling, grad_at_zero, grad_at_ceiling), out)
+
+
+def squared_relu(x: Array, /, *, out: Array | None = None) -> Array:
+    """Rectify and square: x * x where x > 0, +0 where x <= 0, NaN where x is NaN.
+
+    It has a derivative everywhere, so there is none to choose.
+
+    Parameters
+    ----------
+    x : array or number
+        Any shape; any real floating dtype. A Python int counts as a float.
+    out : array, optional
+        Where to write the result, see `relu`.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`) of the type, dtype, shape and device of x.
+
+    Raises
+    ------
+    TypeError
+        If x is no array or number or its dtype is not real floating, or `out` is of another library or dtype.
+    ValueError
+        If `out` has another shape or is read-only.
+
+    Notes
+    -----
+    Found by a search among activations of language models [1]_.
+
+    References
+    ----------
+    .. [1] D. So et al., "Primer: searching for efficient transformers for language modeling", NeurIPS 2021.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.squared_relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
+    array([  1.,   0.,   0., 225.,   0.])
+    """
+    return call(SQUARED_RELU, (x,), (), out)
+
+
+def squared_relu_grad(x: Array, /, *, out: Array | None = None) -> Array:
+    """Differentiate squared_relu: x + x where x > 0, else +0 (NaN included).
+
+    Parameters
+    ----------
+    x : array or number
+        Any shape; any real floating dtype. A Python int counts as a float.
+    out : array, optional
+        Where to write the result, see `relu`.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`) of the type, dtype, shape and device of x.
+
+    Raises
+    ------
+    TypeError
+        As `squared_relu`.
+    ValueError
+        As `squared_relu`.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.squared_relu_grad(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
+    array([ 2.,  0.,  0., 30.,  0.])
+    """
+    return call(SQUARED_RELU_GRAD, (x,), (), out)
+
+
+def squared_relu_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array:
+    """Pull a cotangent back through squared_relu: (x + x) * cotangent where x > 0, else +0 (NaN included).
+
+    Parameters
+    ----------
+    x : array or number
+        The point at which squared_relu was evaluated. Any shape; any real floating dtype.
+    cotangent : array or number
+        The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
+    out : array, optional
+        Where to write the result, see `relu`. May be x or cotangent, or overlap them.
+
+    Returns
+    -------
+    array or number
+        A new array (or `out`): the cotangent of x.
+
+    Raises
+    ------
+    TypeError
+        As `squared_relu`, and if the cotangent is of another library or dtype.
+    ValueError
+        As `squared_relu`, and if the shapes or devices differ.
+
+    Examples
+    --------
+    >>> import numpy as np, relu_xp
+    >>> relu_xp.squared_relu_vjp(np.array([2.0, 0.0, -3.0]), np.array([0.5, 0.5, np.inf]))
+    array([2., 0., 0.])
+    """
+    return call(SQUARED_RELU_VJP, (x, cotangent), (), out)

@@ -105,7 +105,7 @@ def scalar(library: Library, function: Function, parameter: Scalar, value: Any, 
             return _array_scalar(library, function, parameter.name, value, x)
         if getattr(value, "shape", ()) and hasattr(value, "dtype"):
             raise _no_number(function, parameter.name, value, f", or an array of x's own library, {library.array}")
-    return number(function, parameter.name, value, library.dtype(x))
+    return number(function, parameter, value, library.dtype(x))
 
 
 def _array_scalar(library: Library, function: Function, name: str, value: Array, x: Array) -> Array:
@@ -125,8 +125,9 @@ def _array_scalar(library: Library, function: Function, name: str, value: Array,
     return value
 
 
-def number(function: Function, name: str, value: Any, dtype: Any) -> Any:
+def number(function: Function, parameter: Scalar, value: Any, dtype: Any) -> Any:
     """Round a finite real number once to a dtype; for integers, which need none, only check it."""
+    name = parameter.name
     value = real(function, name, value)
     if _dtypes.kind(dtype) != "f":
         return value
@@ -136,6 +137,9 @@ def number(function: Function, name: str, value: Any, dtype: Any) -> Any:
         long = exact.numerator.bit_length() + exact.denominator.bit_length() > 256
         shown = f"about 2**{_dtypes.exponent(exact)}" if long and isinstance(value, numbers.Rational) else value
         msg = f"relu_xp.{function}: {name} must be finite in {dtype}, got {shown}"
+        raise ValueError(msg)
+    if parameter.above_zero and not result > 0:
+        msg = f"relu_xp.{function}: {name} must be above 0 in {dtype}, got {value}"
         raise ValueError(msg)
     return result
 

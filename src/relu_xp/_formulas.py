@@ -1,14 +1,15 @@
 """THE maths, once, in array-API terms: what backends run, or are held bit-identical to.
 
-`xp` is the array's namespace. The slope `s`, a number or an array that broadcasts to x, and the derivative at zero `z`,
-a number, are already rounded to the array's dtype. Three rules shape every line, see `relu_xp.reference` for the
-definition itself:
+`xp` is the array's namespace. The scalars are already rounded to the array's dtype: the slope `s`, a number or an array
+that broadcasts to x, and the numbers `z`, the derivative at zero, `c`, the ceiling, and `k`, the derivative there. Three
+rules shape every line, see `relu_xp.reference` for the definition itself:
 
 - Products meet only the elements that the definition multiplies: the others are multiplied by one, exactly. So no
   overflow or invalid operation is raised for a value that is then thrown away.
 - A select stands after each product, so no compiler can fuse the product with a sum that follows; and zeros of a
   derivative are selected, never multiplied in: 0 * inf would be NaN.
-- Of `x`, the derivatives use comparisons with zero only, so they may be given its sign in its place.
+- Of `x`, the derivatives use comparisons only, but for the squared rectifier's, so they may be given other numbers that
+  compare alike in its place.
 """
 
 from typing import Any
@@ -57,6 +58,53 @@ def leaky_relu_vjp(xp: Namespace, x: Array, g: Array, s: Scalar, z: float) -> Ar
         return xp.where(x > 0, g, xp.where(x == 0, xp.zeros_like(g), _product(xp, x >= 0, s, g)))
     factor = xp.where(x == 0, xp.full_like(g, z), _filled(xp, g, s))
     return xp.where(x > 0, g, _product(xp, x > 0, factor, g))
+
+
+def leaky_relu_slope_vjp(xp: Namespace, x: Array, g: Array) -> Array:
+    """Multiply the cotangent g by x where x < 0, which is what the slope is multiplied by; select +0 elsewhere."""
+    return xp.where(x < 0, _product(xp, x >= 0, x, g), xp.zeros_like(g))
+
+
+def clipped_relu(xp: Namespace, x: Array, c: float) -> Array:
+    """Select the ceiling c from there on, which is false for NaN, and relu below."""
+    return xp.where(x >= c, xp.full_like(x, c), relu(xp, x))
+
+
+def clipped_relu_grad(xp: Namespace, x: Array, c: float, z: float, k: float) -> Array:
+    """Give the derivative of clipped_relu."""
+    return _clipped_derivative(xp, x, x, c, z, k)
+
+
+def clipped_relu_vjp(xp: Namespace, x: Array, g: Array, c: float, z: float, k: float) -> Array:
+    """Select the cotangent g where the derivative is 1, and +0 where it is 0; multiply elsewhere, at the kinks."""
+    derivative, zero = _clipped_derivative(xp, x, g, c, z, k), xp.zeros_like(g)
+    if z in (0, 1) and k in (0, 1):
+        return xp.where(derivative == 1, g, zero)
+    product = _product(xp, derivative == 0, derivative, g)
+    return xp.where(derivative == 1, g, xp.where(derivative == 0, zero, product))
+
+
+def _clipped_derivative(xp: Namespace, x: Array, like: Array, c: float, z: float, k: float) -> Array:
+    zero, one = xp.zeros_like(like), xp.ones_like(like)
+    positive = xp.where(x < c, one, xp.where(x == c, xp.full_like(like, k), zero))
+    return xp.where(x > 0, positive, xp.where(x == 0, xp.full_like(like, z), zero))
+
+
+def squared_relu(xp: Namespace, x: Array) -> Array:
+    """Multiply x by itself where x > 0; elsewhere give relu."""
+    return xp.where(x > 0, _product(xp, x <= 0, x, x), relu(xp, x))
+
+
+def squared_relu_grad(xp: Namespace, x: Array) -> Array:
+    """Double x where x > 0; select +0 elsewhere."""
+    active = relu(xp, x)
+    return xp.where(x > 0, active + active, xp.zeros_like(x))
+
+
+def squared_relu_vjp(xp: Namespace, x: Array, g: Array) -> Array:
+    """Multiply the cotangent g by the doubled x where x > 0; select +0 elsewhere."""
+    active = relu(xp, x)
+    return xp.where(x > 0, _product(xp, x <= 0, active + active, g), xp.zeros_like(g))
 
 
 def _product(xp: Namespace, unless: Array, factor: Scalar, a: Array) -> Array:

@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Role = Literal["value", "grad", "vjp"]
+Role = Literal["value", "grad", "vjp", "slope_vjp"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,6 +14,7 @@ class Scalar:
     name: str
     default: float
     may_be_array: bool = False  # then it broadcasts to x, and can be learned
+    above_zero: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,7 @@ class Function:
     scalars: tuple[Scalar, ...]  # those that it computes with, in the order of every signature
     for_autodiff: tuple[Scalar, ...] = ()  # after them: those that decide only what autodiff takes for its derivative
     takes_integers: bool = False
+    degree: int | None = 1  # of the rectifier as a function of x > 0, as units have it; None: x has no unit
 
     def __post_init__(self) -> None:
         """Find the properties now: torch.compile cannot trace their first use."""
@@ -34,7 +36,7 @@ class Function:
     @functools.cached_property
     def arrays(self) -> tuple[str, ...]:
         """The names of its arrays, all of one library, dtype and shape."""
-        return ("x", "cotangent") if self.role == "vjp" else ("x",)
+        return ("x", "cotangent") if self.role in ("vjp", "slope_vjp") else ("x",)
 
     @functools.cached_property
     def parameters(self) -> tuple[Scalar, ...]:
@@ -50,10 +52,21 @@ class Function:
         """All that are no arrays, as keyword arguments."""
         return dict(zip((each.name for each in self.parameters), scalars, strict=True))
 
+    @functools.cached_property
+    def powers(self) -> tuple[int, int]:
+        """How often the units of x and of the cotangent stand in the result's."""
+        degree = self.degree or 1
+        return {"value": (degree, 0), "grad": (degree - 1, 0), "vjp": (degree - 1, 1), "slope_vjp": (1, 1)}[self.role]
+
     @property
     def vjp(self) -> "Function":
         """The vector-Jacobian product of the same rectifier."""
         return FUNCTIONS[f"{self.rectifier}_vjp"]
+
+    @property
+    def compares(self) -> bool:
+        """Whether x is compared with numbers, and no more: a derivative needs no more of it than the answers."""
+        return self.role in ("grad", "vjp") and self.degree != 2
 
     def __str__(self) -> str:
         return self.name
@@ -63,16 +76,30 @@ class Function:
 
 
 NEGATIVE_SLOPE = Scalar("negative_slope", 0.01, may_be_array=True)
+CEILING = Scalar("ceiling", 6.0, above_zero=True)
 GRAD_AT_ZERO = Scalar("grad_at_zero", 1.0)
+GRAD_AT_CEILING = Scalar("grad_at_ceiling", 0.0)
 
 RELU = Function("relu", "relu", "value", (), (GRAD_AT_ZERO,), takes_integers=True)
 RELU_GRAD = Function("relu_grad", "relu", "grad", (GRAD_AT_ZERO,))
 RELU_VJP = Function("relu_vjp", "relu", "vjp", (GRAD_AT_ZERO,))
-LEAKY_RELU = Function("leaky_relu", "leaky_relu", "value", (NEGATIVE_SLOPE,), (GRAD_AT_ZERO,))
-LEAKY_RELU_GRAD = Function("leaky_relu_grad", "leaky_relu", "grad", (NEGATIVE_SLOPE, GRAD_AT_ZERO))
-LEAKY_RELU_VJP = Function("leaky_relu_vjp", "leaky_relu", "vjp", (NEGATIVE_SLOPE, GRAD_AT_ZERO))
 
-FUNCTIONS = {each.name: each for each in (RELU, RELU_GRAD, RELU_VJP, LEAKY_RELU, LEAKY_RELU_GRAD, LEAKY_RELU_VJP)}
+_LEAKY = (NEGATIVE_SLOPE, GRAD_AT_ZERO)
+LEAKY_RELU = Function("leaky_relu", "leaky_relu", "value", (NEGATIVE_SLOPE,), (GRAD_AT_ZERO,))
+LEAKY_RELU_GRAD = Function("leaky_relu_grad", "leaky_relu", "grad", _LEAKY)
+LEAKY_RELU_VJP = Function("leaky_relu_vjp", "leaky_relu", "vjp", _LEAKY)
+LEAKY_RELU_SLOPE_VJP = Function("leaky_relu_slope_vjp", "leaky_relu", "slope_vjp", ())
+
+_CLIPPED = (CEILING, GRAD_AT_ZERO, GRAD_AT_CEILING)
+CLIPPED_RELU = Function("clipped_relu", "clipped_relu", "value", (CEILING,), _CLIPPED[1:], degree=None)
+CLIPPED_RELU_GRAD = Function("clipped_relu_grad", "clipped_relu", "grad", _CLIPPED, degree=None)
+CLIPPED_RELU_VJP = Function("clipped_relu_vjp", "clipped_relu", "vjp", _CLIPPED, degree=None)
+
+SQUARED_RELU = Function("squared_relu", "squared_relu", "value", (), degree=2)
+SQUARED_RELU_GRAD = Function("squared_relu_grad", "squared_relu", "grad", (), degree=2)
+SQUARED_RELU_VJP = Function("squared_relu_vjp", "squared_relu", "vjp", (), degree=2)
+
+FUNCTIONS = {each.name: each for each in [*globals().values()] if isinstance(each, Function)}
 
 
 def _by_name(name: str) -> Function:

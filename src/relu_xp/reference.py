@@ -1,8 +1,8 @@
 """The definition: each rectifier for one Python float, in plain `if`s, for every backend to be held against.
 
 The names and arguments are those of `relu_xp`. Python floats are IEEE binary64, so the products here are binary64
-products; for a narrower dtype, round the result once: a binary64 product of two float32, bfloat16 or float16 values
-is exact.
+products; for a narrower dtype, round the result of each operation once: a binary64 product of two float32, bfloat16 or
+float16 values is exact.
 
 >>> [relu(x) for x in (1.0, -10.0, 0.0, 15.0, -20.0)]
 [1.0, 0.0, 0.0, 15.0, 0.0]
@@ -59,6 +59,71 @@ def leaky_relu_vjp(x: float, cotangent: float, /, negative_slope: float = 0.01, 
     if x == 0.0:
         return _share(cotangent, grad_at_zero)
     return negative_slope * cotangent
+
+
+def leaky_relu_slope_vjp(x: float, cotangent: float, /) -> float:
+    """x * cotangent where x < 0, else +0: the cotangent of the slope, before its elements are summed."""
+    if x < 0.0:
+        return x * cotangent
+    return 0.0
+
+
+def clipped_relu(
+    x: float, /, ceiling: float = 6.0, *, grad_at_zero: float = 1.0, grad_at_ceiling: float = 0.0
+) -> float:
+    """The ceiling from there on, x between it and 0, +0 where x <= 0, NaN where x is NaN."""
+    if x >= ceiling:
+        return ceiling
+    return relu(x)
+
+
+def clipped_relu_grad(
+    x: float, /, ceiling: float = 6.0, *, grad_at_zero: float = 1.0, grad_at_ceiling: float = 0.0
+) -> float:
+    """1 between 0 and the ceiling, grad_at_zero and grad_at_ceiling where x equals them, else 0 (NaN included)."""
+    if x == ceiling:
+        return grad_at_ceiling
+    if x > ceiling:
+        return 0.0
+    return relu_grad(x, grad_at_zero=grad_at_zero)
+
+
+def clipped_relu_vjp(
+    x: float,
+    cotangent: float,
+    /,
+    ceiling: float = 6.0,
+    *,
+    grad_at_zero: float = 1.0,
+    grad_at_ceiling: float = 0.0,
+) -> float:
+    """The cotangent between 0 and the ceiling; there its share grad_at_zero or grad_at_ceiling; else +0."""
+    if x == ceiling:
+        return _share(cotangent, grad_at_ceiling)
+    if x > ceiling:
+        return 0.0
+    return relu_vjp(x, cotangent, grad_at_zero=grad_at_zero)
+
+
+def squared_relu(x: float, /) -> float:
+    """x * x where x > 0, +0 where x <= 0, NaN where x is NaN."""
+    if x > 0.0:
+        return x * x
+    return relu(x)
+
+
+def squared_relu_grad(x: float, /) -> float:
+    """x + x where x > 0, else +0 (NaN included)."""
+    if x > 0.0:
+        return x + x
+    return 0.0
+
+
+def squared_relu_vjp(x: float, cotangent: float, /) -> float:
+    """(x + x) * cotangent, in two operations, where x > 0; else +0, whatever it is."""
+    if x > 0.0:
+        return (x + x) * cotangent
+    return 0.0
 
 
 def _share(cotangent: float, grad_at_zero: float) -> float:

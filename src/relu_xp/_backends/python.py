@@ -17,11 +17,11 @@ def call(function: Function, arrays: tuple[Number, ...], scalars: tuple[Any, ...
     """Run the definition; where a function takes integers, an int stays one."""
     _checks.no_out(function, out, "a Python number")
     pairs = zip(function.parameters, scalars, strict=True)
-    rounded = function.named(tuple([_checks.number(function, each.name, value, "float64") for each, value in pairs]))
+    rounded = function.named(tuple([_checks.number(function, each, value, "float64") for each, value in pairs]))
     x = arrays[0]
     if function.takes_integers and isinstance(x, int):
         return max(int(x), 0)
-    if function.role == "value":  # derivatives only compare x with zero, for which an int may be of any size
+    if not function.compares:  # for which an int may be of any size
         x = _float(function, "x", x)
     others = [_float(function, name, a) for name, a in zip(function.arrays[1:], arrays[1:], strict=True)]
     return getattr(reference, function.name)(x, *others, **rounded)

@@ -89,6 +89,8 @@ template <class Self, class B, B One, B Infinity> struct floats : lanes<B> {
     static constexpr B Sign = B(B(1) << (8 * sizeof(B) - 1));
 
     static RELU_XP_DEVICE Word one() { return Lanes::splat(One); }
+    static RELU_XP_DEVICE Word two() { return Lanes::splat(Sign >> 1); }
+    static RELU_XP_DEVICE Word below(Word x, Word y) { return Word(Ints(x) < Ints(y)); }
     static RELU_XP_DEVICE Word positive(Word x) { return negative(x + Sign); }
     static RELU_XP_DEVICE Word negative(Word x) { return Word(Ints(x - B(1)) < Signed(Infinity ^ Sign)); }
     static RELU_XP_DEVICE Word zero(Word x) { return Word(x + x == 0); }
@@ -218,6 +220,8 @@ struct longdouble {
     static RELU_XP_DEVICE Word size(Word x) { return x & (Sign - 1); }
     static RELU_XP_DEVICE bool sign(Word x) { return (x & Sign) != 0; }
     static RELU_XP_DEVICE Word one() { return bits(1); }
+    static RELU_XP_DEVICE Word two() { return bits(2); }
+    static RELU_XP_DEVICE Word below(Word x, Word y) { return -Word(size(x) < size(y)); }
     static RELU_XP_DEVICE Word positive(Word x) { return -Word(!sign(x) && size(x) - 1 < Infinity); }
     static RELU_XP_DEVICE Word negative(Word x) { return positive(x ^ Sign); }
     static RELU_XP_DEVICE Word zero(Word x) { return -Word(size(x) == 0); }

@@ -41,6 +41,8 @@ template <class Self, class Bits, class W, Bits One, Bits Infinity> struct float
     static __device__ Word above(Bits limit, Word x) { return (x & ~Sign) + (~Sign - Each * limit); }
 
     static __device__ Word one() { return Each * One; }
+    static __device__ Word two() { return Sign >> 1; }
+    static __device__ Word below(Word x, Word y) { return ~spread((x | Sign) - y); }
     static __device__ Word zero(Word x) { return ~spread(above(0, x)); }
     static __device__ Word positive(Word x) { return spread(above(0, x) & ~(x | above(Infinity, x))); }
     static __device__ Word negative(Word x) { return spread(above(0, x) & x & ~above(Infinity, x)); }

@@ -4,10 +4,11 @@
 // and what can be done with it, `P` supplies:
 //
 //   P::Word                   with the bit operations & | ~
-//   P::one()                  the number 1 in each lane
+//   P::one(), P::two()        the numbers 1 and 2 in each lane
 //   P::positive(x)            a mask: all ones in each lane where x > 0, zeros elsewhere
 //   P::negative(x)            where x < 0
 //   P::zero(x)                where x == 0, of either sign
+//   P::below(x, y)            where x < y, of lanes in which both are above 0; elsewhere any bits
 //   P::signed_number(x)       where x < 0 or x is -0: the sign bit is set, and x is not NaN
 //   P::select(mask, a, b)     the bits of a where the mask is set, of b elsewhere
 //   P::product(mask, a, b)    a * b, rounded once, where the mask is set, with the floating-point flags of these lanes;
@@ -44,9 +45,50 @@ template <class P> struct rectifiers {
         const Word at_zero = P::zero(x), passed = P::positive(x), scaled = ~(passed | (at_zero & P::zero(z)));
         return P::select(passed, g, P::product(scaled, P::select(at_zero, z, s), g) & scaled);
     }
+
+    static RELU_XP_DEVICE Word leaky_relu_slope_vjp(Word x, Word g) {
+        const Word scaled = P::negative(x);
+        return P::product(scaled, x, g) & scaled;
+    }
+
+    static RELU_XP_DEVICE Word clipped_relu(Word x, Word c) {
+        return P::select(P::positive(x) & ~P::below(x, c), c, relu(x));
+    }
+
+    static RELU_XP_DEVICE Word clipped_relu_grad(Word x, Word c, Word z, Word k) {
+        const Word active = P::positive(x);
+        return P::select(active & P::below(x, c), P::one(), (z & P::zero(x)) | (k & active & at_ceiling(x, c)));
+    }
+
+    static RELU_XP_DEVICE Word clipped_relu_vjp(Word x, Word g, Word c, Word z, Word k) {
+        const Word active = P::positive(x), at_zero = P::zero(x), factor = P::select(at_zero, z, k);
+        const Word scaled = (at_zero | (active & at_ceiling(x, c))) & ~P::zero(factor);
+        return P::select(active & P::below(x, c), g, P::product(scaled, factor, g) & scaled);
+    }
+
+    static RELU_XP_DEVICE Word at_ceiling(Word x, Word c) { return ~(P::below(x, c) | P::below(c, x)); }
+
+    static RELU_XP_DEVICE Word squared_relu(Word x) {
+        const Word active = P::positive(x);
+        return P::select(active, P::product(active, x, x), relu(x));
+    }
+
+    // Twice a number is it added to itself, to the bit.
+    static RELU_XP_DEVICE Word squared_relu_grad(Word x) {
+        const Word active = P::positive(x);
+        return P::product(active, P::two(), x) & active;
+    }
+
+    static RELU_XP_DEVICE Word squared_relu_vjp(Word x, Word g) {
+        const Word active = P::positive(x);
+        return P::product(active, P::product(active, P::two(), x), g) & active;
+    }
 };
 
 // Each by its name, for whoever makes something of all of them.
 #define RELU_XP_OF_INTEGERS(EACH) EACH(relu)
 #define RELU_XP_FUNCTIONS(EACH) \
-    RELU_XP_OF_INTEGERS(EACH) EACH(relu_grad) EACH(relu_vjp) EACH(leaky_relu) EACH(leaky_relu_grad) EACH(leaky_relu_vjp)
+    RELU_XP_OF_INTEGERS(EACH) EACH(relu_grad) EACH(relu_vjp) \
+    EACH(leaky_relu) EACH(leaky_relu_grad) EACH(leaky_relu_vjp) EACH(leaky_relu_slope_vjp) \
+    EACH(clipped_relu) EACH(clipped_relu_grad) EACH(clipped_relu_vjp) \
+    EACH(squared_relu) EACH(squared_relu_grad) EACH(squared_relu_vjp)
