@@ -325,7 +325,11 @@ def leaky_relu_vjp(
     return call(LEAKY_RELU_VJP, (x, cotangent), (negative_slope, grad_at_zero), out)
 
 
-def leaky_relu_slope_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array:
+@overload
+def leaky_relu_slope_vjp(x: Int[Float], cotangent: float, /) -> Float: ...
+@overload
+def leaky_relu_slope_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array: ...
+def leaky_relu_slope_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
     """Pull a cotangent back to the slope of leaky_relu: x * cotangent where x < 0, else +0 (NaN included).
 
     The gradient of a slope that several elements share is the sum of theirs, which is the caller's to take.
@@ -370,15 +374,29 @@ def leaky_relu_slope_vjp(x: Array, cotangent: Array, /, *, out: Array | None = N
     return call(LEAKY_RELU_SLOPE_VJP, (x, cotangent), (), out)
 
 
+@overload
+def clipped_relu(
+    x: Int[Float], /, ceiling: float = ..., *, grad_at_zero: float = ..., grad_at_ceiling: float = ...
+) -> Float: ...
+@overload
 def clipped_relu(
     x: Array,
+    /,
+    ceiling: float = ...,
+    *,
+    grad_at_zero: float = ...,
+    grad_at_ceiling: float = ...,
+    out: Array | None = None,
+) -> Array: ...
+def clipped_relu(
+    x: Any,
     /,
     ceiling: float = _CEILING,
     *,
     grad_at_zero: float = _AT_ZERO,
     grad_at_ceiling: float = _AT_CEILING,
-    out: Array | None = None,
-) -> Array:
+    out: Any = None,
+) -> Any:
     """Rectify up to a ceiling: x between 0 and the ceiling, the ceiling above, +0 below, NaN where x is NaN.
 
     Parameters
@@ -421,15 +439,29 @@ def clipped_relu(
     return call(CLIPPED_RELU, (x,), (ceiling, grad_at_zero, grad_at_ceiling), out)
 
 
+@overload
+def clipped_relu_grad(
+    x: Int[Float], /, ceiling: float = ..., *, grad_at_zero: float = ..., grad_at_ceiling: float = ...
+) -> Float: ...
+@overload
 def clipped_relu_grad(
     x: Array,
+    /,
+    ceiling: float = ...,
+    *,
+    grad_at_zero: float = ...,
+    grad_at_ceiling: float = ...,
+    out: Array | None = None,
+) -> Array: ...
+def clipped_relu_grad(
+    x: Any,
     /,
     ceiling: float = _CEILING,
     *,
     grad_at_zero: float = _AT_ZERO,
     grad_at_ceiling: float = _AT_CEILING,
-    out: Array | None = None,
-) -> Array:
+    out: Any = None,
+) -> Any:
     """Differentiate clipped_relu: 1 between 0 and the ceiling, 0 outside (NaN included), and as given at both.
 
     Parameters
@@ -464,16 +496,31 @@ def clipped_relu_grad(
     return call(CLIPPED_RELU_GRAD, (x,), (ceiling, grad_at_zero, grad_at_ceiling), out)
 
 
+@overload
+def clipped_relu_vjp(
+    x: Int[Float], cotangent: float, /, ceiling: float = ..., *, grad_at_zero: float = ..., grad_at_ceiling: float = ...
+) -> Float: ...
+@overload
 def clipped_relu_vjp(
     x: Array,
     cotangent: Array,
+    /,
+    ceiling: float = ...,
+    *,
+    grad_at_zero: float = ...,
+    grad_at_ceiling: float = ...,
+    out: Array | None = None,
+) -> Array: ...
+def clipped_relu_vjp(
+    x: Any,
+    cotangent: Any,
     /,
     ceiling: float = _CEILING,
     *,
     grad_at_zero: float = _AT_ZERO,
     grad_at_ceiling: float = _AT_CEILING,
-    out: Array | None = None,
-) -> Array:
+    out: Any = None,
+) -> Any:
     """Pull a cotangent back through clipped_relu: kept between 0 and the ceiling, scaled at both, else +0.
 
     Parameters
@@ -510,7 +557,11 @@ def clipped_relu_vjp(
     return call(CLIPPED_RELU_VJP, (x, cotangent), (ceiling, grad_at_zero, grad_at_ceiling), out)
 
 
-def squared_relu(x: Array, /, *, out: Array | None = None) -> Array:
+@overload
+def squared_relu(x: Int[Float], /) -> Float: ...
+@overload
+def squared_relu(x: Array, /, *, out: Array | None = None) -> Array: ...
+def squared_relu(x: Any, /, *, out: Any = None) -> Any:
     """Rectify and square: x * x where x > 0, +0 where x <= 0, NaN where x is NaN.
 
     It has a derivative everywhere, so there is none to choose.
@@ -551,7 +602,11 @@ def squared_relu(x: Array, /, *, out: Array | None = None) -> Array:
     return call(SQUARED_RELU, (x,), (), out)
 
 
-def squared_relu_grad(x: Array, /, *, out: Array | None = None) -> Array:
+@overload
+def squared_relu_grad(x: Int[Float], /) -> Float: ...
+@overload
+def squared_relu_grad(x: Array, /, *, out: Array | None = None) -> Array: ...
+def squared_relu_grad(x: Any, /, *, out: Any = None) -> Any:
     """Differentiate squared_relu: x + x where x > 0, else +0 (NaN included).
 
     Parameters
@@ -582,7 +637,11 @@ def squared_relu_grad(x: Array, /, *, out: Array | None = None) -> Array:
     return call(SQUARED_RELU_GRAD, (x,), (), out)
 
 
-def squared_relu_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array:
+@overload
+def squared_relu_vjp(x: Int[Float], cotangent: float, /) -> Float: ...
+@overload
+def squared_relu_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array: ...
+def squared_relu_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
     """Pull a cotangent back through squared_relu: (x + x) * cotangent where x > 0, else +0 (NaN included).
 
     Parameters
