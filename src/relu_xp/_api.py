@@ -1,6 +1,10 @@
-"""The public functions: each hands over to the backend that owns x, which checks and computes."""
+"""The public functions: each hands over to the backend that owns x, which checks and computes.
 
-from typing import TypeVar
+To type checkers what comes in comes out, except that a Python int becomes a float, which takes an overload; a function
+that takes integers needs none.
+"""
+
+from typing import Any, Protocol, TypeVar, overload
 
 from relu_xp._dispatch import call
 from relu_xp._functions import (
@@ -23,7 +27,24 @@ from relu_xp._functions import (
     SQUARED_RELU_VJP,
 )
 
-Array = TypeVar("Array")
+
+class Real(Protocol):
+    """A number, or an array of any library: what can be negated and put in order, as lists, strings and None cannot."""
+
+    def __neg__(self) -> Any: ...
+    def __le__(self, other: Any, /) -> Any: ...
+
+
+Array = TypeVar("Array", bound=Real)
+Float = TypeVar("Float", covariant=True)
+
+
+class Int(Protocol[Float]):
+    """An int, with the type that it has as a float: said by what it has, since an untyped array then stays untyped."""
+
+    def bit_length(self) -> int: ...
+    def __truediv__(self, other: int, /) -> Float: ...
+
 
 # The defaults are the records' own objects, by which backends know them.
 _SLOPE, _AT_ZERO = NEGATIVE_SLOPE.default, GRAD_AT_ZERO.default
@@ -72,7 +93,11 @@ def relu(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = Non
     return call(RELU, (x,), (grad_at_zero,), out)
 
 
-def relu_grad(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = None) -> Array:
+@overload
+def relu_grad(x: Int[Float], /, *, grad_at_zero: float = ...) -> Float: ...
+@overload
+def relu_grad(x: Array, /, *, grad_at_zero: float = ..., out: Array | None = None) -> Array: ...
+def relu_grad(x: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
     """Differentiate relu: 1 where x > 0, grad_at_zero where x == 0, else 0 (NaN included).
 
     Parameters
@@ -118,14 +143,11 @@ def relu_grad(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None 
     return call(RELU_GRAD, (x,), (grad_at_zero,), out)
 
 
-def relu_vjp(
-    x: Array,
-    cotangent: Array,
-    /,
-    *,
-    grad_at_zero: float = _AT_ZERO,
-    out: Array | None = None,
-) -> Array:
+@overload
+def relu_vjp(x: Int[Float], cotangent: float, /, *, grad_at_zero: float = ...) -> Float: ...
+@overload
+def relu_vjp(x: Array, cotangent: Array, /, *, grad_at_zero: float = ..., out: Array | None = None) -> Array: ...
+def relu_vjp(x: Any, cotangent: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
     """Pull a cotangent back through relu: kept where x > 0, scaled where x == 0, else +0 (NaN included).
 
     Inactive elements select +0 rather than multiply by 0, so an infinite or NaN cotangent there leaves no NaN.
@@ -163,14 +185,13 @@ def relu_vjp(
     return call(RELU_VJP, (x, cotangent), (grad_at_zero,), out)
 
 
+@overload
+def leaky_relu(x: Int[Float], /, negative_slope: float = ..., *, grad_at_zero: float = ...) -> Float: ...
+@overload
 def leaky_relu(
-    x: Array,
-    /,
-    negative_slope: float = _SLOPE,
-    *,
-    grad_at_zero: float = _AT_ZERO,
-    out: Array | None = None,
-) -> Array:
+    x: Array, /, negative_slope: Real = ..., *, grad_at_zero: float = ..., out: Array | None = None
+) -> Array: ...
+def leaky_relu(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
     """Rectify with a leak: x where x >= 0, negative_slope * x where x < 0, NaN where x is NaN.
 
     Parameters
@@ -216,14 +237,13 @@ def leaky_relu(
     return call(LEAKY_RELU, (x,), (negative_slope, grad_at_zero), out)
 
 
+@overload
+def leaky_relu_grad(x: Int[Float], /, negative_slope: float = ..., *, grad_at_zero: float = ...) -> Float: ...
+@overload
 def leaky_relu_grad(
-    x: Array,
-    /,
-    negative_slope: float = _SLOPE,
-    *,
-    grad_at_zero: float = _AT_ZERO,
-    out: Array | None = None,
-) -> Array:
+    x: Array, /, negative_slope: Real = ..., *, grad_at_zero: float = ..., out: Array | None = None
+) -> Array: ...
+def leaky_relu_grad(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
     """Differentiate leaky_relu: 1 where x > 0, grad_at_zero where x == 0, else negative_slope (NaN included).
 
     Parameters
@@ -258,15 +278,17 @@ def leaky_relu_grad(
     return call(LEAKY_RELU_GRAD, (x,), (negative_slope, grad_at_zero), out)
 
 
+@overload
 def leaky_relu_vjp(
-    x: Array,
-    cotangent: Array,
-    /,
-    negative_slope: float = _SLOPE,
-    *,
-    grad_at_zero: float = _AT_ZERO,
-    out: Array | None = None,
-) -> Array:
+    x: Int[Float], cotangent: float, /, negative_slope: float = ..., *, grad_at_zero: float = ...
+) -> Float: ...
+@overload
+def leaky_relu_vjp(
+    x: Array, cotangent: Array, /, negative_slope: Real = ..., *, grad_at_zero: float = ..., out: Array | None = None
+) -> Array: ...
+def leaky_relu_vjp(
+    x: Any, cotangent: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None
+) -> Any:
     """Pull a cotangent back through leaky_relu: kept where x > 0, else scaled by the derivative.
 
     Parameters
@@ -303,7 +325,11 @@ def leaky_relu_vjp(
     return call(LEAKY_RELU_VJP, (x, cotangent), (negative_slope, grad_at_zero), out)
 
 
-def leaky_relu_slope_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array:
+@overload
+def leaky_relu_slope_vjp(x: Int[Float], cotangent: float, /) -> Float: ...
+@overload
+def leaky_relu_slope_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array: ...
+def leaky_relu_slope_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
     """Pull a cotangent back to the slope of leaky_relu: x * cotangent where x < 0, else +0 (NaN included).
 
     The gradient of a slope that several elements share is the sum of theirs, which is the caller's to take.
@@ -348,15 +374,29 @@ def leaky_relu_slope_vjp(x: Array, cotangent: Array, /, *, out: Array | None = N
     return call(LEAKY_RELU_SLOPE_VJP, (x, cotangent), (), out)
 
 
+@overload
+def clipped_relu(
+    x: Int[Float], /, ceiling: float = ..., *, grad_at_zero: float = ..., grad_at_ceiling: float = ...
+) -> Float: ...
+@overload
 def clipped_relu(
     x: Array,
+    /,
+    ceiling: float = ...,
+    *,
+    grad_at_zero: float = ...,
+    grad_at_ceiling: float = ...,
+    out: Array | None = None,
+) -> Array: ...
+def clipped_relu(
+    x: Any,
     /,
     ceiling: float = _CEILING,
     *,
     grad_at_zero: float = _AT_ZERO,
     grad_at_ceiling: float = _AT_CEILING,
-    out: Array | None = None,
-) -> Array:
+    out: Any = None,
+) -> Any:
     """Rectify up to a ceiling: x between 0 and the ceiling, the ceiling above, +0 below, NaN where x is NaN.
 
     Parameters
@@ -399,15 +439,29 @@ def clipped_relu(
     return call(CLIPPED_RELU, (x,), (ceiling, grad_at_zero, grad_at_ceiling), out)
 
 
+@overload
+def clipped_relu_grad(
+    x: Int[Float], /, ceiling: float = ..., *, grad_at_zero: float = ..., grad_at_ceiling: float = ...
+) -> Float: ...
+@overload
 def clipped_relu_grad(
     x: Array,
+    /,
+    ceiling: float = ...,
+    *,
+    grad_at_zero: float = ...,
+    grad_at_ceiling: float = ...,
+    out: Array | None = None,
+) -> Array: ...
+def clipped_relu_grad(
+    x: Any,
     /,
     ceiling: float = _CEILING,
     *,
     grad_at_zero: float = _AT_ZERO,
     grad_at_ceiling: float = _AT_CEILING,
-    out: Array | None = None,
-) -> Array:
+    out: Any = None,
+) -> Any:
     """Differentiate clipped_relu: 1 between 0 and the ceiling, 0 outside (NaN included), and as given at both.
 
     Parameters
@@ -442,16 +496,31 @@ def clipped_relu_grad(
     return call(CLIPPED_RELU_GRAD, (x,), (ceiling, grad_at_zero, grad_at_ceiling), out)
 
 
+@overload
+def clipped_relu_vjp(
+    x: Int[Float], cotangent: float, /, ceiling: float = ..., *, grad_at_zero: float = ..., grad_at_ceiling: float = ...
+) -> Float: ...
+@overload
 def clipped_relu_vjp(
     x: Array,
     cotangent: Array,
+    /,
+    ceiling: float = ...,
+    *,
+    grad_at_zero: float = ...,
+    grad_at_ceiling: float = ...,
+    out: Array | None = None,
+) -> Array: ...
+def clipped_relu_vjp(
+    x: Any,
+    cotangent: Any,
     /,
     ceiling: float = _CEILING,
     *,
     grad_at_zero: float = _AT_ZERO,
     grad_at_ceiling: float = _AT_CEILING,
-    out: Array | None = None,
-) -> Array:
+    out: Any = None,
+) -> Any:
     """Pull a cotangent back through clipped_relu: kept between 0 and the ceiling, scaled at both, else +0.
 
     Parameters
@@ -488,7 +557,11 @@ def clipped_relu_vjp(
     return call(CLIPPED_RELU_VJP, (x, cotangent), (ceiling, grad_at_zero, grad_at_ceiling), out)
 
 
-def squared_relu(x: Array, /, *, out: Array | None = None) -> Array:
+@overload
+def squared_relu(x: Int[Float], /) -> Float: ...
+@overload
+def squared_relu(x: Array, /, *, out: Array | None = None) -> Array: ...
+def squared_relu(x: Any, /, *, out: Any = None) -> Any:
     """Rectify and square: x * x where x > 0, +0 where x <= 0, NaN where x is NaN.
 
     It has a derivative everywhere, so there is none to choose.
@@ -529,7 +602,11 @@ def squared_relu(x: Array, /, *, out: Array | None = None) -> Array:
     return call(SQUARED_RELU, (x,), (), out)
 
 
-def squared_relu_grad(x: Array, /, *, out: Array | None = None) -> Array:
+@overload
+def squared_relu_grad(x: Int[Float], /) -> Float: ...
+@overload
+def squared_relu_grad(x: Array, /, *, out: Array | None = None) -> Array: ...
+def squared_relu_grad(x: Any, /, *, out: Any = None) -> Any:
     """Differentiate squared_relu: x + x where x > 0, else +0 (NaN included).
 
     Parameters
@@ -560,7 +637,11 @@ def squared_relu_grad(x: Array, /, *, out: Array | None = None) -> Array:
     return call(SQUARED_RELU_GRAD, (x,), (), out)
 
 
-def squared_relu_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array:
+@overload
+def squared_relu_vjp(x: Int[Float], cotangent: float, /) -> Float: ...
+@overload
+def squared_relu_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array: ...
+def squared_relu_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
     """Pull a cotangent back through squared_relu: (x + x) * cotangent where x > 0, else +0 (NaN included).
 
     Parameters

@@ -20,8 +20,27 @@ assert_type(relu_xp.leaky_relu_grad(singles, negative_slope=1), npt.NDArray[np.f
 assert_type(relu_xp.leaky_relu_vjp(singles, singles, 0.1), npt.NDArray[np.float32])
 assert_type(relu_xp.relu(1.0), float)
 assert_type(relu_xp.relu(1), int)
+assert_type(relu_xp.relu_grad(1), float)
+assert_type(relu_xp.relu_vjp(1, 2.5), float)
+assert_type(relu_xp.leaky_relu(3), float)
+assert_type(relu_xp.leaky_relu_grad(3, 1), float)
+assert_type(relu_xp.leaky_relu_vjp(3, 4), float)
+assert_type(relu_xp.leaky_relu_slope_vjp(3, 4.0), float)
+assert_type(relu_xp.clipped_relu(7, 4), float)
+assert_type(relu_xp.clipped_relu_grad(7, grad_at_ceiling=0.5), float)
+assert_type(relu_xp.clipped_relu_vjp(7, 1, 4), float)
+assert_type(relu_xp.squared_relu(3), float)
+assert_type(relu_xp.squared_relu_grad(3), float)
+assert_type(relu_xp.squared_relu_vjp(3, 1), float)
+assert_type(relu_xp.clipped_relu(singles, 4, out=singles), npt.NDArray[np.float32])
+assert_type(relu_xp.squared_relu_vjp(singles, singles), npt.NDArray[np.float32])
+assert_type(relu_xp.leaky_relu(np.float64(3)), np.float64)
 assert_type(relu_xp.relu(np.float32(1)), np.float32)
 assert_type(reference.leaky_relu_vjp(1.0, 2.0, 0.1, grad_at_zero=0.0), float)
+assert_type(relu_xp.leaky_relu(singles, np.full(3, 0.1)), npt.NDArray[np.float32])
+assert_type(relu_xp.leaky_relu_grad(singles, singles), npt.NDArray[np.float32])
+assert_type(relu_xp.leaky_relu_vjp(singles, singles, singles), npt.NDArray[np.float32])
+assert_type(relu_xp.__version__, str)
 
 
 def learned(x: npt.NDArray[np.float32], slope: Any) -> npt.NDArray[np.float32]:
@@ -29,6 +48,19 @@ def learned(x: npt.NDArray[np.float32], slope: Any) -> npt.NDArray[np.float32]:
     return relu_xp.leaky_relu(x, slope)
 
 
+def untyped(x: Any) -> None:
+    """Hand over an array of a library without types, which is not taken for a Python int."""
+    assert_type(relu_xp.leaky_relu(x), Any)
+    assert_type(relu_xp.relu_vjp(x, x), Any)
+
+
 relu_xp.relu(x=singles)  # type: ignore[call-arg]  # x is positional only
 relu_xp.relu(singles, 0.0)  # type: ignore[call-arg]  # grad_at_zero is keyword only
-relu_xp.leaky_relu(singles, "0.1")  # type: ignore[arg-type]
+relu_xp.leaky_relu(singles, "0.1")  # type: ignore[call-overload]
+relu_xp.leaky_relu(singles, [0.1])  # type: ignore[call-overload]
+relu_xp.relu([1.0, -10.0])  # type: ignore[type-var]  # a list is no array
+relu_xp.relu("1")  # type: ignore[type-var]
+relu_xp.relu(None)  # type: ignore[type-var]
+relu_xp.relu(1j)  # type: ignore[type-var]
+relu_xp.leaky_relu([1.0, -10.0])  # type: ignore[call-overload]
+relu_xp.leaky_relu_vjp(singles, [1.0, 1.0, 1.0])  # type: ignore[call-overload]
