@@ -206,5 +206,7 @@ def _ordered(array: Array) -> Array:
     """Integers in the order of the numbers, both zeros 0."""
     if array.dtype.kind in "iu":
         return array
+    if array.dtype.itemsize == 1:
+        return np.nan_to_num(widened(array), posinf=np.inf, neginf=-np.inf)  # the sign is not the first bit of all
     bits = _bits(array).view(f"i{array.dtype.itemsize}")
     return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)
