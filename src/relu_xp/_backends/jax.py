@@ -24,7 +24,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from relu_xp import _checks, _dtypes, _formulas
-from relu_xp._functions import GRAD_AT_ZERO, LEAKY_RELU, NEGATIVE_SLOPE, RELU, Function
+from relu_xp._functions import CEILING, CLIPPED_RELU, LEAKY_RELU, RELU, Function
 
 Array = Any  # a jax.Array or a tracer
 Call = Callable[..., Array]
@@ -180,6 +180,8 @@ def _spelled(function: Function, x: Array, *scalars: Any) -> Array:
     """The value as XLA's pattern matchers want it."""
     if function is RELU:
         return jnp.maximum(x, 0)
+    if function is CLIPPED_RELU:
+        return jnp.minimum(jnp.maximum(x, 0), *scalars)
     if function is LEAKY_RELU and type(scalars[0]) is float and scalars[0] != 0:
         return jnp.where(x >= 0, x, scalars[0] * x)
     return _formula(function)(jnp, x, *scalars)  # which multiplies no infinity by a slope that may be 0
@@ -188,15 +190,20 @@ def _spelled(function: Function, x: Array, *scalars: Any) -> Array:
 def _pull(
     vjp: Function, x: Array, t: Array, numbers: tuple[str | None, ...], slopes: Sequence[Array], kernel: bool
 ) -> Array:
-    """Apply the VJP to a tangent, and keep no more of x than its sign where that is enough."""
+    """Apply the VJP to a tangent, and keep no more of x than how it compares, where that is enough."""
 
     def linear(x: Array, t: Array, *slopes: Array) -> Array:
         return _linear(vjp, x, t, _filled(numbers, slopes))
 
     if kernel:
         return linear(x, t, *slopes)
-    if vjp.scalars and {*vjp.scalars} <= {NEGATIVE_SLOPE, GRAD_AT_ZERO}:  # then x is compared with 0, and no more
-        x = jnp.where(x >= 0, (x > 0).astype(jnp.int8), jnp.int8(-1))  # -1 for NaN too
+    if vjp.compares:
+        order = (x > 0).astype(jnp.int8)
+        if CEILING in vjp.scalars:  # which 2 stands for
+            ceiling = _filled(numbers, slopes)[0]
+            order += (x >= ceiling).astype(jnp.int8) + (x > ceiling).astype(jnp.int8)
+            numbers = ((2.0).hex(), *numbers[1:])
+        x = jnp.where(x >= 0, order, jnp.int8(-1))  # -1 for NaN too
     return jax.checkpoint(linear, prevent_cse=False)(x, t, *slopes)
 
 
@@ -214,10 +221,15 @@ def _linear(vjp: Function, x: Array, t: Array, scalars: tuple[Any, ...]) -> Arra
         return jnp.where(where, a, jnp.zeros_like(a))
 
     formula, one = _formula(vjp), jnp.ones_like(t)
+    if not vjp.compares:  # its factor is itself a function of x, with a derivative of its own
+        factor = formula(jnp, x, one, *scalars)
+        kept = factor != 0
+        return only(kept, factor * only(kept, t))
     # A slope is a factor whatever its value, be it 0 or 1; so it is told from both by another.
     probe = formula(jnp, x, one, *(2.0 if p.may_be_array else s for p, s in zip(vjp.scalars, scalars, strict=True)))
     kept, whole = probe != 0, probe == 1
-    if scalars and not any(p.may_be_array for p in vjp.scalars) and all(s in (0, 1) for s in scalars):
+    factors = [s for p, s in zip(vjp.scalars, scalars, strict=True) if p is not CEILING]
+    if not any(p.may_be_array for p in vjp.scalars) and all(s in (0, 1) for s in factors):
         return only(kept, t)
     factor = formula(jnp, x, one, *scalars)
     t = only(kept, t)

@@ -2,9 +2,7 @@
 
 A schedule of the formulas in three respects, each tested bit-identical to them:
 
-- On a CPU `where` takes ten times as long as a copy, so the usual functions run in the kernels of torch's own
-  rectifiers, where those give the definition's bits. Backward kernels get a comparison's 1 or 0 in place of x, of which
-  they would let NaN pass and count a zero as negative.
+- Eagerly, the usual functions run in the kernels of torch's own rectifiers, see `_torch_kernels`.
 - A derivative is `function.vjp` in one of two ways. Where torch runs or compiles what is called, an autograd.Function
   applies it; for few elements torch's own function, once none of them is found to be where its derivative differs.
 - Where operations are recorded or transformed, which an autograd.Function would not survive, the VJP is applied to x
@@ -19,9 +17,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from relu_xp import _checks, _formulas
+from relu_xp import _checks
 from relu_xp._backends import _torch_private as private
-from relu_xp._functions import LEAKY_RELU, LEAKY_RELU_VJP, RELU, RELU_VJP, Function
+from relu_xp._backends._torch_kernels import compute, formula, relu
+from relu_xp._functions import LEAKY_RELU, RELU, SQUARED_RELU, Function
 
 Array = Any  # a torch.Tensor
 
@@ -40,19 +39,9 @@ _LIBRARY = _checks.Library(
     cast="cast it first, for example x.to(torch.float32)",
 )
 _TYPES = (torch.Tensor, torch.nn.Parameter)  # not subclasses, which may watch what is done to them
-_ZERO = {dtype: torch.zeros((), dtype=dtype) for dtype in _FLOATS}
+_TORCHS_OWN = {RELU: torch.relu, LEAKY_RELU: functional.leaky_relu}
 _MANY = 1 << 15  # elements, from which on it costs more to look at them than a slower backward pass
-_aten = torch.ops.aten
 _seen: dict[Any, tuple[tuple[Any, ...], tuple[float, ...]]] = {}  # rounded numbers, by the ids of those given
-
-
-class _Namespace:
-    """What the formulas call; constants are 0-d tensors, since full ones would cost memory and a pass over it."""
-
-    where = staticmethod(torch.where)
-    full_like = staticmethod(lambda x, value: x.new_full((), value))
-    ones_like = staticmethod(lambda x: x.new_full((), 1.0))
-    zeros_like = staticmethod(lambda x: x.new_full((), 0.0))
 
 
 def owns(x: object) -> bool:
@@ -67,7 +56,7 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
     is_plain = eager and out is None and len(arrays) == 1 and x.layout is torch.strided and not x.is_nested
     if is_plain and (seen := _seen.get((function, x.dtype, *map(id, scalars)))):
         if not (x.requires_grad and torch.is_grad_enabled()):
-            return _compute(function, arrays, seen[1])
+            return compute(function, arrays, seen[1])
         if function.role == "value":
             return _tracked(function, x, seen[1])
     if any(isinstance(a, torch.fx.Proxy) for a in (*arrays, *scalars, out)):
@@ -76,7 +65,7 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         return torch.overrides.handle_torch_function(public, (*arrays, *scalars), *arrays, **options)
     rounded = _check(function, arrays, scalars, out)
     if _KINDS[x.dtype] != "f":
-        result = _relu(x, 1.0)
+        result = relu(x)
     else:
         if eager and all(type(s) is float for s in scalars):
             if len(_seen) >= 256:
@@ -140,14 +129,10 @@ def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tupl
     compiled = torch.compiler.is_compiling() and not (torch.compiler.is_exporting() or private.is_transformed())
     is_tracked = torch.is_grad_enabled() and any(a.requires_grad for a in (*arrays, *slopes))
     if (eager or compiled) and not is_tracked:
-        return _compute(function, arrays, scalars)
+        return compute(function, arrays, scalars)
     if function.role != "value":
-        vjp = (
-            _pulled(function, arrays[0], arrays[1], scalars)
-            if function.role == "vjp"
-            else _formula(function, arrays, scalars)
-        )
-        return _linked(x, vjp)
+        pull = _pulled if len(arrays) > 1 else formula
+        return _linked(x, pull(function, arrays, scalars))
     if compiled:
         if function is LEAKY_RELU and not slopes and scalars[0] == scalars[1] > 0:
             return functional.leaky_relu(x, scalars[0])  # which differs nowhere, as in `_tracked`
@@ -167,56 +152,6 @@ def _tracked(function: Function, x: Array, scalars: tuple[Any, ...], *slopes: Ar
     return _apply(x, (function, scalars), *slopes)
 
 
-def _formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
-    return getattr(_formulas, function.name)(_Namespace, *arrays, *scalars[: len(function.scalars)])
-
-
-def _compute(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
-    """Compute, and let nobody differentiate it: in one of torch's kernels, or by the formula, which compilers fuse."""
-    kernel = None if torch.compiler.is_compiling() else _KERNELS.get(function)
-    result = kernel(*arrays, *scalars) if kernel else None
-    return _formula(function, arrays, scalars) if result is None else result
-
-
-def _relu(x: Array, z: float) -> Array:
-    return torch.threshold(x, 0, 0) if x.dtype.is_signed else x.clone()  # `relu` and `clamp_min` keep -0
-
-
-def _relu_vjp(x: Array, g: Array, z: float) -> Array | None:
-    if z in (0, 1) and (active := _active(x, z)) is not None:
-        return _aten.threshold_backward.grad_input(g, active, 0, grad_input=active)
-    return None
-
-
-def _leaky_relu(x: Array, s: Any, z: float) -> Array | None:
-    if not isinstance(s, torch.Tensor) and math.copysign(1.0, s) > 0:
-        return functional.leaky_relu(x, s)
-    return _leaky_relu_vjp(x, x, s, 1.0)  # torch would multiply zeros too
-
-
-def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:
-    if not isinstance(s, torch.Tensor) and (z == 1 or z == s != 0) and (active := _active(x, z)) is not None:
-        return _aten.leaky_relu_backward.grad_input(g, active, s, False, grad_input=active)
-    return None
-
-
-_KERNELS: dict[Function, Any] = {
-    RELU: _relu,
-    RELU_VJP: _relu_vjp,
-    LEAKY_RELU: _leaky_relu,
-    LEAKY_RELU_VJP: _leaky_relu_vjp,
-}
-_TORCHS_OWN = {RELU: torch.relu, LEAKY_RELU: functional.leaky_relu}
-
-
-def _active(x: Array, z: float) -> Array | None:
-    """1 where the cotangent passes as it is, else 0, in the dtype of x: a bool takes a CPU three times as long."""
-    active = torch.empty_like(x)
-    if active.stride() == x.stride() and x.numel():  # else torch gives a new result strides of its own
-        return (torch.ge if z == 1 else torch.gt)(x, _ZERO[x.dtype], out=active)
-    return None
-
-
 class _Rectifier(torch.autograd.Function):  # type: ignore[misc]
     """A value function whose derivative is its VJP; slopes that are tensors, the first of the scalars, are tracked."""
 
@@ -224,7 +159,7 @@ class _Rectifier(torch.autograd.Function):  # type: ignore[misc]
     def forward(ctx: Any, x: Array, rule: tuple[Function, tuple[Any, ...]], *slopes: Array) -> Array:
         ctx.save_for_backward(x, *slopes)
         ctx.rule = function, scalars = rule
-        return _compute(function, (x,), slopes + scalars[len(slopes) :])
+        return compute(function, (x,), slopes + scalars[len(slopes) :])
 
     @staticmethod
     def backward(ctx: Any, g: Array) -> Any:
@@ -232,9 +167,9 @@ class _Rectifier(torch.autograd.Function):  # type: ignore[misc]
         function, scalars = ctx.rule
         scalars = (*slopes, *scalars[len(slopes) :])
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # somebody may differentiate this once more
-            by_x = _linked(x, _pulled(function.vjp, x, g, scalars))
+            by_x = _linked(x, _pulled(function.vjp, (x, g), scalars))
         else:
-            by_x = _compute(function.vjp, (x, g), scalars)
+            by_x = compute(function.vjp, (x, g), scalars)
         if not slopes:
             return by_x, None
         by_slope = torch.where(x < 0, x * g, x.new_zeros(()))
@@ -244,10 +179,11 @@ class _Rectifier(torch.autograd.Function):  # type: ignore[misc]
 _apply = private.apply_of(_Rectifier)
 
 
-def _pulled(function: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
+def _pulled(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
     """Apply a VJP so that g takes part once: a sum of two shares of a cotangent could not keep -0."""
-    factor = _formula(function, (x, x.new_full((), 1.0)), scalars)
-    is_selected_zero = _formula(function, (x, x.new_full((), math.inf)), scalars) == 0
+    x, g = arrays
+    factor = formula(function, (x, x.new_full((), 1.0)), scalars)
+    is_selected_zero = formula(function, (x, x.new_full((), math.inf)), scalars) == 0
     return torch.where(is_selected_zero, x.new_full((), 0.0), g * factor)
 
 
@@ -259,7 +195,7 @@ def _linked(x: Array, result: Array) -> Array:
 def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
     """Compose a value of operations whose derivative is the definition's."""
     if torch.onnx.is_in_onnx_export():
-        return _formula(function, (x,), scalars)  # which nobody differentiates
+        return formula(function, (x,), scalars)  # which nobody differentiates
     if not private.is_transformed():
         x = functional.leaky_relu(x, 1.0)  # x itself; its second derivative is zeros, not an error
         if function is RELU and scalars[-1] == 1:
@@ -267,16 +203,18 @@ def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array
     # A slope is not differentiated where x is NaN.
     scalars = tuple([torch.where(x < 0, s, _fixed(s)) if isinstance(s, torch.Tensor) else s for s in scalars])
     if function is LEAKY_RELU and scalars[-1] > 0:
-        return _pulled(function.vjp, x, x, scalars)
+        return _pulled(function.vjp, (x, x), scalars)
     fixed, zero, one = _fixed(x), x.new_full((), 0.0), x.new_full((), 1.0)
+    if function is SQUARED_RELU:  # the derivative of a square is (x + x) * g in torch too
+        return torch.where(x > 0, torch.where(x > 0, x, one).square(), formula(function, (fixed,), scalars))
     constants = tuple([_fixed(s) if isinstance(s, torch.Tensor) else s for s in scalars])
-    value, linear = _formula(function, (fixed,), constants), _pulled(function.vjp, fixed, fixed, constants)
+    value, linear = formula(function, (fixed,), constants), _pulled(function.vjp, (fixed, fixed), constants)
     # Where that is not the value, the VJP is applied to a zero, and the value added. Reciprocals tell -0 from 0.
     is_right = ((linear == value) & (1 / linear == 1 / value)) | ((linear != linear) & (value != value))
-    result = _pulled(function.vjp, x, x - torch.where(is_right, zero, fixed), scalars)
+    result = _pulled(function.vjp, (x, x - torch.where(is_right, zero, fixed)), scalars)
     result = result + torch.where(is_right, -zero, value)
     # No sum with +0 is -0: that is selected, where the derivative is zero.
-    is_constant = ~is_right & (1 / value == -math.inf) & (_formula(function.vjp, (fixed, one), constants) == 0)
+    is_constant = ~is_right & (1 / value == -math.inf) & (formula(function.vjp, (fixed, one), constants) == 0)
     return torch.where(is_constant, value, result)
 
 
