@@ -772,7 +772,7 @@ def test_private_names_are_there(torch):
 
     names = {
         "torch._C": "_are_functorch_transforms_active _len_torch_dispatch_stack _is_tracing",
-        "torch._C._functorch": "get_interpreter_stack TransformType",
+        "torch._C._functorch": "get_interpreter_stack TransformType is_legacy_batchedtensor",
         "torch.autograd.forward_ad": "_current_level",
         "torch": "_debug_has_internal_overlap",
     }
