@@ -1,4 +1,4 @@
-"""The solvers, each given the same SMT-LIB script: `unsat` proves, `sat` refutes and says for which inputs."""
+"""The solvers, all given the same SMT-LIB script: `unsat` proves it, `sat` refutes it, for inputs that they name."""
 
 import time
 from typing import NamedTuple
@@ -8,7 +8,7 @@ class Answer(NamedTuple):
     solver: str
     result: str  # "sat", "unsat" or "unknown"
     seconds: float
-    values: dict[str, int]  # of the inputs' bits, where sat
+    inputs: dict[str, int]  # their bits, where it is sat
 
 
 def _bitwuzla(script: str, names: list[str], limit: float) -> tuple[str, list[str]]:
@@ -31,10 +31,14 @@ def _z3(script: str, names: list[str], limit: float) -> tuple[str, list[str]]:
     solver = z3.Solver()
     solver.set("timeout", int(limit * 1000))
     solver.from_string(script)
-    return str(solver.check()), []
+    result = str(solver.check())
+    if result != "sat":
+        return result, []
+    found = {each.name(): solver.model()[each] for each in solver.model()}
+    return result, [f"{found[name].as_long() if name in found else 0:b}" for name in names]
 
 
-def _cvc5(script: str, names: list[str], limit: float) -> tuple[str, list[str]]:
+def _cvc5(script: str, _: list[str], limit: float) -> tuple[str, list[str]]:
     import cvc5
 
     solver = cvc5.Solver()
@@ -52,9 +56,18 @@ _SOLVERS = {"bitwuzla": _bitwuzla, "z3": _z3, "cvc5": _cvc5}
 
 
 def ask(solver: str, script: str, names: list[str], limit: float) -> Answer:
-    """Give a script without its `(check-sat)` to a solver, for so many seconds."""
+    """Give a script to a solver, for so many seconds; and where it is refuted, ask for the inputs' bits."""
     begin = time.perf_counter()
-    result, values = _SOLVERS[solver](script, names, limit)
+    result, values = _SOLVERS[solver](script, [f"{name}.bits" for name in names], limit)
     seconds = time.perf_counter() - begin
-    result = result if result in ("sat", "unsat") else "unknown"
-    return Answer(solver, result, seconds, {n: int(v, 2) for n, v in zip(names, values, strict=False)})
+    inputs = {name: int(value, 2) for name, value in zip(names, values, strict=result == "sat")}
+    return Answer(solver, result if result in ("sat", "unsat") else "unknown", seconds, inputs)
+
+
+def ask_in_turn(solvers: tuple[str, ...], script: str, limit: float) -> list[Answer]:
+    """Ask until two solvers know, or no other is left."""
+    answers = list[Answer]()
+    for solver in solvers:
+        if sum(each.result != "unknown" for each in answers) < 2:
+            answers.append(ask(solver, script, [], limit))
+    return answers

@@ -3,8 +3,9 @@
 // Without arguments it prints each text that TEXTS names, a line an operation, over the words arg0, arg1, ...: the
 // inputs in the order of the signature. The primitives keep to what `rectifiers.hpp` asks of them, and no more: "any
 // bits" are a constant of which nothing is said. With arguments `TEXT TYPE BITS...` it runs one on these inputs, with the
-// primitives of `rectifiers.cu` as compiled for the host, and prints the bits of the result.
+// primitives of `rectifiers.cu` as compiled for the host, and prints the bits of the result, and whether it overflowed.
 
+#include <cfenv>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -62,7 +63,7 @@ struct printed {
         std::printf("(assert (=> (= %s ones) (= (value %s) (mul %s)))\n",
             mask.name.c_str(), result.name.c_str(), operands.c_str());
         masks += " (or (= " + mask.name + " ones) (= " + mask.name + " zeros))";
-        raised += " (and (= " + mask.name + " ones) (raises " + operands + ")";
+        raised += " (and (= " + mask.name + " ones) (mul_raises " + operands + ")";
         return result;
     }
 };
@@ -80,20 +81,28 @@ template <class Word, class... Words> void print(const char *text, Word (*functi
     print(text, function, std::index_sequence_for<Words...>());
 }
 
-template <class P, class Word, class... Words, std::size_t... I>
+// The primitives of rectifiers.cu, but that a product raises its exceptions where the mask is set, and there alone.
+template <class T> struct masked : T {
+    typedef typename T::Word Word;
+    static Word product(Word mask, Word a, Word b) {
+        return T::multiply(T::select(mask, a, T::one()), T::select(mask, b, T::one()));
+    }
+};
+
+template <class T, class Word, class... Words, std::size_t... I>
 void run(Word (*function)(Words...), char **bits, std::index_sequence<I...>) {
-    const typename P::Bits result = function(Word(P::Each * std::strtoull(bits[I], nullptr, 0))...);
-    std::printf("%llu\n", (unsigned long long)result);
+    const volatile typename T::Bits result = function(Word(T::Each * std::strtoull(bits[I], nullptr, 0))...);
+    std::printf("%llu %d\n", (unsigned long long)result, std::fetestexcept(FE_OVERFLOW) != 0);
 }
-template <class P, class Word, class... Words> void run(Word (*function)(Words...), char **bits) {
-    run<P>(function, bits, std::index_sequence_for<Words...>());
+template <class T, class Word, class... Words> void run(Word (*function)(Words...), char **bits) {
+    run<T>(function, bits, std::index_sequence_for<Words...>());
 }
 
 #define PRINT(space, function) print(#space " " #function, space::rectifiers<printed>::function);
 #define RUN(space, function) if (!std::strcmp(argv[1], #space " " #function)) { OF(space, function, float16) \
     OF(space, function, bfloat16) OF(space, function, float32) OF(space, function, float64) }
 #define OF(space, function, type) \
-    if (!std::strcmp(argv[2], #type)) run<type>(space::rectifiers<type>::function, argv + 3);
+    if (!std::strcmp(argv[2], #type)) run<type>(space::rectifiers<masked<type>>::function, argv + 3);
 
 int main(int argc, char **argv) {
     if (argc == 1) { TEXTS(PRINT) }
