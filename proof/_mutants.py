@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from proof._solvers import ask
-from proof._statements import IEEE, OVERFLOW, statement
+from proof._solvers import ask, ask_in_turn
+from proof._statements import ANY, IEEE, OVERFLOW, statement
 from proof._terms import Format, names
 from proof._texts import Text, from_python
 from relu_xp._functions import FUNCTIONS
@@ -65,7 +65,7 @@ FAULTS = (
     Fault(CPP, "relu_grad", "P::zero(x)", "~P::positive(x)"),
     Fault(CPP, "relu_vjp", " & ~P::zero(z)", ""),
     Fault(CPP, "leaky_relu", "s, x), x)", "s, s), x)"),
-    Fault(CPP, "leaky_relu", "P::product(scaled", "P::product(~P::signed_number(s)", flags=True),
+    Fault(CPP, "leaky_relu", "P::product(scaled", "P::product(scaled | P::positive(x)", flags=True),
     Fault(CPP, "leaky_relu_grad", "z, s)", "s, z)"),
     Fault(CPP, "leaky_relu_vjp", "z, s), g) & scaled", "z, z), g) & scaled"),
     Fault(CPP, "leaky_relu_slope_vjp", "P::negative(x)", "~P::positive(x)"),
@@ -111,10 +111,14 @@ def refute(fault: Fault, format: Format, source: str, told: Text | None, program
     if told is None:
         formula = getattr(module(faulty(source, fault)), fault.function)
         told = from_python(formula, function, format)
-    script = statement(function, told, format, OVERFLOW if fault.flags else IEEE, flags=fault.flags)
-    answer = ask(format.solvers[0], script, names(function), limit)
-    if answer.result != "sat":
-        return Refutation(answer.solver, answer.seconds, answer.result, holds=False)
+    scripts = [
+        statement(function, told, format, operations, flags=fault.flags)
+        for operations in (ANY, OVERFLOW if fault.flags else IEEE)
+    ]
+    agreed = [each.result for each in ask_in_turn(format.solvers, scripts[0], limit)]
+    answer = ask(format.solvers[0], scripts[1], names(function), limit)
+    if (agreed.count("sat"), "unsat" in agreed, answer.result) != (2, False, "sat"):
+        return Refutation(answer.solver, answer.seconds, f"{', '.join(agreed)}; {answer.result}", holds=False)
     inputs = answer.inputs.values()
     arrays = [format.array(each) for each in inputs]
     count = len(function.arrays)

@@ -28,7 +28,8 @@ def _bitwuzla(script: str, names: list[str], limit: float) -> tuple[str, list[st
 def _z3(script: str, names: list[str], limit: float) -> tuple[str, list[str]]:
     import z3
 
-    solver = z3.Solver()
+    # By default it takes minutes for what it decides in a second once each application of a function has a name.
+    solver = z3.Then("simplify", "solve-eqs", "ackermannize_bv", "smt").solver()
     solver.set("timeout", int(limit * 1000))
     solver.from_string(script)
     result = str(solver.check())
@@ -38,18 +39,22 @@ def _z3(script: str, names: list[str], limit: float) -> tuple[str, list[str]]:
     return result, [f"{found[name].as_long() if name in found else 0:b}" for name in names]
 
 
-def _cvc5(script: str, _: list[str], limit: float) -> tuple[str, list[str]]:
+def _cvc5(script: str, names: list[str], limit: float) -> tuple[str, list[str]]:
     import cvc5
 
     solver = cvc5.Solver()
-    solver.setOption("tlimit-per", str(int(limit * 1000)))
-    solver.setOption("fp-exp", "true")
+    for option, value in {"tlimit-per": f"{limit * 1000:.0f}", "fp-exp": "true", "produce-models": "true"}.items():
+        solver.setOption(option, value)
     parser = cvc5.InputParser(solver)
     parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, script, "statement")
     symbols = parser.getSymbolManager()
     while not (command := parser.nextCommand()).isNull():
         command.invoke(solver, symbols)
-    return str(solver.checkSat()), []
+    result = str(solver.checkSat())
+    if result != "sat":
+        return result, []
+    found = {str(each): each for each in symbols.getDeclaredTerms()}
+    return result, [solver.getValue(found[name]).getBitVectorValue(2) for name in names]
 
 
 _SOLVERS = {"bitwuzla": _bitwuzla, "z3": _z3, "cvc5": _cvc5}

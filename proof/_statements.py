@@ -123,7 +123,7 @@ def lemmas(format: Format) -> dict[str, tuple[str, tuple[str, ...]]]:
     same = both(f"(= ({name} a b) {result})" for name, result in results.items())
     alike = both(f"(= ({name}_raises a b) (raises a b {result}))" for name, result in results.items())
     wide = f"((_ to_fp {format.exponent + 1} {format.significand}) RNE "
-    exact = f"(let ((r (fp.add RNE a a))) (=> (finite r) (= {wide}r) (fp.add RNE {wide}a) {wide}a)))))"
+    exact = f"(let ((r (fp.add RNE a a))) (=> (finite r) (= {wide}r) (fp.mul RNE {wide}two) {wide}a)))))"
     solvers = tuple(sorted(format.solvers, key="bitwuzla cvc5 z3".index))  # z3 does not multiply float64 out in time
     found = {
         "IEEE's sum and product are such operations": (IEEE, same),
