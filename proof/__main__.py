@@ -2,16 +2,16 @@
 
     python -m proof [--markdown FILE]
 
-For float16, bfloat16, float32 and float64, `_formulas.py` and `rectifiers.hpp` give the bits of `relu_xp.reference`, NaN
-being equal to NaN, and raise the same floating-point exceptions. The statements come from the very texts: the formulas
-are run on terms, the header is compiled with primitives that print, the definition is followed through its `if`s. Two
-solvers must agree on each, and faults put into either text must be refuted by inputs on which it does go wrong.
+For float16, bfloat16, float32 and float64, `_formulas.py` and `rectifiers.hpp` give the bits of `relu_xp.reference`,
+NaN being equal to NaN, and raise the same floating-point exceptions. The statements come from the very texts: formulas
+and definition are run on terms, the header is compiled with primitives that print. Two solvers must agree on each, and
+faults put into either text must be refuted by inputs on which it does go wrong.
 
 What is trusted, that is, not proved here:
 
 - the solvers, of which two must err alike;
-- what makes the statements: the terms in `_terms.py` and `_texts.py`, and the printing primitives of `text.cpp`, which
-  say what the head of `rectifiers.hpp` says in words;
+- what makes the statements: the terms in `_texts.py` and the printing primitives of `text.cpp`, which say what
+   the head of `rectifiers.hpp` says in words;
 - that a library's own operations, and the primitives in `loops.cpp` and `rectifiers.cu`, do what those words say. They
   are run instead, by the tests and by `relu-xp verify`; so is what the compiler makes of them;
 - that comparisons raise nothing, and that a NaN is quiet: a signalling one is an invalid operand wherever it is.
@@ -27,11 +27,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from proof._mutants import CPP, FAULTS, PYTHON, Fault, Refutation, faulty, refute, space
+from proof._faults import CPP, FAULTS, PYTHON, Fault, Refutation, faulty, refute, space
 from proof._solvers import Answer, ask_in_turn
 from proof._statements import lemmas, statement
-from proof._terms import FORMATS
-from proof._texts import NATIVE, compiled, from_cpp, from_python
+from proof._texts import FORMATS, NATIVE, compiled, from_cpp, from_python
+
 from relu_xp import _formulas
 from relu_xp._functions import FUNCTIONS
 
@@ -44,15 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Prove, print, and give the exit status: 1 if anything is not proved or a fault lives."""
     parser = argparse.ArgumentParser(prog="python -m proof", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here too")
-    options = parser.parse_args(arguments)
-    begin = time.perf_counter()
+    options, begin = parser.parse_args(arguments), time.perf_counter()
     proofs, refutations = run()
-    print(*lines(proofs, refutations), sep="\n")
-    bad = [f"not proved: {claim} ({at})" for claim, row in proofs.items() for at, each in row.items() if not proved(each)]
-    bad += [f"lives: {fault} ({at})" for fault, row in refutations.items() for at, each in row.items() if not each.holds]
-    print(*bad, f"{time.perf_counter() - begin:.0f} s, {len(bad)} failures", sep="\n")
+    lines = [*tables(proofs, refutations)]
+    print(*lines, sep="\n")
     if options.markdown:
-        options.markdown.write_text("\n".join(markdown(proofs, refutations)) + "\n", encoding="utf-8")
+        options.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    bad = [f"not proved: {claim}, {at}: {each}" for claim, at, each in _flat(proofs) if not proved(each)]
+    bad += [f"lives: {fault}, {at}: {each.shown}" for fault, at, each in _flat(refutations) if not each.holds]
+    print("", *bad, f"{time.perf_counter() - begin:.0f} s, {len(bad)} failures", sep="\n")
     return bool(bad)
 
 
@@ -71,16 +71,16 @@ def run() -> tuple[Proofs, Refutations]:
                 asked.setdefault(claim, {})[format.name] = pool.submit(ask_in_turn, solvers, script, LIMIT)
         for name, function in FUNCTIONS.items():
             for format in FORMATS:
-                by_formula = from_python(getattr(_formulas, name), function, format)
-                for which, text in ((PYTHON, by_formula), (CPP, told[f"original {name}"])):
+                formula = from_python(getattr(_formulas, name), function, format)
+                for which, text in ((PYTHON, formula), (CPP, told[f"original {name}"])):
                     future = pool.submit(ask_in_turn, format.solvers, statement(function, text, format), LIMIT)
                     asked.setdefault(f"`{name}` in `{which}`", {})[format.name] = future
         for fault in FAULTS:
-            text = told.get(f"{space(fault)} {fault.function}")
+            text_or_none = told.get(f"{space(fault)} {fault.function}")
             faults[fault] = {
-                format.name: pool.submit(refute, fault, format, formulas, text, program, LIMIT)
+                format.name: pool.submit(refute, fault, format, formulas, text_or_none, program, LIMIT)
                 for format in FORMATS
-                if not (fault.flags and format.bits == 16)  # whose overflow is that of another product
+                if not (fault.flags and format.bits == 16)  # whose flags are those of a product in another format
             }
         return _results(asked), _results(faults)
 
@@ -89,40 +89,31 @@ def _results(futures: dict[Any, dict[str, Any]]) -> dict[Any, dict[str, Any]]:
     return {key: {at: future.result() for at, future in row.items()} for key, row in futures.items()}
 
 
+def _flat(rows: dict[Any, dict[str, Any]]) -> Iterator[tuple[Any, str, Any]]:
+    return ((key, at, each) for key, row in rows.items() for at, each in row.items())
+
+
 def proved(answers: list[Answer]) -> bool:
     """Two agree, or the only one that is asked says so, and nobody objects."""
     known = [each.result for each in answers if each.result != "unknown"]
     return {*known} == {"unsat"} and len(known) >= min(2, len(answers))
 
 
-def lines(proofs: Proofs, refutations: Refutations) -> Iterator[str]:
-    """Tell every statement in a line of its own."""
-    for claim, row in proofs.items():
-        for at, answers in row.items():
-            told = ", ".join(f"{each.solver} {each.result} {each.seconds:.2f} s" for each in answers)
-            yield f"{claim:46} {at:9} {told}"
-    for fault, per_format in refutations.items():
-        for at, each in per_format.items():
-            claim = f"{fault.function} in {fault.text} with {fault.new or 'nothing'} for {fault.old}"
-            yield f"{claim}, {at}: {each.solver} {each.seconds:.2f} s: {each.shown}"
-
-
-def markdown(proofs: Proofs, refutations: Refutations) -> Iterator[str]:
-    """Make the tables of the documentation."""
-    yield "| proved | " + " | ".join(format.name for format in FORMATS) + " |"
+def tables(proofs: Proofs, refutations: Refutations) -> Iterator[str]:
+    """Make the tables of the documentation: what is proved, by whom and in how many seconds; and what is refuted."""
+    yield f"| proved | {' | '.join(format.name for format in FORMATS)} |"
     yield "|---" * (1 + len(FORMATS)) + "|"
     for claim, row in proofs.items():
-        cells = (
-            ", ".join(f"{each.solver[0]} {each.seconds:.2f}" for each in row.get(format.name, []) if each.result == "unsat")
-            for format in FORMATS
-        )
-        yield f"| {claim} | {' | '.join(cells)} |"
-    yield ""
-    yield "| refuted | put in the place of | for example, in float32 |"
-    yield "|---|---|---|"
-    for fault, per_format in refutations.items():
-        shown = per_format["float32"].shown
-        yield f"| `{fault.function}` in `{fault.text}` | `{fault.new or ' '}` for `{fault.old}` | {shown} |"
+        yield f"| {claim} | {' | '.join(_cell(row.get(format.name, [])) for format in FORMATS)} |"
+    yield from ("", "| refuted | put there | for | by the float32 inputs |", "|---|---|---|---|")
+    for fault, at in refutations.items():
+        parts = (part.strip().replace("|", r"\|") for part in (fault.new, fault.old))
+        changed = " | ".join(f"`{part}`" if part else "nothing" for part in parts)
+        yield f"| `{fault.function}` in `{fault.text}` | {changed} | {at['float32'].shown.partition(': ')[2]} |"
+
+
+def _cell(answers: list[Answer]) -> str:
+    return ", ".join(f"{each.solver} {each.seconds:.2f}" for each in answers if each.result == "unsat")
 
 
 if __name__ == "__main__":

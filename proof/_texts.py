@@ -1,24 +1,68 @@
-"""Both texts in SMT-LIB, by what they do themselves when they are given terms in the place of numbers.
+"""The definition and both texts in SMT-LIB, by what they do themselves when they are given terms in place of numbers.
 
-`_formulas.py` runs on arrays of one element, which is a term, each way through its own branches. `rectifiers.hpp` is
-compiled with primitives that print what they are asked for.
+`reference.py` and `_formulas.py` run on terms, each way through their `if`s; the formulas' arrays have one element.
+`rectifiers.hpp` is compiled with primitives that print what they are asked for.
 """
 
 import functools
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 import relu_xp
-from proof._terms import COMPARISONS, OPERATIONS, Format, condition, either, term
 from relu_xp._functions import Function
-from relu_xp.verify._expected import Run, Term, expression_of, ways
+from relu_xp.verify._expected import Expression, Run, Term, expression_of, paths, rounded, ways
 
 NATIVE = Path(relu_xp.__file__).parent / "_native"
+COMPARISONS = {"lt": "fp.lt", "le": "fp.leq", "eq": "fp.eq", "ne": "unequal", "ge": "fp.geq", "gt": "fp.gt"}
+OPERATIONS = {"mul": "mul_raises", "add": "add_raises"}  # and what says whether they raise a floating-point exception
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format, and the solvers that read it: two have to agree."""
+
+    name: str
+    exponent: int  # bits
+    significand: int  # bits, the hidden one included
+    solvers: tuple[str, ...] = ("bitwuzla", "z3", "cvc5")
+
+    @property
+    def bits(self) -> int:
+        """How many there are."""
+        return self.exponent + self.significand
+
+    def word(self, pattern: int) -> str:
+        """A constant by its bits."""
+        return f"#b{pattern:0{self.bits}b}"
+
+    def number(self, value: float) -> str:
+        """A constant by its value."""
+        return f"(value {self.word(pattern(rounded(value, self.array(0).dtype)))})"
+
+    def array(self, pattern: int) -> np.ndarray[Any, Any]:
+        """One element with these bits."""
+        bits = np.array([pattern], f"u{self.bits // 8}")
+        if self.name != "bfloat16":
+            return bits.view(self.name)
+        import ml_dtypes
+
+        return bits.view(ml_dtypes.bfloat16)
+
+
+FORMATS = (
+    Format("float16", 5, 11),
+    Format("bfloat16", 8, 8, ("z3", "cvc5")),  # which bitwuzla, as it is built for PyPI, has no name for
+    Format("float32", 8, 24),
+    Format("float64", 11, 53),
+)
 
 
 @dataclass
@@ -27,6 +71,57 @@ class Text:
 
     lines: list[str]
     ends: list[dict[str, str]]
+
+
+def pattern(array: np.ndarray[Any, Any]) -> int:
+    """The bits of one element."""
+    return int(array.view(f"u{array.itemsize}").item())
+
+
+def names(function: Function) -> list[str]:
+    """The inputs, in the order of every signature."""
+    return [*function.arrays, *(each.name for each in function.scalars)]
+
+
+def both(terms: Iterable[str]) -> str:
+    """Whether all of them hold."""
+    return f"(and true true {' '.join(terms)})"
+
+
+def definition(function: Function, format: Format) -> list[str]:
+    """What `relu_xp.reference` computes, `expected`, and whether it raises an exception, `expected_raised`."""
+    result, raised = "", list[str]()
+    for run, expression in paths(function):
+        when, value = _condition(run, format), _term(expression, format)
+        result = f"(ite {when} {value} {result})" if result else value
+        raised += (both([when, each]) for each in _raised(expression, format))
+    return [f"(define-fun expected () Number {result})", f"(define-fun expected_raised () Bool {_either(raised)})"]
+
+
+def _raised(expression: Expression, format: Format) -> Iterator[str]:
+    kind, *of = expression
+    if kind in OPERATIONS:
+        yield f"({OPERATIONS[kind]} {' '.join(_term(each, format) for each in of)})"
+        for each in of:
+            yield from _raised(each, format)
+
+
+def _term(expression: Expression, format: Format) -> str:
+    kind, *of = expression
+    if kind == "input":
+        return str(of[0])
+    if kind == "constant":
+        return format.number(float.fromhex(of[0]))
+    return f"({kind} {' '.join(_term(each, format) for each in of)})"
+
+
+def _condition(run: Run, format: Format) -> str:
+    held = ((f"({COMPARISONS[kind]} {_term(a, format)} {_term(b, format)})", yes) for (kind, a, b), yes in run.items())
+    return both(each if yes else f"(not {each})" for each, yes in held)
+
+
+def _either(terms: Iterable[str]) -> str:
+    return f"(or false false {' '.join(terms)})"
 
 
 class Array:
@@ -40,7 +135,7 @@ class Array:
 
 
 class Trace:
-    """One way through a formula: the operations that it makes, in order, and of each whether it raises an exception."""
+    """One way through a formula: the operations that it makes, in order, and what says of each whether it raises."""
 
     def __init__(self, prefix: str, format: Format) -> None:
         self.prefix, self.format = prefix, format
@@ -54,11 +149,11 @@ class Trace:
 
     def name(self, value: Any) -> str:
         """Give the name of an array's element, or a number as a term."""
-        return value.name if isinstance(value, Array) else term(expression_of(value), self.format)
+        return value.name if isinstance(value, Array) else _term(expression_of(value), self.format)
 
 
 def _compare(a: Array, symbol: str, b: Any) -> Array:
-    return a.trace.define("Bool", COMPARISONS[symbol].format(a.name, a.trace.name(b)))
+    return a.trace.define("Bool", f"({COMPARISONS[symbol]} {a.name} {a.trace.name(b)})")
 
 
 def _operate(a: Array, symbol: str, b: Any) -> Array:
@@ -71,7 +166,7 @@ for _symbols, _method in ((COMPARISONS, _compare), (OPERATIONS, _operate)):
     for _symbol in _symbols:
         setattr(Array, f"__{_symbol}__", functools.partialmethod(_method, _symbol))
 
-_XP = SimpleNamespace(
+_XP: Any = SimpleNamespace(
     where=lambda mask, a, b: mask.trace.define("Number", f"(ite {mask.name} {a.name} {b.name})"),
     full_like=lambda like, value: like.trace.define("Number", like.trace.name(value)),
     zeros_like=lambda like: _XP.full_like(like, 0.0),
@@ -93,9 +188,9 @@ def from_python(formula: Any, function: Function, format: Format) -> Text:
             ]
             result = formula(_XP, *arrays, *scalars)
             text.lines += trace.lines
-            return {"result": result.name, "raised": either(trace.raised), "masks": "true"}
+            return {"result": result.name, "raised": _either(trace.raised), "masks": "true"}
 
-        text.ends += [{"when": condition(run, format), **end} for run, end in ways(follow)]
+        text.ends += [{"when": _condition(run, format), **end} for run, end in ways(follow)]
     return text
 
 

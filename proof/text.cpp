@@ -1,8 +1,9 @@
 // What `rectifiers.hpp` computes, told in SMT-LIB by the very text, and run: the host program of the proof.
 //
 // Without arguments it prints each text that TEXTS names, a line an operation, over the words arg0, arg1, ...: the
-// inputs in the order of the signature. The primitives keep to what `rectifiers.hpp` asks of them, and no more: "any
-// bits" are a constant of which nothing is said. With arguments `TEXT TYPE BITS...` it runs one on these inputs, with the
+// inputs in the order of the signature. A word has one lane, and nothing but & | ~ mixes words: what holds of one lane
+// holds of several side by side. The primitives keep to what `rectifiers.hpp` asks of them, and no more: "any bits" are
+// a constant of which nothing is said. With arguments `TEXT TYPE BITS...` it runs one on these inputs, with the
 // primitives of `rectifiers.cu` as compiled for the host, and prints the bits of the result, and whether it overflowed.
 
 #include <cfenv>
@@ -20,7 +21,7 @@
 #define OPERANDS 1
 #define ARRAYS 1
 
-#include "texts.hpp"  // rectifiers.hpp, and mutants of it, in a namespace each
+#include "texts.hpp"  // rectifiers.hpp, and others with a fault, in a namespace each
 using original::rectifiers;
 #include "rectifiers.cu"
 
@@ -35,9 +36,9 @@ struct printed {
     static inline int count;
     static inline std::string masks, raised;
 
-    static Word defined(const std::string &term, const char *sort = "Word") {
+    static Word defined(const std::string &term) {
         const std::string name = "w" + std::to_string(count++);
-        std::printf("(define-fun %s () %s %s)\n", name.c_str(), sort, term.c_str());
+        std::printf("(define-fun %s () Word %s)\n", name.c_str(), term.c_str());
         return {name};
     }
     static Word any_bits() {
