@@ -27,17 +27,17 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from proof._faults import CPP, FAULTS, PYTHON, Fault, Refutation, faulty, refute, space
+from proof._faults import CPP, FAULTS, PYTHON, Fault, faulty, refute, space
 from proof._solvers import Answer, ask_in_turn
 from proof._statements import lemmas, statement
-from proof._texts import FORMATS, NATIVE, compiled, from_cpp, from_python
+from proof._texts import FORMATS, NATIVE, compiled, from_cpp, from_python, names
 
 from relu_xp import _formulas
 from relu_xp._functions import FUNCTIONS
 
 LIMIT = 60.0  # seconds, for a solver and statement
 Proofs = dict[str, dict[str, list[Answer]]]  # by claim and format
-Refutations = dict[Fault, dict[str, Refutation]]  # by format
+Refutations = dict[Fault, dict[str, tuple[bool, str]]]  # by format: whether, and what tells
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,8 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     print(*lines, sep="\n")
     if options.markdown:
         options.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    bad = [f"not proved: {claim}, {at}: {each}" for claim, at, each in _flat(proofs) if not proved(each)]
-    bad += [f"lives: {fault}, {at}: {each.shown}" for fault, at, each in _flat(refutations) if not each.holds]
+    bad = [
+        f"not proved: {claim}, {at}: {'; '.join(map(str, each))}"
+        for claim, at, each in _flat(proofs)
+        if not proved(each)
+    ]
+    bad += [f"lives: {fault}, {at}: {shown}" for fault, at, (dead, shown) in _flat(refutations) if not dead]
     print("", *bad, f"{time.perf_counter() - begin:.0f} s, {len(bad)} failures", sep="\n")
     return bool(bad)
 
@@ -68,13 +72,13 @@ def run() -> tuple[Proofs, Refutations]:
         asked, faults = dict[str, Any](), dict[Fault, Any]()
         for format in FORMATS:
             for claim, (script, solvers) in lemmas(format).items():
-                asked.setdefault(claim, {})[format.name] = pool.submit(ask_in_turn, solvers, script, LIMIT)
+                asked.setdefault(claim, {})[format.name] = pool.submit(ask_in_turn, solvers, script, [*"ab"], LIMIT)
         for name, function in FUNCTIONS.items():
             for format in FORMATS:
                 formula = from_python(getattr(_formulas, name), function, format)
                 for which, text in ((PYTHON, formula), (CPP, told[f"original {name}"])):
-                    future = pool.submit(ask_in_turn, format.solvers, statement(function, text, format), LIMIT)
-                    asked.setdefault(f"`{name}` in `{which}`", {})[format.name] = future
+                    script, row = statement(function, text, format), asked.setdefault(f"`{name}` in `{which}`", {})
+                    row[format.name] = pool.submit(ask_in_turn, format.solvers, script, names(function), LIMIT)
         for fault in FAULTS:
             text_or_none = told.get(f"{space(fault)} {fault.function}")
             faults[fault] = {
@@ -109,7 +113,7 @@ def tables(proofs: Proofs, refutations: Refutations) -> Iterator[str]:
     for fault, at in refutations.items():
         parts = (part.strip().replace("|", r"\|") for part in (fault.new, fault.old))
         changed = " | ".join(f"`{part}`" if part else "nothing" for part in parts)
-        yield f"| `{fault.function}` in `{fault.text}` | {changed} | {at['float32'].shown.partition(': ')[2]} |"
+        yield f"| `{fault.function}` in `{fault.text}` | {changed} | {at['float32'][1]} |"
 
 
 def _cell(answers: list[Answer]) -> str:

@@ -9,7 +9,7 @@ import re
 import subprocess
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from proof._solvers import ask, ask_in_turn
@@ -28,13 +28,6 @@ class Fault(NamedTuple):
     old: str
     new: str
     flags: bool = False  # no value changes, only what is raised
-
-
-class Refutation(NamedTuple):
-    """What came of a fault in one format."""
-
-    holds: bool  # the results differ, or else the exceptions
-    shown: str  # the solver, the inputs and both results, in bits
 
 
 PYTHON, CPP = "_formulas.py", "rectifiers.hpp"
@@ -85,37 +78,33 @@ def faulty(source: str, fault: Fault) -> str:
     return source.replace(body, body.replace(fault.old, fault.new))
 
 
-def refute(fault: Fault, format: Format, source: str, text: Text | None, program: Path, limit: float) -> Refutation:
-    """Find inputs for which the faulty text goes wrong, that of the formulas or of the program, and run it on them."""
+def refute(
+    fault: Fault, format: Format, source: str, text: Text | None, program: Path, limit: float
+) -> tuple[bool, str]:
+    """Whether it is refuted, and what tells: inputs for which the text goes wrong when it is run on them."""
     function, formulas = FUNCTIONS[fault.function], ModuleType("formulas")
     if text is None:
         exec(faulty(source, fault), formulas.__dict__)
         text = from_python(getattr(formulas, fault.function), function, format)
     told = [statement(function, text, format, each, fault.flags) for each in (ANY, OVERFLOW if fault.flags else IEEE)]
-    agreed = [each.result for each in ask_in_turn(format.solvers, told[0], limit)]
-    answer = ask(format.solvers[0], told[1], names(function), limit)
-    shown = f"{answer.solver} {answer.seconds:.2f} s: "
-    if {*agreed, answer.result} != {"sat"}:
-        return Refutation(False, f"{shown}{answer.result}, {agreed}")
-    arrays, count = [format.array(bits) for bits in answer.inputs.values()], len(function.arrays)
-    want = expected(function, tuple(arrays[:count]), dict(zip(names(function)[count:], arrays[count:], strict=True)))
-    if fault.text == PYTHON:
-        got, raised = _run_python(getattr(formulas, fault.function), arrays, count)
+    inputs, count = names(function), len(function.arrays)
+    answers = ask_in_turn(format.solvers, told[0], inputs, limit)
+    answers.append(ask(format.solvers[0], told[1], inputs, limit))
+    if {each.result for each in answers} != {"sat"}:
+        return False, "; ".join(map(str, answers))
+    found = answers[-1].inputs
+    arrays = [format.array(bits) for bits in found.values()]
+    want = expected(function, tuple(arrays[:count]), dict(zip(inputs[count:], arrays[count:], strict=True)))
+    if fault.text == PYTHON:  # a scalar is a number where it can be: an array slope may be infinite
+        scalars = [float(each[0]) if math.isfinite(each[0]) else each for each in arrays[count:]]
+        errors = list[str]()
+        with np.errstate(all="ignore", over="call", call=lambda error, _: errors.append(error)):
+            got, raised = getattr(formulas, fault.function)(np, *arrays[:count], *scalars), bool(errors)
     else:
-        bits = map(str, answer.inputs.values())
-        command = [str(program), f"{space(fault)} {fault.function}", format.name, *bits]
+        command = [str(program), f"{space(fault)} {fault.function}", format.name, *map(str, found.values())]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         got, raised = format.array(int(output[0])), output[1] == "1"
-    same = bool(same_bits(got, want).all())
-    shown += ", ".join(f"{name} {bits:#x}" for name, bits in answer.inputs.items())
+    same, shown = bool(same_bits(got, want).all()), ", ".join(f"{name} {bits:#x}" for name, bits in found.items())
     if fault.flags:
-        return Refutation(same and raised, f"{shown} overflow in a product that the definition does not make")
-    return Refutation(not same, f"{shown} give {pattern(got):#x} for {pattern(want):#x}")
-
-
-def _run_python(formula: Any, arrays: list[Any], count: int) -> tuple[Any, bool]:
-    """The result, and whether it overflowed. A scalar is a number where it can be: an array slope may be infinite."""
-    scalars = [float(each[0]) if math.isfinite(each[0]) else each for each in arrays[count:]]
-    errors = list[str]()
-    with np.errstate(all="ignore", over="call", call=lambda error, _: errors.append(error)):
-        return formula(np, *arrays[:count], *scalars), bool(errors)
+        return same and raised, f"{shown} overflow in a product that the definition does not make"
+    return not same, f"{shown} give {pattern(got):#x} for {pattern(want):#x}"

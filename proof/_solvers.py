@@ -10,6 +10,10 @@ class Answer(NamedTuple):
     seconds: float
     inputs: dict[str, int]  # their bits, where it is sat
 
+    def __str__(self) -> str:
+        told = ", ".join(f"{name} {bits:#x}" for name, bits in self.inputs.items())
+        return f"{self.solver} {self.result} {self.seconds:.2f} s {told}".rstrip()
+
 
 def _bitwuzla(script: str, names: list[str], limit: float) -> tuple[str, list[str]]:
     from bitwuzla import Option, Options, Parser, TermManager
@@ -69,10 +73,10 @@ def ask(solver: str, script: str, names: list[str], limit: float) -> Answer:
     return Answer(solver, result if result in ("sat", "unsat") else "unknown", seconds, inputs)
 
 
-def ask_in_turn(solvers: tuple[str, ...], script: str, limit: float) -> list[Answer]:
+def ask_in_turn(solvers: tuple[str, ...], script: str, names: list[str], limit: float) -> list[Answer]:
     """Ask until two solvers know, or no other is left."""
     answers = list[Answer]()
     for solver in solvers:
         if sum(each.result != "unknown" for each in answers) < 2:
-            answers.append(ask(solver, script, [], limit))
+            answers.append(ask(solver, script, names, limit))
     return answers

@@ -124,16 +124,6 @@ def _either(terms: Iterable[str]) -> str:
     return f"(or false false {' '.join(terms)})"
 
 
-class Array:
-    """An array of one element, which is a term: a number, or the answer of a comparison."""
-
-    shape = ()
-    __hash__ = __bool__ = None  # type: ignore[assignment]
-
-    def __init__(self, trace: "Trace", name: str) -> None:
-        self.trace, self.name = trace, name
-
-
 class Trace:
     """One way through a formula: the operations that it makes, in order, and what says of each whether it raises."""
 
@@ -141,25 +131,30 @@ class Trace:
         self.prefix, self.format = prefix, format
         self.lines, self.raised = list[str](), list[str]()
 
-    def define(self, sort: str, value: str) -> Array:
-        """Name a term."""
-        name = f"{self.prefix}.{len(self.lines)}"
-        self.lines.append(f"(define-fun {name} () {sort} {value})")
-        return Array(self, name)
 
-    def name(self, value: Any) -> str:
-        """Give the name of an array's element, or a number as a term."""
-        return value.name if isinstance(value, Array) else _term(expression_of(value), self.format)
+class Array:
+    """An array of one element, which is a term: a number, or the answer of a comparison."""
+
+    shape = ()
+    __hash__ = __bool__ = None  # type: ignore[assignment]
+
+    def __init__(self, trace: Trace, sort: str, value: str) -> None:
+        self.trace, self.name = trace, f"{trace.prefix}.{len(trace.lines)}"
+        trace.lines.append(f"(define-fun {self.name} () {sort} {value})")
+
+
+def _named(trace: Trace, value: Any) -> str:
+    return value.name if isinstance(value, Array) else _term(expression_of(value), trace.format)
 
 
 def _compare(a: Array, symbol: str, b: Any) -> Array:
-    return a.trace.define("Bool", f"({COMPARISONS[symbol]} {a.name} {a.trace.name(b)})")
+    return Array(a.trace, "Bool", f"({COMPARISONS[symbol]} {a.name} {_named(a.trace, b)})")
 
 
 def _operate(a: Array, symbol: str, b: Any) -> Array:
-    operands = f"{a.name} {a.trace.name(b)}"
+    operands = f"{a.name} {_named(a.trace, b)}"
     a.trace.raised.append(f"({OPERATIONS[symbol]} {operands})")
-    return a.trace.define("Number", f"({symbol} {operands})")
+    return Array(a.trace, "Number", f"({symbol} {operands})")
 
 
 for _symbols, _method in ((COMPARISONS, _compare), (OPERATIONS, _operate)):
@@ -167,8 +162,8 @@ for _symbols, _method in ((COMPARISONS, _compare), (OPERATIONS, _operate)):
         setattr(Array, f"__{_symbol}__", functools.partialmethod(_method, _symbol))
 
 _XP: Any = SimpleNamespace(
-    where=lambda mask, a, b: mask.trace.define("Number", f"(ite {mask.name} {a.name} {b.name})"),
-    full_like=lambda like, value: like.trace.define("Number", like.trace.name(value)),
+    where=lambda mask, a, b: Array(mask.trace, "Number", f"(ite {mask.name} {a.name} {b.name})"),
+    full_like=lambda like, value: Array(like.trace, "Number", _named(like.trace, value)),
     zeros_like=lambda like: _XP.full_like(like, 0.0),
     ones_like=lambda like: _XP.full_like(like, 1.0),
 )
@@ -181,9 +176,11 @@ def from_python(formula: Any, function: Function, format: Format) -> Text:
 
         def follow(run: Run, as_arrays: bool = as_arrays) -> dict[str, str]:
             trace = Trace(f"line{len(text.lines)}", format)
-            arrays = [Array(trace, name) for name in function.arrays]
+            arrays = [Array(trace, "Number", name) for name in function.arrays]
             scalars = [
-                Array(trace, each.name) if as_arrays and each.may_be_array else Term(("input", each.name), run)
+                Array(trace, "Number", each.name)
+                if as_arrays and each.may_be_array
+                else Term(("input", each.name), run)
                 for each in function.scalars
             ]
             result = formula(_XP, *arrays, *scalars)
