@@ -59,12 +59,18 @@ def same_library(function: Function, x: object, other: object, name: str = "cota
     )
 
 
+_OTHER_CASTS = {
+    "complex": "take x.real, or x.imag",
+    "datetime64": "take the number of what passed since, for example (x - x.min()) / numpy.timedelta64(1, 's')",
+    "timedelta64": "take its number, for example x / numpy.timedelta64(1, 's')",
+}
+
+
 def dtype(function: Function, given: object, kind: str, cast: str) -> None:
     """Let pass the real floating dtypes (kind "f") and, where the function takes them, the integers ("i", "u")."""
     if kind == "f" or (kind and function.takes_integers):
         return
-    if "complex" in str(given):
-        cast = "take x.real, or x.imag"
+    cast = next((other for word, other in _OTHER_CASTS.items() if word in str(given)), cast)
     takes = "real floating and integer dtypes" if function.takes_integers else "real floating dtypes"
     msg = f"relu_xp.{function}: takes {takes}, got {given}; {cast}"
     raise TypeError(msg)
@@ -158,6 +164,27 @@ def real(function: Function, name: str, value: Any) -> Any:
         msg = f"relu_xp.{function}: {name} must be finite, got {value}"
         raise ValueError(msg)
     return value
+
+
+def no_array_scalars(function: Function, x: object, scalars: tuple[Any, ...]) -> None:
+    """Refuse an array of slopes where x is computed in parts, with which it can't be cut."""
+    for each, value in zip(function.parameters, scalars, strict=True):
+        shape: Any = getattr(value, "shape", None)
+        if each.may_be_array and shape:
+            raise _no_number(function, each.name, value, f", since {type_name(x)} is computed in parts")
+
+
+def inside(function: Function, where: str, error: Exception) -> Exception:
+    """The same error, which also says in which column or variable."""
+    if type(error) not in (TypeError, ValueError):
+        return error
+    name = f"relu_xp.{function}: "
+    return type(error)(str(error).replace(name, f"{name}{where}: ", 1))
+
+
+def has_unit(function: Function, name: str, unit: str, numbers: str) -> TypeError:
+    """For what is compared with a number, or is one itself."""
+    return TypeError(f"relu_xp.{function}: {name} must have no unit, got {unit}; convert it, or pass {numbers}")
 
 
 def no_out(function: Function, out: object, library: str) -> None:

@@ -103,7 +103,11 @@ def _run(backend: Any) -> Run:
     if not hasattr(backend, "delegate"):
         return backend.call
 
+    in_parts = getattr(backend, "in_parts", False)
+
     def run(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
+        if in_parts:
+            _checks.no_array_scalars(function, arrays[0], scalars)
         return backend.delegate(function, functools.partial(_inside, function, scalars), arrays, out)
 
     return run
