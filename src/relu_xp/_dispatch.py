@@ -8,7 +8,7 @@ caller's array. Because names can lie (`numpy.dtype` is no array), the backend c
 import functools
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from relu_xp import _checks
@@ -208,7 +208,24 @@ def plugins() -> dict[str, Any]:
 def _installed() -> dict[str, str]:
     import importlib.metadata  # late: reading every distribution's metadata takes longer than to import relu_xp
 
-    return {each.name: each.value for each in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    try:
+        return {each.name: each.value for each in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    except Exception:  # of whatever kind: a distribution that has nothing to do with us is damaged
+        return _found_one_by_one(importlib.metadata.distributions())
+
+
+def _found_one_by_one(distributions: Iterable[Any]) -> dict[str, str]:
+    """The same, past damaged ones; of two that serve a package, the first on the path."""
+    found: dict[str, str] = {}
+    for distribution in distributions:
+        try:
+            ours = [each for each in distribution.entry_points if each.group == ENTRY_POINTS]
+        except Exception as error:
+            name = getattr(distribution, "_path", distribution)  # the name may be what can't be read
+            _checks.warn(f"relu_xp: the entry points of {name} cannot be read, {error!r}; reinstall or remove it")
+        else:
+            found = {each.name: each.value for each in ours} | found
+    return found
 
 
 def _find(function: Function, name: str, x: object) -> Any:
@@ -242,7 +259,7 @@ def load(package: str, backend: Any) -> Any:
         name = backend
         try:
             backend = _loaded[name] = importlib.import_module(name)
-        except ImportError as error:
+        except Exception as error:
             error.add_note(f"relu_xp: {name} is the backend of {package}")
             raise
         _check_interface(f"relu_xp: {name}, the backend of {package},", backend)

@@ -1,6 +1,5 @@
 """What this machine can run: each backend's devices, or why it has none; for the command line and the tests."""
 
-import contextlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Iterator, Sequence
@@ -94,8 +93,12 @@ def versions() -> dict[str, str]:
     """Of the distributions that compute here, as their metadata tell: none is imported for it."""
     found = {}
     for name in _DISTRIBUTIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+        try:
+            found[name] = importlib.metadata.version(name) or "unknown"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        except Exception:  # its metadata are damaged, in one way or another
+            found[name] = "unknown"
     return found
 
 
