@@ -193,7 +193,7 @@ def _pull(
     """Apply the VJP to a tangent, and keep no more of x than how it compares, where that is enough."""
 
     def linear(x: Array, t: Array, *slopes: Array) -> Array:
-        return _linear(vjp, x, t, _filled(numbers, slopes))
+        return _linear(vjp, x.astype(t.dtype), t, _filled(numbers, slopes))
 
     if kernel:
         return linear(x, t, *slopes)
