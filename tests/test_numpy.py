@@ -518,6 +518,17 @@ def test_a_scalar_is_rounded_once_to_longdouble():
         relu_xp.leaky_relu(x, largest * 2)
 
 
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+def test_tiny_longdouble_scalars_do_not_underflow(function):
+    """To round them is no operation that the definition has."""
+    limits = np.finfo(np.longdouble)
+    x = np.array([-1, 2, 0, -0.0], np.longdouble)
+    for value in (limits.smallest_subnormal, 3 * limits.smallest_subnormal, limits.smallest_normal, limits.max):
+        for each in function.parameters:
+            with np.errstate(all="raise"):
+                oracle.call(function, x, np.ones_like(x), **{each.name: value})
+
+
 @pytest.mark.parametrize("zero", [0, Fraction(0), -0.0, np.float32(0), Fraction(1, 2)], ids=repr)
 def test_relu_of_integers_needs_no_derivative(zero):
     assert relu_xp.relu(np.array([1, -2]), grad_at_zero=zero).tolist() == [1, 0]

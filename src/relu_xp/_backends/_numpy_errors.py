@@ -1,5 +1,9 @@
 """Tells of floating-point errors on NumPy arrays: once a call, whatever threads it had, and at the caller's line."""
 
+import contextlib
+import functools
+import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,3 +32,13 @@ def report(function: Function, errors: int) -> None:
             np.geterrcall().write(f"Warning: {message}\n")  # type: ignore[union-attr]
         else:
             print(f"Warning: {message}")
+
+
+@contextlib.contextmanager
+def told_once(function: Function) -> Iterator[None]:
+    """Tell of the errors of several calls as of one."""
+    caught = []
+    with np.errstate(all="call", call=lambda _, flag: caught.append(flag)):
+        yield
+    if caught:
+        report(function, functools.reduce(operator.or_, caught))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from relu_xp import _checks, _dtypes
+from relu_xp._backends import _numpy_errors
 from relu_xp._functions import Function
 
 in_parts = True  # so that no array can stand in the place of a scalar
@@ -57,7 +58,8 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Label
         else:
             (result,) = _nullable(function, inside, [[a.array] for a in arrays])
         return x._constructor(result, index=x.index, name=x.name, copy=False).__finalize__(x)
-    result = _table(function, inside, arrays)
+    with _numpy_errors.told_once(function):
+        result = _table(function, inside, arrays)
     result.columns = x.columns
     return x._constructor(result, copy=False).__finalize__(x)  # of its class, as pandas' own methods have it
 

@@ -9,6 +9,7 @@ from typing import Any
 import xarray
 
 from relu_xp import _checks
+from relu_xp._backends import _numpy_errors
 from relu_xp._functions import Function
 
 Labelled = Any  # an xarray.DataArray, Dataset or Variable
@@ -45,11 +46,12 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Label
     if isinstance(x, xarray.Dataset):
         _checks.same_labels(function, "variables", set(x.data_vars), set(g.data_vars))
         tables, data = [a.variables for a in arrays], {}
-        for name in x.data_vars:
-            try:
-                data[name] = _computed(function, inside, [table[name] for table in tables])
-            except (TypeError, ValueError) as error:
-                raise _checks.inside(function, f"variable {name!r}", error) from None
+        with _numpy_errors.told_once(function):
+            for name in x.data_vars:
+                try:
+                    data[name] = _computed(function, inside, [table[name] for table in tables])
+                except (TypeError, ValueError) as error:
+                    raise _checks.inside(function, f"variable {name!r}", error) from None
     else:
         data = _computed(function, inside, arrays)
     if isinstance(getattr(x, "variable", x), xarray.IndexVariable):  # whose copies can't be written to
