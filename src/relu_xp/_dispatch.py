@@ -181,6 +181,27 @@ def unregister_backend(package: str) -> None:
     _forget()
 
 
+def info() -> dict[str, Any]:
+    """Tell what `relu-xp info` prints: what is installed, and which backends are usable on this machine.
+
+    Every framework that is installed is imported for it, and a function is run once on each device.
+
+    Returns
+    -------
+    dict
+        ``python`` and ``platform``, strings; ``versions``, by the name of the distribution; ``backends``, a list with a
+        dict for each device: ``backend``, ``device``, ``usable``, and ``reason``, why it is not; and
+        ``compiled_loops``, whether NumPy's loops were compiled, and for which processors. It can be written as JSON.
+
+    Examples
+    --------
+    >>> import relu_xp
+    >>> [each["backend"] for each in relu_xp.info()["backends"] if each["usable"]][0]
+    'numpy'
+    """
+    return importlib.import_module("relu_xp._machine").info()  # late, and by name: it stands on top of all the rest
+
+
 def _check_package(function: str, package: object) -> None:
     if not isinstance(package, str):
         msg = f"relu_xp.{function}: package must be a string, got {_checks.type_name(package)}"

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +88,22 @@ def choose(console: Any, names: Sequence[str] | None = None, device: str | None 
         style = "dim" if targets and name not in (names or ()) else "red"
         console.print(f"{name}: {reason}", style=style, markup=False, highlight=False)
     return [] if names and reasons.keys() & {*names} else targets
+
+
+def info() -> dict[str, Any]:
+    """What `relu_xp.info` documents."""
+    backends: list[dict[str, Any]] = []
+    for found in survey():
+        reason = found.trouble() if isinstance(found, Target) else found.reason
+        device = found.where if isinstance(found, Target) else None
+        backends.append({"backend": found.name, "device": device, "usable": not reason, "reason": reason or None})
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions(),
+        "backends": backends,
+        "compiled_loops": compiled_loops(),
+    }
 
 
 def versions() -> dict[str, str]:
