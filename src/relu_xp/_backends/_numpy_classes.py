@@ -59,7 +59,7 @@ def wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
         return _with_unit(function, wrapped, result)
     if wrapped:
         return wrapped[0][0].__array_wrap__(result)
-    return result[()] if isinstance(arrays[0], np.generic) else result
+    return result[()] if isinstance(arrays[0], np.generic) else result  # of ml_dtypes
 
 
 def set_mask(a: Array, arrays: Iterable[Array]) -> None:

@@ -25,7 +25,7 @@ DType = np.dtype[Any]
 SHARE = 1 << 21  # elements that are worth a thread: below, waking one costs most of what it brings
 BROADCAST = 1 << 12  # elements from which an array in the place of a scalar is broadcast in rows
 STREAMED = 1 << 24  # bytes of x from which stores past the caches are faster, into memory that is there
-_PLAIN = {np.ndarray, float, int, type(None)}  # the types of what may carry nothing beside its numbers
+_BARE = {np.ndarray, *np.sctypeDict.values(), float, int, type(None)}  # the types of what has numbers and no more
 
 
 def owns(x: object) -> bool:
@@ -79,7 +79,8 @@ _LIBRARY = _checks.Library(
 def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, compute, and only then wrap."""
     is_plain = all(type(a) is np.ndarray for a in arrays)
-    if not (is_plain and {type(out), *map(type, scalars)} <= _PLAIN):
+    is_bare = {type(out), *map(type, scalars), *map(type, arrays)} <= _BARE
+    if not is_bare or not (is_plain or out is None):
         _numpy_classes.check(function, arrays, scalars, out)
     rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
     plain = arrays if is_plain else tuple(map(np.asarray, arrays))
@@ -96,7 +97,9 @@ def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
         report(function, errors)
     if out is not None:
         return out
-    return result if is_plain else _numpy_classes.wrap(function, arrays, result)
+    if is_bare:
+        return result[()] if isinstance(arrays[0], np.generic) else result
+    return _numpy_classes.wrap(function, arrays, result)
 
 
 def _operand(scalar: Any, dtype: DType) -> Array:
