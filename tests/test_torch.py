@@ -177,12 +177,25 @@ def test_double_backward(torch):
 
 
 def test_numerical_gradients(torch):
-    x = torch.tensor([1.5, -2.0, 0.75], dtype=torch.float64, requires_grad=True)
+    x = torch.tensor([1.25, -2.0, 0.75], dtype=torch.float64, requires_grad=True)
     for name, slope, grad_at_zero in each((0.25, -0.5), (1.0, 0.0)):
         function, _ = both(name, slope, grad_at_zero)
         options = {"check_batched_grad": True, "check_batched_forward_grad": True, "check_forward_ad": True}
         assert torch.autograd.gradcheck(function, x, **options)
         assert torch.autograd.gradgradcheck(function, x)
+
+
+def test_batched_gradients(torch, backend):
+    arrays = pairs()
+    x, g = (backend.put(a, "cpu") for a in arrays)
+    for name, slope, grad_at_zero in each((0.01, -0.5), (1.0, 0.0, 0.5)):
+        function, _ = both(name, slope, grad_at_zero)
+        tracked = x.clone().requires_grad_()
+        several = torch.stack([g, g.flip(0)])
+        got = torch.autograd.grad(function(tracked), tracked, several, is_grads_batched=True)[0]
+        for one, cotangent in zip(got, (arrays[1], arrays[1][::-1]), strict=True):
+            want = expected(f"{name}_vjp", (arrays[0], cotangent), slope, grad_at_zero)
+            oracle.assert_same(backend.get(one), want, f"{name}, {slope}, {grad_at_zero}")
 
 
 def test_jacobians_and_hessian(torch):
@@ -353,24 +366,23 @@ def test_the_default_dtype_plays_no_part(torch):
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_out_and_gradients(torch, name):
     x, out = torch.tensor([-1.0, 2.0]), torch.zeros(2)
-    call = functools.partial(oracle.call, name, x)
+    call = functools.partial(oracle.call, name)
     tracked = pytest.raises(
         TypeError, match=rf"relu_xp\.{name}: out cannot be written where gradients are tracked; leave"
     )
     parameter = torch.nn.Parameter(x.clone())
-    of_parameter = functools.partial(call.func, *(parameter,) * len(call.args))
     with tracked:
-        call(out=parameter)
+        call(x, out=parameter)
     with tracked:
-        of_parameter(out=out)
+        call(parameter, out=out)
     with tracked, torch.autograd.forward_ad.dual_level():
-        call.func(*(torch.autograd.forward_ad.make_dual(x, x),) * len(call.args), out=out)
+        call(torch.autograd.forward_ad.make_dual(x, x), out=out)
     with tracked:
-        torch.func.vmap(lambda v: call.func(*(v,) * len(call.args), out=torch.zeros(())))(x)
+        torch.func.vmap(lambda v: call(v, out=torch.zeros(())))(x)
     assert out.tolist() == [0, 0]
     with torch.no_grad():
-        assert of_parameter(out=parameter) is parameter
-    assert parameter.tolist() == call().tolist()
+        assert call(parameter, out=parameter) is parameter
+    assert parameter.tolist() == call(x).tolist()
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -760,7 +772,7 @@ def test_private_names_are_there(torch):
 
     names = {
         "torch._C": "_are_functorch_transforms_active _len_torch_dispatch_stack _is_tracing",
-        "torch._C._functorch": "get_interpreter_stack TransformType",
+        "torch._C._functorch": "get_interpreter_stack TransformType is_legacy_batchedtensor",
         "torch.autograd.forward_ad": "_current_level",
         "torch": "_debug_has_internal_overlap",
     }
