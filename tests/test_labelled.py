@@ -398,6 +398,16 @@ def test_pint_has_no_unit_where_x_is_compared_with_a_number(wanted, function):
     oracle.assert_same(call(function, units.Quantity(X, "metre").magnitude, G), want(function))  # as the advice says
 
 
+def test_units_inside_labels(xarray, wanted):
+    units = wanted("pint").UnitRegistry()
+    x = xarray.Dataset({"depth": ("t", units.Quantity(X[0], "metre"))}, {"t": [1, 2, 3]})
+    result = relu_xp.squared_relu(x)
+    assert result.depth.data.units == units.metre**2
+    oracle.assert_same(result.depth.data.magnitude, want("squared_relu")[0])
+    with pytest.raises(TypeError, match=r"^relu_xp\.clipped_relu: variable 'depth': x must have no unit, got meter; "):
+        relu_xp.clipped_relu(x)
+
+
 def test_pint_refuses_what_has_no_product(wanted):
     pint = wanted("pint")
     units = pint.UnitRegistry()
