@@ -318,6 +318,13 @@ def test_pandas_times(pandas, dtype):
     assert result.tolist() == [0, 86400 if dtype == "period" else 1]
 
 
+def test_pandas_complex_numbers(pandas):
+    x = pandas.Series([1 + 2j])
+    with pytest.raises(TypeError, match=r"got complex128; take numpy\.real\(x\), or numpy\.imag\(x\)"):
+        relu_xp.relu(x)
+    assert relu_xp.relu(np.imag(x)).tolist() == [2]  # pandas' own have neither .real nor .imag
+
+
 def test_pint_pandas(pandas, wanted):
     pytest.importorskip("pint_pandas", reason="pint_pandas: not installed")
     x = pandas.Series([1.0, -2.0], dtype="pint[metre]")

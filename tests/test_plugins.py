@@ -318,7 +318,7 @@ with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     assert float(relu_xp.relu(xp.asarray(-1.0))) == 0
     assert float(relu_xp.leaky_relu_vjp(xp.asarray(1.0), xp.asarray(3.0))) == 3
-for each in told:
+for each in [each for each in told if "relu_xp" in str(each.message)]:
     print(each.lineno, each.filename, each.message)
 assert _dispatch.plugins() == {"boxes": "boxes_for_relu_xp", "bags": ""}
 assert _machine.versions()["numpy"] == "unknown"

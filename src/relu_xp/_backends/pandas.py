@@ -89,8 +89,8 @@ def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labe
 
 
 def _is_plain(dtype: Any) -> bool:
-    """Whether NumPy has it, but for objects, among which may be some of pandas' own."""
-    return isinstance(dtype, np.dtype) and dtype.kind != "O"
+    """Whether NumPy has it, but for those that pandas casts in ways of its own."""
+    return isinstance(dtype, np.dtype) and dtype.kind not in "cO"
 
 
 def _nullable(function: Function, inside: Callable[..., Any], columns: Sequence[Sequence[Column]]) -> Sequence[Column]:
@@ -112,6 +112,8 @@ def _cast(dtype: Any) -> str:
     """What to do about a column that holds no numbers, or not as such."""
     if type(dtype).__module__.startswith("pint_pandas"):
         return "call it on x.pint.quantity, which keeps the unit"
+    if dtype.kind == "c":
+        return "take numpy.real(x), or numpy.imag(x)"
     if isinstance(dtype, pd.PeriodDtype):
         return "convert it first, for example x.dt.to_timestamp()"
     if isinstance(dtype, pd.ArrowDtype) and dtype.kind in "mM":
