@@ -29,8 +29,8 @@ BACKENDS = {
     "dask": ("cli,dask", ["distributed", "zarr", "sparse"], ["dask"]),
     "labelled": (
         "dask",
-        ["xarray", "pandas", "pint", "astropy", "array-api-strict", "awkward"],
-        ["xarray", "pandas", "pint"],
+        ["xarray", "pandas", "polars", "pint", "astropy", "array-api-strict", "awkward"],
+        ["xarray", "pandas", "polars", "pint"],
     ),
     # With all the peers of `verify` and `bench`.
     "torch": (
@@ -145,7 +145,7 @@ def typing(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run the pages' examples, measure and draw what they show, and build them without a warning."""
     peers = ["torch==2.13.0", "keras", "scipy", "thinc"]
-    arrays = ["xarray", "pandas", "pint", "array-api-strict", "sparse", "awkward"]
+    arrays = ["xarray", "pandas", "polars", "pint", "array-api-strict", "sparse", "awkward"]
     install(session, "bench,dask,demo", *arrays, *peers, *TEST, *DOCS)
     session.run("pytest", "tests/test_docs.py", *session.posargs)
     session.run("python", "docs/measured.py", "--fresh", silent=True)
@@ -155,7 +155,8 @@ def docs(session: nox.Session) -> None:
 @nox.session(python=CURRENT)
 def coverage(session: nox.Session) -> None:
     """Measure what the tests reach without a GPU, branches included, and name the rest."""
-    arrays = ["xarray", "pandas", "pint", "astropy", "array-api-strict", "sparse", "awkward", "ndonnx", *MLX]
+    arrays = ["xarray", "pandas", "polars", "pint", "astropy"]
+    arrays += ["array-api-strict", "sparse", "awkward", "ndonnx", *MLX]
     peers = ["torch==2.13.0", "keras", "onnx", "onnxruntime", "scipy", "thinc"]
     install(session, "bench,dask,demo", "distributed", "zarr", *arrays, *peers, "coverage>=7.10", *TEST)
     session.run("coverage", "erase")

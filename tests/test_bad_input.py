@@ -146,13 +146,13 @@ def test_complex_dtype(name, dtype):
 @pytest.mark.parametrize("dtype", ["int8", "int64", "uint8"])
 def test_integers_are_not_for_all(target, name, dtype):
     x = target.put(np.zeros(3, dtype))
-    with pytest.raises(TypeError, match=says(name, f"takes real floating dtypes, got .*{dtype}.*; cast it first")):
+    with pytest.raises(TypeError, match=says(name, f"takes real floating dtypes, got (?i:.*{dtype}).*; cast it first")):
         call(name, x)
 
 
 def test_unsupported_dtype_elsewhere(target):
     x = target.put(np.zeros(3, bool))
-    with pytest.raises(TypeError, match=says("relu", "takes real floating and integer dtypes, got .*bool.*; cast")):
+    with pytest.raises(TypeError, match=says("relu", "takes real floating and integer dtypes, got .*[Bb]ool.*; cast")):
         relu_xp.relu(x)
 
 
@@ -176,7 +176,7 @@ def test_an_array_in_the_place_of_a_scalar(target, name, scalar, value):
         if takes[scalar] and isinstance(x, np.ndarray):
             call(name, x, **{scalar: value})
             continue
-        if takes[scalar] and target.name in ("dask", "xarray", "pandas", "pint") and not isinstance(x, float):
+        if takes[scalar] and target.name in ("dask", "xarray", "pandas", "polars", "pint") and not isinstance(x, float):
             continue  # which hold NumPy's
         with pytest.raises(TypeError, match=says(name, f"{scalar} must be a real number, got .*; pass a Python float")):
             call(name, x, **{scalar: value})
@@ -305,7 +305,9 @@ def test_cotangent_of_another_library(target, name):
 @pytest.mark.parametrize("name", VJPS)
 def test_cotangent_of_another_dtype(target, name):
     x, g = target.put(np.ones(3, np.float32)), target.put(np.ones(3, np.int32))
-    with pytest.raises(TypeError, match=says(name, "x and cotangent must have one dtype, got .*float32.* and .*int32")):
+    with pytest.raises(
+        TypeError, match=says(name, "x and cotangent must have one dtype, got .*[Ff]loat32.* and .*[Ii]nt32")
+    ):
         call(name, x, g)
 
 

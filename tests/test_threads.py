@@ -136,6 +136,7 @@ def test_one_warning_a_call_of_each_dtype(function, dtype):
 WRAPPED = {
     "pandas": lambda pandas, a: pandas.Series(a),
     "pandas frame": lambda pandas, a: pandas.DataFrame({"a": a, "b": a, "c": a.astype("f2"), "d": a.astype("f2")}),
+    "polars": lambda polars, a: polars.DataFrame({"a": a, "b": a}),
     "xarray": lambda xarray, a: xarray.DataArray(a),
     "xarray set": lambda xarray, a: xarray.Dataset({"a": ("t", a), "b": ("t", a)}),
     "pint": lambda pint, a: pint.UnitRegistry().Quantity(a),

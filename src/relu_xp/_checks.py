@@ -55,6 +55,12 @@ def _conversion(function: Function, name: str, x: Any) -> str:
     """Say what makes an array or a number of it: only what does, which is tried where the type alone does not tell."""
     if hasattr(type(x), "__jax_array__"):
         return f"convert it first, for example jax.numpy.asarray({name})"
+    if type(x).__module__.startswith("polars"):
+        if hasattr(x, "collect"):
+            return f"collect it first, for example {name}.collect()"
+        if hasattr(x, "map_batches"):  # an expression
+            arrays = ", ".join(function.arrays)
+            return f"pass it on, for example polars.map_batches([{arrays}], lambda held: relu_xp.{function}(*held))"
     if hasattr(type(x), "toarray"):  # of scipy.sparse
         return f"convert it first, for example {name}.toarray()"
     if type(x).__module__.partition(".")[0] == "pandas" and hasattr(x, "dtype"):  # an Index, or the array of a column

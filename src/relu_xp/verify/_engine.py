@@ -251,6 +251,7 @@ def verify(
         tally = record[dtype.name] = Tally()
         if lacking := lacks(target, dtype):
             tally.left_out["all"] = lacking
+            yield record
             continue
         views = {f"layout: {name}": lacks_view(target, name, dtype) for name in data.LAYOUTS if dtype.kind not in "iu"}
         for case in data.cases(dtype, functions, few=few):
