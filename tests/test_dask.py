@@ -102,6 +102,7 @@ def test_bad_input_is_refused_before_anything_is_computed(da):
     for bad, error, words in [
         (lambda: relu_xp.leaky_relu(da.ones(3, dtype=int)), TypeError, r"leaky_relu: takes real floating dtypes"),
         (lambda: relu_xp.leaky_relu(x, np.inf), ValueError, r"leaky_relu: negative_slope must be finite"),
+        (lambda: relu_xp.leaky_relu(x, np.ones(3)), TypeError, r"leaky_relu: negative_slope must be .* in parts"),
         (lambda: relu_xp.relu_vjp(x, da.ones(3, dtype="f4")), TypeError, r"relu_vjp: x and cotangent must have one"),
         (lambda: relu_xp.relu(x, out=x), TypeError, r"relu: a Dask array cannot be written to"),
     ]:

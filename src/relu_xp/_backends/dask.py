@@ -11,6 +11,8 @@ import dask.array as da
 from relu_xp import _checks
 from relu_xp._functions import Function
 
+in_parts = True  # so that no array can stand in the place of a scalar
+
 Array = Any  # a dask.array.Array
 
 
