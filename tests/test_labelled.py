@@ -549,3 +549,28 @@ def test_what_is_told_for_each_element_is_not_dropped():
         with pytest.raises(TypeError, match=r"\S*UncertainQuantity is not supported; .* numpy\.asarray\("):
             relu_xp.relu_vjp(*given)
     oracle.assert_same(relu_xp.relu(np.asarray(x)), relu_xp.relu(np.asarray(x)))
+
+
+def test_a_slope_is_broadcast_by_the_names_of_dimensions(xarray):
+    rng = np.random.default_rng(0)
+    values, slopes = rng.normal(size=(4, 6, 5)).astype(np.float32), rng.normal(size=6).astype(np.float32)
+    labels = {"c": list("abcdef")}
+    x = xarray.DataArray(values, dims=("n", "c", "t"), coords=labels)
+    s = xarray.DataArray(slopes, dims="c", coords=labels)
+    for name in oracle.SLOPED:
+        want = oracle.call(name, values, negative_slope=slopes[:, None])
+        oracle.assert_same(oracle.call(name, x, negative_slope=s).to_numpy(), want, name)
+        oracle.assert_same(oracle.call(name, x.variable, negative_slope=s.variable).to_numpy(), want, name)
+        table = oracle.call(name, xarray.Dataset({"v": x, "w": x.transpose()}), negative_slope=s)
+        oracle.assert_same(table.w.transpose("n", "c", "t").to_numpy(), want, name)
+    each = xarray.DataArray(rng.normal(size=(5, 4)).astype(np.float32), dims=("t", "n"))
+    want = relu_xp.leaky_relu(values, each.to_numpy().T[:, None, :])
+    oracle.assert_same(relu_xp.leaky_relu(x, each).to_numpy(), want)
+    for bad, error, words in (
+        (s.rename(c="z"), ValueError, "negative_slope must have dimensions of x"),
+        (s.assign_coords(c=list("abcdeg")), ValueError, "x and negative_slope must have the same coordinates"),
+        (s.variable, TypeError, "x and negative_slope must come from one library|must be a real number"),
+        (slopes, TypeError, r"negative_slope must be a real number, got numpy\.ndarray; .* or a xarray"),
+    ):
+        with pytest.raises(error, match=words):
+            relu_xp.leaky_relu(x, bad)

@@ -147,10 +147,17 @@ def scalar(library: Library, function: Function, parameter: Scalar, value: Any, 
 
 def _array_scalar(library: Library, function: Function, name: str, value: Array, x: Array) -> Array:
     """An array's values are not looked at: that would wait for a device, and read all of it once more."""
-    dtype, shape, x_shape = library.dtype(value), tuple(library.shape(value)), tuple(library.shape(x))
+    dtype = library.dtype(value)
     if library.kind(dtype) != "f":
         msg = f"relu_xp.{function}: {name} must be real floating, got {dtype}; cast it first"
         raise TypeError(msg)
+    broadcasts(function, name, tuple(library.shape(value)), tuple(library.shape(x)))
+    same_device(function, name, library.device(x), library.device(value))
+    return value
+
+
+def broadcasts(function: Function, name: str, shape: tuple[Any, ...], x_shape: tuple[Any, ...]) -> None:
+    """An array in the place of a scalar broadcasts to x, and does not enlarge it."""
     aligned = x_shape[len(x_shape) - len(shape) :]
     if len(shape) > len(x_shape) or any(n not in (1, of_x) for n, of_x in zip(shape, aligned, strict=True)):
         msg = (
@@ -158,8 +165,6 @@ def _array_scalar(library: Library, function: Function, name: str, value: Array,
             "reshape it, for example to (channels, 1, 1)"
         )
         raise ValueError(msg)
-    same_device(function, name, library.device(x), library.device(value))
-    return value
 
 
 def number(function: Function, parameter: Scalar, value: Any, dtype: Any) -> Any:
@@ -198,12 +203,13 @@ def real(function: Function, name: str, value: Any) -> Any:
     return value
 
 
-def no_array_scalars(function: Function, x: object, scalars: tuple[Any, ...]) -> None:
-    """Refuse an array of slopes where x is computed in parts, with which it can't be cut."""
+def no_array_scalars(function: Function, x: object, scalars: tuple[Any, ...], takes_slopes: bool) -> None:
+    """Refuse an array of slopes where x is computed in parts, with which it can't be cut; x takes its own kind's."""
+    reason = f", or a {type_name(x)}" if takes_slopes else f", since {type_name(x)} is computed in parts"
     for each, value in zip(function.parameters, scalars, strict=True):
         shape: Any = getattr(value, "shape", None)
         if each.may_be_array and shape:
-            raise _no_number(function, each.name, value, f", since {type_name(x)} is computed in parts")
+            raise _no_number(function, each.name, value, reason)
 
 
 def inside(function: Function, where: str, error: Exception) -> Exception:

@@ -103,18 +103,25 @@ def _run(backend: Any) -> Run:
     if not hasattr(backend, "delegate"):
         return backend.call
 
-    in_parts = getattr(backend, "in_parts", False)
+    in_parts, takes_slopes = getattr(backend, "in_parts", False), getattr(backend, "takes_slopes", False)
 
     def run(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
-        if in_parts:
-            _checks.no_array_scalars(function, arrays[0], scalars)
+        if takes_slopes and any(map(backend.owns, scalars)):
+            arrays += tuple(filter(backend.owns, scalars))
+            scalars = tuple([_HELD if backend.owns(s) else s for s in scalars])
+        if in_parts or takes_slopes:
+            _checks.no_array_scalars(function, arrays[0], scalars, takes_slopes)
         return backend.delegate(function, functools.partial(_inside, function, scalars), arrays, out)
 
     return run
 
 
+_HELD = "a scalar that comes as an array, after the others"
+
+
 def _inside(function: Function, scalars: tuple[Any, ...], *arrays: Any) -> Any:
-    return call(function, arrays, scalars, None)
+    arrays, held = arrays[: len(function.arrays)], iter(arrays[len(function.arrays) :])
+    return call(function, arrays, tuple([next(held) if s is _HELD else s for s in scalars]), None)
 
 
 def register_backend(package: str, backend: Any) -> None:
