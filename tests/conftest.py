@@ -29,6 +29,7 @@ OF_SOME = {
     "test_docs.py": {"numpy"},
     "test_plugins.py": {"numpy", "xarray"},
     "test_polars.py": {"polars"},
+    "test_scipy.py": {"scipy"},
     "test_cli.py": {"numpy", "jax"},
     "test_verify.py": {"numpy", "jax", "torch"},
 }

@@ -1,6 +1,7 @@
 """Several threads on one call: the same bits, nothing after the end of a call, one warning; and their options."""
 
 import asyncio
+import importlib
 import io
 import os
 import signal
@@ -137,6 +138,7 @@ WRAPPED = {
     "pandas": lambda pandas, a: pandas.Series(a),
     "pandas frame": lambda pandas, a: pandas.DataFrame({"a": a, "b": a, "c": a.astype("f2"), "d": a.astype("f2")}),
     "polars": lambda polars, a: polars.DataFrame({"a": a, "b": a}),
+    "scipy": lambda scipy, a: importlib.import_module("scipy.sparse").csr_array([a]),
     "xarray": lambda xarray, a: xarray.DataArray(a),
     "xarray set": lambda xarray, a: xarray.Dataset({"a": ("t", a), "b": ("t", a)}),
     "pint": lambda pint, a: pint.UnitRegistry().Quantity(a),

@@ -61,7 +61,7 @@ def _conversion(function: Function, name: str, x: Any) -> str:
         if hasattr(x, "map_batches"):  # an expression
             arrays = ", ".join(function.arrays)
             return f"pass it on, for example polars.map_batches([{arrays}], lambda held: relu_xp.{function}(*held))"
-    if hasattr(type(x), "toarray"):  # of scipy.sparse
+    if hasattr(type(x), "toarray"):  # of cupyx.scipy.sparse
         return f"convert it first, for example {name}.toarray()"
     if type(x).__module__.partition(".")[0] == "pandas" and hasattr(x, "dtype"):  # an Index, or the array of a column
         return f"convert it first, for example pandas.Series({name})"

@@ -16,8 +16,8 @@ from relu_xp._functions import RELU
 NAMES = _dispatch.BACKENDS  # what is surveyed under the name of its package
 _DISTRIBUTIONS = (
     "relu-xp", "numpy", "array-api-compat", "ml_dtypes", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x",
-    "torch", "dask", "xarray", "pandas", "polars", "pint", "array-api-strict", "sparse", "ndonnx", "keras", "thinc",
-    "onnxruntime",
+    "torch", "dask", "xarray", "pandas", "polars", "scipy", "pint", "array-api-strict", "sparse", "ndonnx", "keras",
+    "thinc", "onnxruntime",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ OK, MISSING, INTERRUPTED = 0, 2, 130
 SCHEMA = 2
 SIZES = [1 << k for k in range(10, 23, 2)]
 # Measured only if they are named: their times say nothing about rectifiers.
-BY_NAME = ("array_api_strict", "sparse", "ndonnx", "xarray", "pandas", "polars", "pint")
+BY_NAME = ("array_api_strict", "sparse", "ndonnx", "xarray", "pandas", "polars", "scipy", "pint")
 SHOWN = 3  # sizes a function in the terminal; the files have them all
 MOST_GROWTH = 1 << 28  # bytes an array
 
