@@ -76,6 +76,57 @@ def test_xarray_stays_lazy_over_dask(xarray, labelled, name):
     oracle.assert_same(result.compute(scheduler="synchronous").to_numpy(), want(name))
 
 
+@pytest.fixture
+def tree(xarray):
+    def make(values):
+        root = xarray.Dataset({"a": ("t", values[0])}, {"t": [1, 2, 3]}, {"of": "root"})
+        leaf = xarray.Dataset({"b": ("t", values[1]), "h": ("u", values[0].astype("f2"))}, {"u": [4, 5, 6]})
+        return xarray.DataTree.from_dict({"/": root, "/c": xarray.Dataset(attrs={"of": "c"}), "/c/d": leaf}, name="sea")
+
+    return make
+
+
+@pytest.mark.parametrize("name", oracle.FUNCTIONS)
+def test_xarray_trees(xarray, tree, name):
+    x, g = tree(X), tree(G)
+    with np.errstate(invalid="ignore"):
+        result = call(name, x, g)
+        part = call(name, x["c"], g["c"])
+        half = want(name, X[0].astype("f2"), G[0].astype("f2"))
+    oracle.assert_same(result["a"].to_numpy(), want(name)[0])
+    oracle.assert_same(result["c/d/b"].to_numpy(), want(name)[1])
+    oracle.assert_same(result["c/d/h"].to_numpy(), half)
+    assert (result.name, part.name) == ("sea", "c")
+    blank, blank_x = (
+        xarray.map_over_datasets(lambda part: part.map(xarray.zeros_like, keep_attrs=True), a) for a in (result, x)
+    )
+    xarray.testing.assert_identical(blank, blank_x)  # names, coordinates and attributes
+    assert [*part["d"].coords] == [*x["c/d"].coords]  # also those that came from above
+    xarray.testing.assert_equal(part["d"].to_dataset(), result["c/d"].to_dataset())
+    assert x["a"].to_numpy().tolist() == X[0].tolist()
+
+
+def test_xarray_trees_are_refused_as_sets_are(xarray, tree):
+    x = tree(X)
+    with pytest.raises(TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"):
+        relu_xp.relu_vjp(x, x.to_dataset())
+    with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same groups; align"):
+        relu_xp.relu_vjp(x, xarray.DataTree(x.to_dataset()))
+    with pytest.raises(
+        ValueError, match=r"^relu_xp\.leaky_relu: group 'c/d': variable 'h': negative_slope must be fin"
+    ):
+        relu_xp.leaky_relu(x, 1e6)
+    integers = xarray.DataTree.from_dict({"/": x.to_dataset(), "/i": xarray.Dataset({"n": ("t", [1, 2, 3])})})
+    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: group 'i': variable 'n': takes real .*, got int64"):
+        relu_xp.leaky_relu(integers)
+    other = tree(G)
+    other["c/d"] = other["c/d"].to_dataset().assign_coords(u=[4, 5, 7])
+    with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: group 'c/d': x and cotangent must have the same coord"):
+        relu_xp.relu_vjp(x, other)
+    with pytest.raises(TypeError, match=r"^relu_xp\.relu: an xarray object cannot be written to"):
+        relu_xp.relu(x, out=x)
+
+
 def test_xarray_holds_any_array(xarray, labelled):
     strict = pytest.importorskip("array_api_strict", reason="array_api_strict: not installed")
     result = relu_xp.leaky_relu(labelled(strict.asarray(X)), 0.25)

@@ -141,6 +141,9 @@ WRAPPED = {
     "scipy": lambda scipy, a: importlib.import_module("scipy.sparse").csr_array([a]),
     "xarray": lambda xarray, a: xarray.DataArray(a),
     "xarray set": lambda xarray, a: xarray.Dataset({"a": ("t", a), "b": ("t", a)}),
+    "xarray tree": lambda xarray, a: xarray.DataTree.from_dict(
+        {"/": xarray.Dataset({"a": ("t", a)}), "/c": xarray.Dataset({"b": ("t", a)})}
+    ),
     "pint": lambda pint, a: pint.UnitRegistry().Quantity(a),
 }
 

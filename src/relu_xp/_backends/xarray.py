@@ -12,15 +12,14 @@ from relu_xp import _checks
 from relu_xp._backends import _numpy_errors
 from relu_xp._functions import NEGATIVE_SLOPE, Function
 
-Labelled = Any  # an xarray.DataArray, Dataset or Variable
-
+Labelled = Any  # an xarray.DataArray, Dataset, DataTree or Variable
 
 takes_slopes = True  # by the names of their dimensions
 
 
 def owns(x: object) -> bool:
-    """Arrays, single or in a set, with coordinates or without."""
-    return isinstance(x, xarray.DataArray | xarray.Dataset | xarray.Variable)
+    """Arrays, single, in a set or in a tree, with coordinates or without."""
+    return isinstance(x, xarray.DataArray | xarray.Dataset | xarray.DataTree | xarray.Variable)
 
 
 def devices() -> list[str]:
@@ -45,6 +44,8 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Label
     x, g = arrays[0], arrays[-1]
     if type(x) is not type(g):
         raise _checks.same_library(function, x, g)
+    if isinstance(x, xarray.DataTree):
+        return _tree(function, inside, arrays, slopes)
     _checks.alike(function, None, dict(x.sizes), None, dict(g.sizes))
     slopes = tuple(_slope(function, x, slope) for slope in slopes)
     labels = None if x is g or isinstance(x, xarray.Variable) else _coordinates(function, x, g)
@@ -64,6 +65,21 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Label
         x = xarray.DataArray(base, x.coords, name=x.name) if isinstance(x, xarray.DataArray) else base
     result = x.copy(deep=False, data=data)
     return result if labels is None else result.assign_coords(labels)
+
+
+def _tree(function: Function, inside: Callable[..., Any], trees: Any, slopes: Any) -> Labelled:
+    """Compute each group, a dataset; coordinates that groups inherit stay where they are, but for those of the root."""
+    groups = [dict(tree.subtree_with_keys) for tree in trees]
+    _checks.same_labels(function, "groups", {*groups[0]}, {*groups[-1]})
+    results = {}
+    with _numpy_errors.told_once(function):
+        for path in groups[0]:
+            sets = [each[path].to_dataset(inherit=path == ".") for each in groups]
+            try:
+                results[path] = delegate(function, inside, (*sets, *slopes), None)
+            except (TypeError, ValueError) as error:
+                raise _checks.inside(function, f"group {path!r}", error) from None
+    return type(trees[0]).from_dict(results, name=trees[0].name)
 
 
 def _slope(function: Function, x: Labelled, slope: Labelled) -> Labelled:
