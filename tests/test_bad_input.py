@@ -1,6 +1,7 @@
 """Every row of the contract's table of bad input, with the words of each error."""
 
 import array
+import importlib.util
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -99,6 +100,39 @@ def test_advice_for_what_other_packages_hold(wanted, package):
             ) as raised:
                 call(function, x)
             call(function, advised(raised.value, x=x, **{name: library}))
+
+
+def stored(package, folder):
+    """Arrays in a file, as this package opens them."""
+    library = pytest.importorskip(package, reason=f"{package}: not installed")
+    if package == "zarr":
+        yield library.create_array(str(folder / "a"), data=np.array([[-1.0, 2.0]]), chunks=(1, 1))
+        yield library.create_array(str(folder / "b"), data=np.array(-1.0))
+    else:
+        with library.File(folder / "a.h5", "w") as file:
+            yield file.create_dataset("a", data=np.array([[-1.0, 2.0]]), chunks=(1, 1))
+            yield file.create_dataset("b", data=np.array(-1.0))
+
+
+@pytest.mark.parametrize("package", ["zarr", "h5py"])
+def test_advice_for_arrays_in_files(package, tmp_path):
+    """Both lines that it gives, each followed."""
+    for x in stored(package, tmp_path):
+        for function in oracle.RECORDS:
+            with pytest.raises(
+                TypeError, match=says(function, rf"x must be an array .*, got {package}\..*; read it")
+            ) as raised:
+                call(function, x)
+            lines = re.search(r"read it first, for example (.*), or .* Dask, for example (.*)$", str(raised.value))
+            read, lazily = lines.groups()
+            want = oracle.expected(function, oracle.arrays_of(function, np.asarray(x[()])))
+            oracle.assert_same(np.asarray(call(function, eval(read, {"x": x}))), want)
+            if importlib.util.find_spec("dask"):
+                import dask.array
+
+                result = call(function, eval(lazily, {"x": x, "dask": dask}))
+                assert isinstance(result, dask.array.Array)
+                oracle.assert_same(np.asarray(result.compute(scheduler="synchronous")), want)
 
 
 @pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)

@@ -53,17 +53,21 @@ def not_an_array(function: Function, name: str, x: object) -> TypeError:
 
 def _conversion(function: Function, name: str, x: Any) -> str:
     """Say what makes an array or a number of it: only what does, which is tried where the type alone does not tell."""
+    package = type(x).__module__.partition(".")[0]
     if hasattr(type(x), "__jax_array__"):
         return f"convert it first, for example jax.numpy.asarray({name})"
-    if type(x).__module__.startswith("polars"):
+    if package == "polars":
         if hasattr(x, "collect"):
             return f"collect it first, for example {name}.collect()"
         if hasattr(x, "map_batches"):  # an expression
             arrays = ", ".join(function.arrays)
             return f"pass it on, for example polars.map_batches([{arrays}], lambda held: relu_xp.{function}(*held))"
+    if package in ("zarr", "h5py") and hasattr(x, "dtype"):
+        lazily = "from_zarr" if package == "zarr" else "from_array"
+        return f"read it first, for example {name}[...], or go through Dask, for example dask.array.{lazily}({name})"
     if hasattr(type(x), "toarray"):  # of cupyx.scipy.sparse
         return f"convert it first, for example {name}.toarray()"
-    if type(x).__module__.partition(".")[0] == "pandas" and hasattr(x, "dtype"):  # an Index, or the array of a column
+    if package == "pandas" and hasattr(x, "dtype"):  # an Index, or the array of a column
         return f"convert it first, for example pandas.Series({name})"
     if isinstance(x, numbers.Number):
         return _OTHER_CASTS["complex"] if isinstance(x, complex) else f"convert it first, for example float({name})"
