@@ -26,7 +26,7 @@ BACKENDS = {
         ["array-api-strict", "sparse", "ndonnx", "onnxruntime", *MLX],
         ["array_api_strict", "sparse", "ndonnx", *(["mlx"] if MLX else [])],
     ),
-    "dask": ("cli,dask", ["distributed", "zarr", "sparse"], ["dask"]),
+    "dask": ("cli,dask", ["dask[dataframe]", "distributed", "h5py", "zarr", "sparse"], ["dask"]),
     "labelled": (
         "dask",
         [
@@ -164,7 +164,7 @@ def typing(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run the pages' examples, measure and draw what they show, and build them without a warning."""
     peers = ["torch==2.13.0", "keras", "scipy", "thinc"]
-    arrays = ["xarray", "pandas", "polars", "pint", "array-api-strict", "sparse", "awkward"]
+    arrays = ["xarray", "pandas", "pyarrow", "polars", "pint", "array-api-strict", "sparse", "awkward"]
     install(session, "bench,dask,demo", *arrays, *peers, *TEST, *DOCS)
     session.run("pytest", "tests/test_docs.py", *session.posargs)
     session.run("python", "docs/measured.py", "--fresh", silent=True)
@@ -174,7 +174,7 @@ def docs(session: nox.Session) -> None:
 @nox.session(python=CURRENT)
 def coverage(session: nox.Session) -> None:
     """Measure what the tests reach without a GPU, branches included, and name the rest."""
-    arrays = ["xarray", "pandas", "polars", "pint", "astropy"]
+    arrays = ["xarray", "pandas", "pyarrow", "polars", "pint", "astropy"]
     arrays += ["array-api-strict", "sparse", "awkward", "ndonnx", *MLX]
     peers = ["torch==2.13.0", "keras", "onnx", "onnxruntime", "scipy", "thinc"]
     install(session, "bench,dask,demo", "distributed", "zarr", *arrays, *peers, "coverage>=7.10", *TEST)

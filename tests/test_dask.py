@@ -39,6 +39,78 @@ def test_nothing_is_computed_before_it_is_asked_for(da):
         result.compute()
 
 
+X = np.array([[1.5, -2.0, 0.0], [-0.0, np.nan, -np.inf], [7.0, -7.0, 1e-40]], np.float32)
+G = np.array([[2.0, 3.0, -0.0], [5.0, np.inf, np.nan], [1.0, -1.0, 0.5]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def frames(da):
+    """A frame's columns and its cotangent's, as pandas and as Dask hold them."""
+    pandas = pytest.importorskip("pandas", reason="pandas: not installed")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)  # which needs pyarrow too
+    held = [pandas.DataFrame(a, index=[3, 5, 9], columns=[*"abc"]).astype({"b": "Float64"}) for a in (X, G)]
+    return held, [dd.from_pandas(each, npartitions=2) for each in held]
+
+
+@pytest.mark.parametrize("name", oracle.FUNCTIONS)
+def test_frames_stay_lazy(frames, name):
+    import dask
+    import pandas
+
+    def refuse(*arguments, **options):
+        raise AssertionError
+
+    held, lazy = frames
+    with dask.config.set(scheduler=refuse):
+        result = oracle.call(name, *lazy)
+        column = oracle.call(name, *(a["c"] for a in lazy))
+    assert (type(result), type(column)) == (type(lazy[0]), type(lazy[0]["c"]))
+    assert result.npartitions == 2
+    assert result.divisions == lazy[0].divisions
+    want = oracle.call(name, *held)
+    pandas.testing.assert_frame_equal(result._meta, want[:0])
+    pandas.testing.assert_frame_equal(result.compute(), want, check_exact=True)
+    computed = column.compute()
+    assert computed.name == "c"
+    oracle.assert_same(computed.to_numpy(), oracle.expected(name, oracle.arrays_of(name, X[:, 2], G[:, 2])))
+
+
+def test_frames_of_unknown_divisions(frames):
+    _, (x, g) = frames
+    x, g = x.clear_divisions(), g.clear_divisions()
+    oracle.assert_same(
+        relu_xp.relu_vjp(x, g)["a"].compute().to_numpy(), oracle.expected("relu_vjp", (X[:, 0], G[:, 0]))
+    )
+    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same index; align"):
+        relu_xp.relu_vjp(x, g.map_partitions(lambda part: part.set_axis(part.index + 1), meta=g._meta)).compute()
+
+
+def test_frames_are_refused_at_the_call(da, frames):
+    _, (x, g) = frames
+    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: column 'b': takes real .*, got int64; cast it"):
+        relu_xp.leaky_relu(x.assign(b=1))
+    with pytest.raises(ValueError, match=r"^relu_xp\.leaky_relu: .*negative_slope must be finite"):
+        relu_xp.leaky_relu(x, np.nan)
+    with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same divisions; align"):
+        relu_xp.relu_vjp(x, g.repartition(npartitions=1))
+    with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same columns; align"):
+        relu_xp.relu_vjp(x, g[[*"acb"]])
+    for other in (g["a"], da.ones((3, 3))):
+        for given in ((x, other), (other, x)):
+            with pytest.raises(TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"):
+                relu_xp.relu_vjp(*given)
+    with pytest.raises(TypeError, match=r"^relu_xp\.relu: a Dask array cannot be written to"):
+        relu_xp.relu(x, out=x)
+    for slope in (g, da.ones((3, 3))):
+        with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: negative_slope must be a real number, got dask\."):
+            relu_xp.leaky_relu(x, slope)
+    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: x and negative_slope must come from one library"):
+        relu_xp.leaky_relu(da.ones((3, 3)), x)
+    for nothing in (x.index, x["a"].sum()):
+        with pytest.raises(TypeError, match=r"^relu_xp\.relu: x must be an array or a real number, got dask\.data"):
+            relu_xp.relu(nothing)
+
+
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_one_task_a_block(da, name):
     x = da.ones((6, 4), chunks=(2, 2), dtype=np.float32)

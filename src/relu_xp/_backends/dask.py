@@ -1,8 +1,9 @@
-"""Dask arrays stay lazy: one task a block, in which the block's own backend computes.
+"""Dask arrays and frames stay lazy: one task a block or partition, in which its own backend computes.
 
 So a block of NumPy, CuPy, masked or sparse arrays will do, of any dtype that those compute with.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +15,17 @@ from relu_xp._functions import NEGATIVE_SLOPE, Function
 in_parts = takes_slopes = True  # an array in the place of a scalar must be Dask's, to be cut as x is
 
 Array = Any  # a dask.array.Array
+Frame = Any  # a dask.dataframe.Series or DataFrame
 
 
 def owns(x: object) -> bool:
-    """Arrays; a delayed or a dataframe is none."""
-    return isinstance(x, da.Array)
+    """Arrays and frames, but no index; a delayed is none."""
+    return isinstance(x, da.Array) or _is_frame(x)
+
+
+def _is_frame(x: object) -> bool:
+    dd: Any = sys.modules.get("dask.dataframe")  # which needs pandas; not there, it cannot have made x
+    return dd is not None and isinstance(x, dd.DataFrame | dd.Series) and not isinstance(x, dd.Index)
 
 
 def devices() -> list[str]:
@@ -37,16 +44,39 @@ def get(x: Array) -> Any:
 
 
 def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Array, ...], out: None) -> Array:
-    """Add one task a block."""
+    """Add one task a block or partition."""
     _checks.no_out(function, out, "a Dask array")
     count = len(function.arrays)
     x, g = arrays[0], arrays[count - 1]
+    if _is_frame(x):
+        return _frame(function, inside, arrays)
+    for name, a in zip((*function.arrays, NEGATIVE_SLOPE.name), arrays, strict=False):
+        if _is_frame(a):
+            raise _checks.same_library(function, x, a, name)
     _checks.alike(function, _native(x.dtype), _sizes(x), _native(g.dtype), _sizes(g))
     arrays = (*arrays[:count], *(_cut_as(function, x, slope) for slope in arrays[count:]))
     meta = inside(*(a._meta for a in arrays))  # empty, of the blocks' type: refuses now what they would
     axes = tuple(range(x.ndim))
     operands = [each for a in arrays for each in (a, axes[x.ndim - a.ndim :])]
     return da.blockwise(inside, axes, *operands, name=None, token=function.name, dtype=meta.dtype, meta=meta)
+
+
+def _frame(function: Function, inside: Callable[..., Any], frames: tuple[Frame, ...]) -> Frame:
+    """Each partition for itself: none is moved to another so that labels agree, which pandas checks as it computes."""
+    x = frames[0]
+    if len(frames) > len(function.arrays):
+        msg = (
+            f"relu_xp.{function}: {NEGATIVE_SLOPE.name} must be a real number, got {_checks.type_name(frames[-1])}; "
+            f"pass a Python float, since {_checks.type_name(x)} is computed in parts"
+        )
+        raise TypeError(msg)
+    for g in frames[1:]:
+        if type(g) is not type(x):
+            raise _checks.same_library(function, x, g)
+    meta = inside(*(a._meta for a in frames))  # empty: refuses now what the partitions would
+    for g in frames[1:]:
+        _checks.same_labels(function, "divisions", x.divisions, g.divisions)
+    return x.map_partitions(inside, *frames[1:], meta=meta, align_dataframes=False)
 
 
 def _cut_as(function: Function, x: Array, slope: Array) -> Array:
