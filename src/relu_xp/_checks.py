@@ -54,6 +54,8 @@ def not_an_array(function: Function, name: str, x: object) -> TypeError:
 def _conversion(function: Function, name: str, x: Any) -> str:
     """Say what makes an array or a number of it: only what does, which is tried where the type alone does not tell."""
     package = type(x).__module__.partition(".")[0]
+    if package == "keras" and hasattr(x, "value"):  # a variable
+        return f"take what it holds, for example {name}.value"
     if hasattr(type(x), "__jax_array__"):
         return f"convert it first, for example jax.numpy.asarray({name})"
     if package == "polars":

@@ -49,8 +49,8 @@ class Delegating(Holder, Protocol):
 
 # The registry: packages whose arrays the module of the same name in `_backends` may own, in the order of every list.
 BACKENDS = ("numpy", "jax", "cupy", "torch", "dask", "xarray", "pandas", "polars", "scipy", "pint")
-# From the top-level package of a class to that module.
-_MODULES = {**{name: name for name in BACKENDS}, "jaxlib": "jax", "builtins": "python"}
+# From the top-level package of a class to that module. Keras' symbolic tensors hold no values: no list has them.
+_MODULES = {**{name: name for name in BACKENDS}, "jaxlib": "jax", "builtins": "python", "keras": "keras"}
 ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in names its package and its module
 _INTERFACE = ("owns", "devices", "put", "get")
 
