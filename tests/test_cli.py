@@ -108,21 +108,12 @@ needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/ful
 
 
 @needs_full
-@pytest.mark.parametrize("file", ["/dev/full", "/dev/stdout"])
-def test_a_record_that_cannot_be_written(cli, file):
-    """The disk is full, or the reader of a pipe has gone: what was found is shown all the same, if it can be."""
-    with Path("/dev/full").open("w") as full:
-        where = full if file == "/dev/stdout" else subprocess.PIPE
-        command = [sys.executable, "-m", "relu_xp", *VERIFY, "--json", file]
-        result = subprocess.run(command, stdout=where, stderr=subprocess.PIPE, text=True, check=False)
+def test_a_record_that_does_not_fit_on_the_disk(cli):
+    result = run(*VERIFY, "--json", "/dev/full")
     assert result.returncode == 3
-    told = re.findall("^relu-xp: cannot write (.*): No space left on device$", result.stderr, re.MULTILINE)
+    assert "relu-xp: cannot write /dev/full: No space left on device\n" in result.stderr
     assert "Traceback" not in result.stderr
-    if file == "/dev/full":
-        assert told == ["/dev/full"]
-        assert "values equal the definition" in result.stdout
-    else:
-        assert told == ["/dev/stdout", "standard output"]
+    assert "values equal the definition" in result.stdout  # what was found is shown all the same
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such pipes")
