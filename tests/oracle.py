@@ -1,5 +1,7 @@
 """The verifier's expected values, an assertion on them, and how tests call a function that they know by its record."""
 
+import functools
+
 import ml_dtypes
 import numpy as np
 
@@ -10,12 +12,13 @@ from relu_xp.verify._cases import SCALARS
 from relu_xp.verify._expected import patterns, rounded
 
 __all__ = [
-    "FLOATS", "FUNCTIONS", "GRADS_AT_ZERO", "RECORDS", "SLOPES", "arrays_of", "assert_same", "call", "expected",
-    "patterns", "rounded",
+    "FLOATS", "FUNCTIONS", "GRADS_AT_ZERO", "RECORDS", "SLOPED", "SLOPES", "arrays_of", "assert_same", "call",
+    "expected", "patterns", "rectifiers", "rounded",
 ]  # fmt: skip
 
 RECORDS = tuple(_functions.FUNCTIONS.values())
 FUNCTIONS = tuple(_functions.FUNCTIONS)
+SLOPED = [each.name for each in RECORDS if any(scalar.may_be_array for scalar in each.parameters)]
 SLOPES, GRADS_AT_ZERO = SCALARS["negative_slope"], SCALARS["grad_at_zero"]
 FLOATS = tuple(np.dtype(t) for t in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64))
 
@@ -35,6 +38,14 @@ def arrays_of(function, *arrays):
 def call(function, *arrays, **options):
     """Call the public function on as many of these arrays as it takes."""
     return getattr(relu_xp, str(function))(*arrays_of(function, *arrays), **options)
+
+
+def rectifiers(**scalars):
+    """Each value function with its VJP, both closed over those of the scalars that they take."""
+    for record in RECORDS:
+        if record.role == "value":
+            given = {each.name: scalars[each.name] for each in record.parameters if each.name in scalars}
+            yield tuple(functools.partial(getattr(relu_xp, each.name), **given) for each in (record, record.vjp))
 
 
 def assert_same(got, want, context=""):

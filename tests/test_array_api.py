@@ -17,7 +17,8 @@ def test_every_version_of_the_standard(wanted, name, version):
     with strict.ArrayAPIStrictFlags(
         api_version=version, boolean_indexing=False, data_dependent_shapes=False, enabled_extensions=()
     ):
-        result = oracle.call(name, strict.asarray(X), strict.asarray(G))
+        with np.errstate(invalid="ignore"):  # the definition too multiplies inf by 0
+            result = oracle.call(name, strict.asarray(X), strict.asarray(G))
         oracle.assert_same(np.asarray(result), oracle.expected(name, oracle.arrays_of(name, X, G)))
 
 

@@ -19,8 +19,8 @@ G = np.array([2.0, np.inf, -1.0, 3.0, -0.0, np.inf], np.float32)
 
 def call(function, slope=None, **options):
     """A public function by name, as one of arrays alone."""
-    scalars = () if slope is None or len(FUNCTIONS[function].parameters) == 1 else (slope,)
-    return lambda *arrays: getattr(relu_xp, function)(*arrays, *scalars, **options)
+    scalars = {} if slope is None or function not in oracle.SLOPED else {"negative_slope": slope}
+    return lambda *arrays: getattr(relu_xp, function)(*arrays, **scalars, **options)
 
 
 def arrays_for(function):

@@ -30,7 +30,13 @@ def test_the_paths_are_the_definition(function, dtype):
             values = {**dict(zip(function.arrays, (a[::7] for a in arrays), strict=True)), **scalars}
             with np.errstate(all="ignore"):
                 by_paths = _expected._by_paths(function, values)
-                assert verify.same_bits(by_paths, _expected._by_definition(function, values)).all()
+                if _expected._rounds_once(function):
+                    want = _expected._by_definition(function, values)
+                else:  # by scalars of the dtype, which round every operation
+                    define = getattr(reference, function.name)
+                    rows = zip(*(values[name] for name in function.arrays), strict=True)
+                    want = np.array([define(*row) for row in rows], dtype)
+                assert verify.same_bits(by_paths, want).all()
 
 
 def test_a_new_function_needs_nothing_in_the_verifier(monkeypatch):

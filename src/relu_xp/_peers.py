@@ -20,11 +20,14 @@ Calls = dict[str, Call]
 Scalars = Mapping[str, Any]
 Peer = Callable[[Function, Array, Array, Scalars], Calls]
 
+_SIX = 6.0  # the only ceiling of a relu6
+
 
 def idioms(function: Function, x: Array, g: Array, scalars: Scalars, xp: Any = np) -> Calls:
     """NumPy's, as textbooks have them; or CuPy's, which are spelled alike."""
     name = "np" if xp is np else xp.__name__
-    slope, zero, half, one = (x.dtype.type(value) for value in (scalars.get("negative_slope", 0), 0, 0.5, 1))
+    given = (scalars.get("negative_slope", 0), scalars.get("ceiling", 6), 0, 0.5, 1)
+    slope, ceiling, zero, half, one = (x.dtype.type(value) for value in given)
     table: dict[tuple[str, str], Calls] = {
         ("relu", "value"): {
             f"{name}.maximum(x, 0)": functools.partial(xp.maximum, x, 0),
@@ -42,6 +45,13 @@ def idioms(function: Function, x: Array, g: Array, scalars: Scalars, xp: Any = n
         ("leaky_relu", "grad"): {f"{name}.where": lambda: xp.where(x > 0, one, slope)},
         ("relu", "vjp"): {f"{name}.where": lambda: xp.where(x > 0, g, zero), "g * (x > 0)": lambda: g * (x > 0)},
         ("leaky_relu", "vjp"): {f"{name}.where": lambda: xp.where(x > 0, g, slope * g)},
+        ("leaky_relu", "slope_vjp"): {f"{name}.where": lambda: xp.where(x > 0, zero, x * g)},
+        ("clipped_relu", "value"): {f"{name}.clip": lambda: xp.clip(x, zero, ceiling)},
+        ("clipped_relu", "grad"): {f"{name}.where": lambda: xp.where((x > 0) & (x < ceiling), one, zero)},
+        ("clipped_relu", "vjp"): {f"{name}.where": lambda: xp.where((x > 0) & (x < ceiling), g, zero)},
+        ("squared_relu", "value"): {f"{name}.maximum(x, 0) ** 2": lambda: xp.maximum(x, 0) ** 2},
+        ("squared_relu", "grad"): {f"2 * {name}.maximum(x, 0)": lambda: 2 * xp.maximum(x, 0)},
+        ("squared_relu", "vjp"): {f"2 * {name}.maximum(x, 0) * g": lambda: 2 * xp.maximum(x, 0) * g},
     }
     return table.get((function.rectifier, function.role), {})
 
@@ -55,6 +65,10 @@ def idioms_into(out: Array, function: Function, x: Array, g: Array, scalars: Sca
             "np.maximum(x, s*x)": lambda: np.maximum(x, np.multiply(x, slope, out=out), out=out),
         },
         ("relu", "vjp"): {"g * (x > 0)": lambda: np.multiply(g, x > 0, out=out)},
+        ("clipped_relu", "value"): {"np.clip": lambda: np.clip(x, 0, x.dtype.type(scalars.get("ceiling", 6)), out=out)},
+        ("squared_relu", "value"): {
+            "np.maximum(x, 0) ** 2": lambda: np.square(np.maximum(x, 0, out=out), out=out),
+        },
     }
     return table.get((function.rectifier, function.role), {})
 
@@ -76,11 +90,17 @@ def _jax(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     """Compiled, and eagerly where there is something to call eagerly."""
     import jax
 
-    found = getattr(jax.nn, function.rectifier, None)
-    if found is None or not {each.name for each in function.scalars} <= {"negative_slope", "grad_at_zero"}:
+    slope = scalars.get("negative_slope")
+    table: dict[str, Callable[[Array], Array]] = {
+        "relu": jax.nn.relu,
+        "leaky_relu": functools.partial(jax.nn.leaky_relu, negative_slope=slope),
+        "squared_relu": lambda x: jax.numpy.square(jax.nn.relu(x)),
+    }
+    if scalars.get("ceiling") == _SIX:
+        table["clipped_relu"] = jax.nn.relu6
+    nn = table.get(function.rectifier)
+    if nn is None or function.role == "slope_vjp":
         return {}
-    slopes = {name: value for name, value in scalars.items() if name == "negative_slope"}
-    nn = functools.partial(found, **slopes) if slopes else found
     if function.role == "value":
         return {"jax.nn, jit": functools.partial(jax.jit(nn), x), "jax.nn, eager": functools.partial(nn, x)}
     pull = jax.jit(lambda x, g: jax.vjp(nn, x)[1](g)[0])
@@ -94,13 +114,21 @@ def _torch(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     if torch.get_num_threads() != _threads.workers():
         torch.set_num_threads(_threads.workers())
     aten, functional, s = torch.ops.aten, torch.nn.functional, scalars.get("negative_slope")
-    table: dict[tuple[str, bool], Calls] = {
-        ("relu", True): {"torch.nn.functional": functools.partial(functional.relu, x)},
-        ("relu", False): {"torch.ops.aten": functools.partial(aten.threshold_backward, g, x, 0)},
-        ("leaky_relu", True): {"torch.nn.functional": functools.partial(functional.leaky_relu, x, s)},
-        ("leaky_relu", False): {"torch.ops.aten": functools.partial(aten.leaky_relu_backward, g, x, s, False)},
+    c = scalars.get("ceiling")
+    values: dict[str, Calls] = {
+        "relu": {"torch.nn.functional": functools.partial(functional.relu, x)},
+        "leaky_relu": {"torch.nn.functional": functools.partial(functional.leaky_relu, x, s)},
+        "clipped_relu": {"torch.nn.functional": functools.partial(functional.hardtanh, x, 0, c)},
+        "squared_relu": {"torch.nn.functional": lambda: functional.relu(x).square()},
     }
-    return table.get((function.rectifier, function.role == "value"), {})
+    derivatives: dict[str, Calls] = {
+        "relu": {"torch.ops.aten": functools.partial(aten.threshold_backward, g, x, 0)},
+        "leaky_relu": {"torch.ops.aten": functools.partial(aten.leaky_relu_backward, g, x, s, False)},
+        "clipped_relu": {"torch.ops.aten": functools.partial(aten.hardtanh_backward, g, x, 0, c)},
+    }
+    if function.role == "slope_vjp":
+        return {"torch.ops.aten": lambda: aten._prelu_kernel_backward(g, x, x.new_ones(()).expand_as(x))[1]}
+    return (values if function.role == "value" else derivatives).get(function.rectifier, {})
 
 
 def _keras(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
@@ -111,6 +139,8 @@ def _keras(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
         ("relu", "value"): functools.partial(keras.ops.relu, x),
         ("leaky_relu", "value"): functools.partial(keras.ops.leaky_relu, x, scalars.get("negative_slope")),
     }
+    if scalars.get("ceiling") == _SIX:
+        table["clipped_relu", "value"] = functools.partial(keras.ops.relu6, x)
     found = table.get((function.rectifier, function.role))
     return {f"keras.ops, {keras.config.backend()}": found} if found else {}
 

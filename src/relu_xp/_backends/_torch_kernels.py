@@ -25,6 +25,7 @@ from relu_xp._functions import (
 
 Array = Any  # a torch.Tensor
 
+leaky = functional.leaky_relu  # torch's own
 _aten = torch.ops.aten
 _ZERO = {dtype: torch.zeros((), dtype=dtype) for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
 
@@ -50,7 +51,7 @@ def compute(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, .
     return formula(function, arrays, scalars) if result is None else result
 
 
-def relu(x: Array, z: float = 1.0) -> Array:
+def rectified(x: Array, z: float = 1.0) -> Array:
     """Give relu, of integers too; `torch.relu` and `clamp_min` keep -0."""
     return torch.threshold(x, 0, 0) if x.dtype.is_signed else x.clone()
 
@@ -62,7 +63,7 @@ def _relu_vjp(x: Array, g: Array, z: float) -> Array | None:
 
 def _leaky_relu(x: Array, s: Any, z: float) -> Array | None:
     if not isinstance(s, torch.Tensor) and math.copysign(1.0, s) > 0:
-        return functional.leaky_relu(x, s)
+        return leaky(x, s)
     return _leaky_relu_vjp(x, x, s, 1.0)  # torch would multiply zeros too
 
 
@@ -73,7 +74,7 @@ def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:
 
 
 def _clipped_relu(x: Array, c: float, z: float, k: float) -> Array:
-    return relu(x).clamp_max_(c)
+    return rectified(x).clamp_max_(c)
 
 
 def _clipped_relu_vjp(x: Array, g: Array, c: float, z: float, k: float) -> Array | None:
@@ -85,7 +86,7 @@ def _clipped_relu_vjp(x: Array, g: Array, c: float, z: float, k: float) -> Array
 
 
 def _squared_relu(x: Array) -> Array:
-    active = relu(x)
+    active = rectified(x)
     return active.mul_(active)
 
 
@@ -96,7 +97,7 @@ def _squared_relu_vjp(x: Array, g: Array) -> Array | None:
 
 
 _KERNELS: dict[Function, Any] = {
-    RELU: relu,
+    RELU: rectified,
     RELU_VJP: _relu_vjp,
     LEAKY_RELU: _leaky_relu,
     LEAKY_RELU_VJP: _leaky_relu_vjp,

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from relu_xp import _checks
 from relu_xp._backends import _torch_private as private
-from relu_xp._backends._torch_kernels import compute, formula, relu
+from relu_xp._backends._torch_kernels import compute, formula, leaky, rectified
 from relu_xp._functions import LEAKY_RELU, RELU, SQUARED_RELU, Function
 
 Array = Any  # a torch.Tensor
@@ -39,7 +38,7 @@ _LIBRARY = _checks.Library(
     cast="cast it first, for example x.to(torch.float32)",
 )
 _TYPES = (torch.Tensor, torch.nn.Parameter)  # not subclasses, which may watch what is done to them
-_TORCHS_OWN = {RELU: torch.relu, LEAKY_RELU: functional.leaky_relu}
+_TORCHS_OWN = {RELU: torch.relu, LEAKY_RELU: leaky}
 _MANY = 1 << 15  # elements, from which on it costs more to look at them than a slower backward pass
 _seen: dict[Any, tuple[tuple[Any, ...], tuple[float, ...]]] = {}  # rounded numbers, by the ids of those given
 
@@ -65,7 +64,7 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         return torch.overrides.handle_torch_function(public, (*arrays, *scalars), *arrays, **options)
     rounded = _check(function, arrays, scalars, out)
     if _KINDS[x.dtype] != "f":
-        result = relu(x)
+        result = rectified(x)
     else:
         if eager and all(type(s) is float for s in scalars):
             if len(_seen) >= 256:
@@ -135,7 +134,7 @@ def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tupl
         return _linked(x, pull(function, arrays, scalars))
     if compiled:
         if function is LEAKY_RELU and not slopes and scalars[0] == scalars[1] > 0:
-            return functional.leaky_relu(x, scalars[0])  # which differs nowhere, as in `_tracked`
+            return leaky(x, scalars[0])  # which differs nowhere, as in `_tracked`
         return _Rectifier.apply(x, (function, scalars), *slopes)
     return _tracked(function, x, scalars, *slopes) if eager else _recordable(function, x, scalars)
 
@@ -144,7 +143,7 @@ def _tracked(function: Function, x: Array, scalars: tuple[Any, ...], *slopes: Ar
     """Call torch's own function, if none of the elements is one where it differs, 0 or NaN; else apply ours."""
     if function in _TORCHS_OWN and x.is_cpu and not slopes:
         if function is LEAKY_RELU and scalars[0] == scalars[1] > 0:
-            return functional.leaky_relu(x, scalars[0])  # which differs nowhere
+            return leaky(x, scalars[0])  # which differs nowhere
         if function is RELU and scalars[0] == 0 and x.numel() and not math.isnan(x.detach().amin().item()):
             return torch.threshold(x, 0, 0)  # which differs at NaN alone
         if 0 < x.numel() <= _MANY and x.detach().abs().amin().item() > 0:
@@ -197,7 +196,7 @@ def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array
     if torch.onnx.is_in_onnx_export():
         return formula(function, (x,), scalars)  # which nobody differentiates
     if not private.is_transformed():
-        x = functional.leaky_relu(x, 1.0)  # x itself; its second derivative is zeros, not an error
+        x = leaky(x, 1.0)  # x itself; its second derivative is zeros, not an error
         if function is RELU and scalars[-1] == 1:
             return torch.clamp_min(x, 0) + 0.0  # the sum is no -0; within vmap, the derivative may be float64
     # A slope is not differentiated where x is NaN.

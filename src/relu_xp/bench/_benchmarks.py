@@ -174,7 +174,7 @@ def _all(
     for target in peers:
         for library, peer in _peers.PEERS.get(target.name, {}).items():
             try:
-                px, pg = _put(target, x, g if function.role == "vjp" else np.ones_like(x))
+                px, pg = _put(target, x, g if len(function.arrays) > 1 else np.ones_like(x))
                 calls = peer(function, px, pg, function.named(function.defaults))
                 candidates += _timed(target, px, "peer", calls)
             except Exception as error:  # not installed, or without this dtype

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from relu_xp._functions import GRAD_AT_ZERO, NEGATIVE_SLOPE, Function
+from relu_xp._functions import CEILING, GRAD_AT_CEILING, GRAD_AT_ZERO, NEGATIVE_SLOPE, Function
 from relu_xp._machine import Target
 from relu_xp._peers import PEERS, Peer, idioms
 from relu_xp.verify import _cases as data
@@ -17,8 +17,9 @@ from relu_xp.verify._expected import Array, DType, Scalars, expected, isnan, rou
 PEER_DTYPES = ("float16", "float32")
 VARIED = {NEGATIVE_SLOPE: (0.01, 0.0, 2.0, -0.5)}  # all others have their defaults
 
-# Why a result may differ, in the order in which they are looked for. The first two are conventions, as good as ours.
+# Why a result may differ, in the order in which they are looked for. The first three are conventions, as good as ours.
 AT_ZERO = "convention: derivative at 0"
+AT_CEILING = "convention: derivative at the ceiling"
 SLOPE_ROUNDING = "convention: slope not rounded to the dtype first"
 SIGN = "sign of zero"
 SUBNORMAL = "subnormals flushed"
@@ -52,7 +53,7 @@ def compare(target: Target, peer: Peer, function: Function, dtype: DType) -> lis
     choices = [VARIED.get(each, (each.default,)) for each in function.parameters]
     for case in (Case(function, dtype, given, "values") for given in itertools.product(*choices)):
         for arrays in data.values(case):
-            x, g = arrays[0], arrays[-1] if function.role == "vjp" else np.ones_like(arrays[0])
+            x, g = arrays[0], arrays[-1] if len(arrays) > 1 else np.ones_like(arrays[0])
             want = expected(function, arrays, case.scalars)
             for name, call in peer(function, target.put(x), target.put(g), case.scalars).items():
                 with np.errstate(all="ignore"):
@@ -75,12 +76,16 @@ def _reasons(
     none = np.zeros(want.shape, bool)
     slope = scalars[NEGATIVE_SLOPE.name] if NEGATIVE_SLOPE in function.scalars else None
     derivative = function.role != "value"
+    at_ceiling = none
+    if CEILING in function.scalars:
+        at_ceiling = widened(x) == widened(rounded(scalars[CEILING.name], want.dtype))
     late = none
     if slope is not None and function.role != "grad" and float(rounded(slope, want.dtype)) != slope:
         with np.errstate(all="ignore"):
             late = same_bits(got, rounded(slope * widened(factor), want.dtype)) & (want.dtype.itemsize == 2)
     fits = {
-        AT_ZERO: derivative & (widened(x) == 0) & _by_another_z(function, arrays, scalars, got),
+        AT_ZERO: derivative & (widened(x) == 0) & _by_another_convention(function, arrays, scalars, got),
+        AT_CEILING: derivative & at_ceiling & _by_another_convention(function, arrays, scalars, got),
         SLOPE_ROUNDING: late,
         SIGN: (widened(got) == 0) & (widened(want) == 0),
         SUBNORMAL: _by_flushing(function, arrays, scalars, got, want) if flushes else none,
@@ -98,22 +103,23 @@ def _reasons(
     return +counts
 
 
-def _with_another_z(scalars: Scalars) -> list[Scalars]:
-    """Other derivatives at zero that are in use."""
+def _other_conventions(scalars: Scalars) -> list[Scalars]:
+    """Other derivatives at the kinks that are in use."""
     slope = scalars.get(NEGATIVE_SLOPE.name, 0.0)
-    return [{**scalars, GRAD_AT_ZERO.name: z} for z in (0.0, 0.5, slope)]
+    at_zero = [{**scalars, GRAD_AT_ZERO.name: z} for z in (0.0, 0.5, slope)]
+    return at_zero + [{**scalars, GRAD_AT_CEILING.name: k} for k in (0.5, 1.0)]
 
 
-def _by_another_z(function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array) -> Array:
-    """Whether it is what the definition gives for another derivative at zero; the sign of a zero aside."""
+def _by_another_convention(function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array) -> Array:
+    """Whether it is what the definition gives for another derivative at a kink; the sign of a zero aside."""
     values = widened(got)
-    others = [widened(expected(function, arrays, each)) for each in _with_another_z(scalars)]
+    others = [widened(expected(function, arrays, each)) for each in _other_conventions(scalars)]
     return np.logical_or.reduce([(values == other) | (np.isnan(values) & np.isnan(other)) for other in others])
 
 
 def _by_flushing(function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array) -> Array:
-    """Whether flushing explains it, whatever the derivative at zero and the sign of the zero that is left."""
+    """Whether flushing explains it, whatever the derivatives at the kinks and the sign of the zero that is left."""
     result = np.zeros(want.shape, bool)
-    for signed, given in itertools.product((got, -got), (scalars, *_with_another_z(scalars))):
+    for signed, given in itertools.product((got, -got), (scalars, *_other_conventions(scalars))):
         result |= flushed(function, arrays, given, signed, want)
     return result
