@@ -299,12 +299,53 @@ def test_a_terminal_that_knows_few_letters():
     assert "a call" in run.stdout
 
 
-def test_what_is_no_record_is_refused(tmp_path, capsys):
-    for text in ("{}", "[]", "not json"):
-        file = tmp_path / "old.json"
-        file.write_text(text)
-        assert __main__.main(["bench", "--compare", str(file)]) == 2
-        assert "--compare: " in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"{}", "is no record of relu-xp bench"),
+        (b"[]", "is no record of relu-xp bench"),
+        (b"not json", "is no record of relu-xp bench: Expecting value"),
+        (b"[" * 100_000, "is no record of relu-xp bench: "),
+        (b"\xff\x00", "is no record of relu-xp bench: "),
+        (b'{"relu_xp_bench": 1, "about": {}, "benchmarks": []}', "is a record of format 1; this version reads 2"),
+    ],
+    ids=range(6),
+)
+def test_what_is_no_record_is_refused_by_its_name(tmp_path, capsys, text, why):
+    file = tmp_path / "old.json"
+    file.write_bytes(text)
+    assert __main__.main(["bench", "--compare", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert f"--compare: {file} {why}" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", [".", "n" * 300, "nowhere.json"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(["bench", "--compare", name]) == 2
+    said = capsys.readouterr().err
+    assert "--compare: [Errno" in said
+    assert said.endswith(f"{name!r}\n")
+
+
+def test_no_file_is_written_twice_or_over_what_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("old.json").write_text("kept")
+    Path("link").symlink_to("old.json")
+    for options, message in (
+        (["--report", "a.html", "--json", "./a.html"], "--report and --json must be two files"),
+        (["--report", "link", "--json", "old.json"], "--report and --json must be two files"),
+        (["--report", "-", "--json", "-"], "--report and --json must be two files"),
+        (["--compare", "old.json", "--json", str(tmp_path / "old.json")], "--json would overwrite old.json"),
+        (["--compare", "old.json", "--report", "link"], "--report would overwrite old.json"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            __main__.main(["bench", *options])
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
+    assert Path("old.json").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "old.json"]
 
 
 def test_the_missing_extra_is_named(monkeypatch, tmp_path, capsys):
@@ -575,10 +616,10 @@ def test_float64_is_measured(capsys):
     assert "relu_grad, float64, on cpu" in capsys.readouterr().out
 
 
-def test_three_files_are_too_many_to_compare(results, capsys):
-    file = str(results / "new.json")
-    assert __main__.main(["bench", "--compare", file, file, file]) == 2
-    assert "--compare: ValueError: takes one file" in capsys.readouterr().out
+def test_three_files_are_too_many_to_compare(capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["bench", "--compare", "a", "b", "c"])
+    assert "--compare takes one file" in capsys.readouterr().err
 
 
 def test_what_a_machine_does_not_tell(tmp_path):

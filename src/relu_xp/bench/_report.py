@@ -1,6 +1,7 @@
 """`relu-xp bench`: what to measure, a progress bar while it is measured, and tables of what was found."""
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from relu_xp import _machine, _threads
 from relu_xp._functions import FUNCTIONS
-from relu_xp._machine import Target, first_line
+from relu_xp._machine import Target
 from relu_xp.bench import _benchmarks, _comparing, _environment, _summary, _training
 from relu_xp.bench._benchmarks import Benchmark
 from relu_xp.bench._summary import Record
@@ -32,11 +33,8 @@ def run(console: Console, options: Namespace) -> int:
         return MISSING
     try:
         runs = [_read(file) for file in options.compare or ()]
-        if len(runs) > 2:
-            msg = "takes one file, to compare a new run with, or two"
-            raise ValueError(msg)
     except (OSError, ValueError) as error:
-        console.print(f"--compare: {first_line(error)}", style="red", markup=False, highlight=False)
+        print(f"relu-xp bench: --compare: {error}", file=sys.stderr)
         return MISSING
     if len(runs) < 2:
         targets = _machine.choose(console, options.backend)
@@ -44,7 +42,7 @@ def run(console: Console, options: Namespace) -> int:
             return MISSING
         runs.append(measured(console, list(plan(targets, options)), options.seconds))
         if options.json:
-            Path(options.json).write_text(json.dumps(runs[-1]) + "\n", encoding="utf-8")
+            options.json.write(json.dumps(runs[-1]) + "\n")
         show(console, runs[-1])
     *old, record = runs
     changes = _comparing.compare(*runs) if old else []
@@ -53,8 +51,8 @@ def run(console: Console, options: Namespace) -> int:
     if options.report:
         from relu_xp.bench import _page
 
-        Path(options.report).write_text(_page.page(record, *old, changes=changes), encoding="utf-8")
-        console.print(f"The report is in {options.report}.", highlight=False)
+        options.report.write(_page.page(record, *old, changes=changes))
+        console.print(f"The report is in {options.report.file}.", highlight=False)
     if record["interrupted"] and len(options.compare or ()) < 2:
         done = len(record["benchmarks"])
         console.print(f"[yellow]Interrupted[/] after {done} benchmarks, which are all in the tables and files above.")
@@ -63,9 +61,17 @@ def run(console: Console, options: Namespace) -> int:
 
 
 def _read(file: str) -> Record:
-    record = json.loads(Path(file).read_text(encoding="utf-8"))
-    if not isinstance(record, dict) or record.get("relu_xp_bench") != SCHEMA:
-        msg = f"{file} is no record of this version's bench"
+    """Read a record, or say in an error what else the file is."""
+    try:
+        record = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        msg = f"{file} is no record of relu-xp bench: {error}"
+        raise ValueError(msg) from None
+    if not isinstance(record, dict) or not {"relu_xp_bench", "about", "benchmarks"} <= record.keys():
+        msg = f"{file} is no record of relu-xp bench, as its --json writes one"
+        raise ValueError(msg)
+    if record["relu_xp_bench"] != SCHEMA:
+        msg = f"{file} is a record of format {record['relu_xp_bench']}; this version reads {SCHEMA}: run bench again"
         raise ValueError(msg)
     return record
 
