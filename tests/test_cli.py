@@ -188,7 +188,10 @@ def test_demo(demo):
     result = run("demo")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "equal" in result.stdout
-    assert "all 360 the same" in result.stdout
+    assert "all 1,440 the same" in result.stdout
+    assert "relu_xp.leaky_relu(x, 0.1)" in result.stdout.splitlines()[-1]  # what to try next
+    for command in re.findall("^  relu-xp (--)?([a-z]+) ", result.stdout, re.MULTILINE):
+        assert command[1] in run("--help").stdout
 
 
 def test_demo_by_hand_and_by_jax_learn_alike(demo):
