@@ -93,15 +93,6 @@ def kernels(
             yield Benchmark(part, device, function, dtype, size, mode, make, weight=_weight(size))
 
 
-def growth(function: Function, dtype: str, *, room: int) -> Iterator[Benchmark]:
-    """One NumPy function from one element to what memory sensibly holds."""
-    size = 1
-    while 4 * size * DTYPES[dtype].itemsize <= room:
-        make = functools.partial(_fresh_and_out, function, dtype, size)
-        yield Benchmark("growth", "cpu", function, dtype, size, "both", make, weight=0.4 + size / (1 << 24))
-        size *= 2
-
-
 def workers(functions: Sequence[Function], dtype: str, most: int, largest: int) -> Iterator[Benchmark]:
     """Large NumPy arrays on one thread and on several; without the page faults of a fresh result."""
     counts = sorted({most, *itertools.takewhile(lambda n: n <= most, (1 << i for i in range(10)))})
@@ -218,18 +209,6 @@ def _synchronize(x: Array) -> None:  # pragma: no cover  # on a GPU
 
 def _finished(call: Call, finish: Callable[[Array], Any]) -> Any:
     return finish(call())
-
-
-def _fresh_and_out(function: Function, dtype: str, size: int) -> Candidates:
-    x, g = data(dtype, size)
-    out = np.empty_like(x)
-    return [
-        Candidate("copy, fresh", "copy", x.copy),
-        _limit(x, out),
-        *_idioms(function, x, g)[:1],
-        Candidate("relu_xp, fresh", "ours", _ours(function, (x, g))),
-        Candidate("relu_xp, out=", "ours", _ours(function, (x, g), out)),
-    ], {}
 
 
 def _into(function: Function, dtype: str, size: int) -> Candidates:
