@@ -1,11 +1,11 @@
 """Holds two runs against each other, and tells a change from noise.
 
 What is compared is each candidate's time over that of the limit in the same benchmark, a copy of the same array, so
-that a machine that drifts as a whole cancels out. Short arrays and long ones are one line each, of which the median over
-its sizes counts: a single size may be off for a whole run, by where its arrays happened to lie. Both the medians and
-the fastest samples have to tell of a change, since what only stalls at times does not slow the fastest. It counts if it
-is larger than ten per cent and than what chance allows, as seen from how much idioms and peers, which are not ours to
-change, differ between the two runs.
+that a machine that drifts as a whole cancels out. Short arrays and long ones are one line each, of which the median
+over its sizes counts: a single size may be off for a whole run, by where its arrays happened to lie. Both the medians
+and the fastest samples have to tell of a change, since what only stalls at times does not slow the fastest. It counts
+if it is larger than ten per cent and than what chance allows, as seen from how much idioms and peers, which are not
+ours to change, differ between the two runs.
 """
 
 import math
