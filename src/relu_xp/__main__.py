@@ -13,15 +13,14 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn
 
 import relu_xp
 from relu_xp import _threads
 from relu_xp._functions import FUNCTIONS
 from relu_xp.verify import DTYPES, FLOATS
 
-if TYPE_CHECKING:
-    from rich.console import Console
+Console = Any  # rich's, which may not be here
 
 BAD_USAGE, UNWRITTEN, INTERRUPTED = 2, 3, 130
 
@@ -226,10 +225,10 @@ def _missing(command: str, options: argparse.Namespace) -> str:
     return ""
 
 
-def _console() -> "Console":
-    from rich.console import Console
+def _console() -> Console:
+    from rich import console
 
-    class Raising(Console):
+    class Raising(console.Console):
         def on_broken_pipe(self) -> None:
             raise  # rich would exit with verify's status of a mismatch
 
@@ -272,13 +271,13 @@ def _number(text: str) -> int:
     return size if size < 1 << 40 else 0
 
 
-def _demo(console: "Console", options: argparse.Namespace) -> int:
+def _demo(console: Console, options: argparse.Namespace) -> int:
     from relu_xp import demo
 
     return 0 if demo.run(console) else 1
 
 
-def _info(console: "Console", options: argparse.Namespace) -> int:
+def _info(console: Console, options: argparse.Namespace) -> int:
     from rich.table import Table
     from rich.text import Text
 
@@ -304,7 +303,7 @@ def _info(console: "Console", options: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(console: "Console", options: argparse.Namespace) -> int:
+def _verify(console: Console, options: argparse.Namespace) -> int:
     # JAX reads this when it is imported; without it, it holds no float64.
     os.environ.setdefault("JAX_ENABLE_X64", "1")
     from relu_xp.verify import _report
@@ -312,7 +311,7 @@ def _verify(console: "Console", options: argparse.Namespace) -> int:
     return _report.run(console, options)
 
 
-def _bench(console: "Console", options: argparse.Namespace) -> int:
+def _bench(console: Console, options: argparse.Namespace) -> int:
     # Read by what is imported only now: float64 in JAX, room for others on a GPU, and threads that sleep while they
     # wait, since otherwise they would spin through the next candidate's turn.
     if "float64" in (options.dtype or ()):

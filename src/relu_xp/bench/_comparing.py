@@ -76,7 +76,7 @@ class Comparison:
 
 def compare(old: Record, new: Record) -> Comparison:
     """Every candidate that both runs have."""
-    keys = ("part", "device", "function", "dtype", "size", "mode", "cache", "task")
+    keys = ("part", "device", "function", "dtype", "size", "mode", "task")
     earlier = {tuple(each[key] for key in keys): each for each in old["benchmarks"]}
     lines: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
     for now in new["benchmarks"]:
@@ -108,7 +108,6 @@ def _line(benchmark: Record) -> str:
     if benchmark["part"] == "kernels":
         size = f"{'from' if benchmark['size'] >= LONG else 'below'} {_summary.size_name(LONG)}"
     told = [benchmark["function"], benchmark["dtype"], benchmark["task"] or size, benchmark["mode"]]
-    told += [benchmark["cache"]] if benchmark["part"] == "cold" else []
     told += [benchmark["device"]] if benchmark["device"] != "cpu" else []
     told += [benchmark["part"]] if benchmark["part"] == "workers" else []
     return ", ".join(told)

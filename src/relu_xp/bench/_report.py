@@ -21,7 +21,7 @@ from relu_xp.bench._comparing import Comparison
 from relu_xp.bench._summary import Record
 
 OK, MISSING, INTERRUPTED = 0, 2, 130
-SCHEMA = 2
+SCHEMA = 3
 SIZES = [1 << k for k in range(10, 23, 2)]
 # Measured only if they are named: their times say nothing about rectifiers.
 BY_NAME = ("array_api_strict", "sparse", "ndonnx", "xarray", "pandas", "pint")
@@ -93,7 +93,6 @@ def plan(targets: list[Target], options: Namespace) -> Iterator[Benchmark]:
         largest = max(sizes)
         both_ends = list(dict.fromkeys((functions[0], functions[-1])))
         yield from _benchmarks.workers(both_ends, dtypes[0], _threads.processors(), largest)
-        yield from _benchmarks.cold(functions[0], dtypes[0], largest)
     yield from _training.steps(functions, names)
 
 

@@ -94,7 +94,7 @@ def tables(record: Record, most: int | None = None) -> Iterator[Table]:
                 rows.setdefault((each["kind"], name), {})[benchmark["size"]] = time_name(median(each))
         cells = [(kind, [name, *(times.get(size, "") for size in sizes)]) for (kind, name), times in rows.items()]
         yield Table(f"{function} of {dtype} on {device}: a call", ["elements", *map(size_name, sizes)], cells)
-    yield from filter(lambda table: table.rows, (_workers(record), _cold(record), *_training(record), _first(record)))
+    yield from filter(lambda table: table.rows, (_workers(record), *_training(record), _first(record)))
 
 
 def _workers(record: Record) -> Table:
@@ -113,22 +113,6 @@ def _workers(record: Record) -> Table:
 def is_split(benchmark: Benchmark) -> bool:
     """Whether the array is long enough for more threads than one."""
     return benchmark["size"] >= 2 * SHARE
-
-
-def colder(record: Record) -> Iterator[tuple[str, int, Entry, Entry]]:
-    """Each candidate with warm caches and with cold ones: its name, the size, both entries."""
-    for (size,), pair in grouped(select(record, "cold"), "size").items():
-        warm, cold = sorted(pair, key=lambda each: each["cache"] != "warm")
-        for each in warm["entries"]:
-            if other := entry(cold, each["name"]):
-                yield each["name"], int(size), each, other
-
-
-def _cold(record: Record) -> Table:
-    rows = []
-    for name, size, *both in colder(record):
-        rows.append((both[0]["kind"], [name, size_name(size), *(time_name(median(each)) for each in both)]))
-    return Table("Caches that hold the array, and caches that do not", ["candidate", "elements", "warm", "cold"], rows)
 
 
 def _training(record: Record) -> Iterator[Table]:
