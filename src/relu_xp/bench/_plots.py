@@ -174,7 +174,7 @@ def _lines(x: str, y: str, lines: Lines, *, log: bool = True) -> str:
         axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(EngFormatter("s") if y == TIME else "{x:g}")
     figure.legend(loc="outside upper left", ncols=2)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _named(names: list[str]) -> tuple[Figure, Axes]:
@@ -193,7 +193,7 @@ def _bars(bars: list[tuple[str, float]], line: float) -> str:
     axes.barh(range(len(bars)), [width for _, width in bars], color=COLOURS[0], height=0.6)
     axes.axvline(line, color=INK, linestyle=":", linewidth=1.2)
     axes.set_xlim(left=0)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _dots(dots: list[tuple[str, float, str]]) -> str:
@@ -206,10 +206,10 @@ def _dots(dots: list[tuple[str, float, str]]) -> str:
     axes.xaxis.set_minor_formatter(NullFormatter())
     low, high = min(time for _, time, _ in dots), max(time for _, time, _ in dots)
     axes.set_xlim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
-    return _svg(figure)
+    return svg(figure)
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """Text for the inside of a page: no prolog, nothing to fetch, and the page's colours."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -220,17 +220,21 @@ def _svg(figure: Figure) -> str:
     return svg.replace(INK, "currentColor").replace(FAINT, "var(--faint, #8885)")
 
 
+def stand_alone(text: str, title: str) -> str:
+    """Make a file's text of it, which follows the reader's light or dark scheme."""
+    style = "<style>svg{color:#222}@media(prefers-color-scheme:dark){svg{color:#ddd}}</style>"
+    return re.sub(r"(<svg\b[^>]*>)", rf"\1<title>{title}</title>{style}", text, count=1)
+
+
 def main(arguments: list[str]) -> int:
-    """Write each plot of a record into a folder, as a file that follows the reader's light or dark scheme."""
+    """Write each plot of a record into a folder."""
     if len(arguments) != 2:
         print("usage: python -m relu_xp.bench._plots RESULTS.json FOLDER", file=sys.stderr)
         return 2
     source, folder = map(Path, arguments)
     folder.mkdir(parents=True, exist_ok=True)
-    style = "<style>svg{color:#222}@media(prefers-color-scheme:dark){svg{color:#ddd}}</style>"
     for plot in plots(json.loads(source.read_text(encoding="utf-8"))):
-        svg = re.sub(r"(<svg\b[^>]*>)", rf"\1<title>{plot.title}</title>{style}", plot.svg, count=1)
-        (folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
+        (folder / f"{plot.name}.svg").write_text(stand_alone(plot.svg, plot.title), encoding="utf-8")
         print(folder / f"{plot.name}.svg")
     return 0
 
