@@ -38,7 +38,7 @@ from relu_xp import _peers, verify  # noqa: E402
 from relu_xp._functions import FUNCTIONS as RECORDS  # noqa: E402
 from relu_xp._machine import first_line  # noqa: E402
 
-SLOPE = 0.01
+SCALARS = {"negative_slope": 0.01, "ceiling": 6.0}
 FLUSH = 1 << 28  # bytes, more than any cache holds
 FUNCTIONS = [name for name in relu_xp.__all__ if "relu" in name]
 DTYPES = [dtype for dtype in verify.dtypes() if dtype.name in ("float16", "bfloat16", "float32", "float64")]
@@ -155,18 +155,18 @@ def run(command: list[str], environment: dict[str, str], console: Console) -> di
 
 def contestants(function: str, x: Any, g: Any) -> tuple[Calls, dict[str, str]]:
     """Ours fresh and into an array that is there, then what people use instead, and who can't take part and why."""
-    arrays = (x, g) if function.endswith("vjp") else (x,)
+    arrays = (x, g) if len(RECORDS[function].arrays) > 1 else (x,)
     ours = functools.partial(getattr(relu_xp, function), *arrays)
     target = cupy.empty_like(x)
     calls: Calls = {"relu_xp": ours, "relu_xp, out=": functools.partial(ours, out=target)}
     calls["copy"] = lambda: target.data.copy_from_device_async(x.data, x.nbytes, cupy.cuda.get_current_stream())
     calls["ElementwiseKernel"] = functools.partial(_idiom(function), *arrays)
-    cotangent = g if function.endswith("vjp") else cupy.ones_like(x)
-    calls |= _peers.idioms(RECORDS[function], x, cotangent, {"negative_slope": SLOPE}, cupy)
+    cotangent = g if len(RECORDS[function].arrays) > 1 else cupy.ones_like(x)
+    calls |= _peers.idioms(RECORDS[function], x, cotangent, SCALARS, cupy)
     left_out = {}
     for name, move in (("torch", _as_torch), ("jax", _as_jax)):
         try:
-            calls |= _peers.PEERS[name][name](RECORDS[function], move(x), move(cotangent), {"negative_slope": SLOPE})
+            calls |= _peers.PEERS[name][name](RECORDS[function], move(x), move(cotangent), SCALARS)
         except Exception as error:
             left_out[name] = first_line(error)
     for name in [*calls]:
@@ -181,7 +181,7 @@ def contestants(function: str, x: Any, g: Any) -> tuple[Calls, dict[str, str]]:
 
 @functools.cache
 def _idiom(function: str) -> Any:
-    inputs = "T x, T g" if function.endswith("vjp") else "T x"
+    inputs = "T x, T g" if len(RECORDS[function].arrays) > 1 else "T x"
     body = {
         "relu": "y = x > T(0) ? x : T(0)",
         "leaky_relu": "y = x > T(0) ? x : T(T(0.01) * x)",
@@ -189,6 +189,13 @@ def _idiom(function: str) -> Any:
         "leaky_relu_grad": "y = x >= T(0) ? T(1) : T(0.01)",
         "relu_vjp": "y = x >= T(0) ? g : T(0)",
         "leaky_relu_vjp": "y = x >= T(0) ? g : T(T(0.01) * g)",
+        "leaky_relu_slope_vjp": "y = x < T(0) ? T(x * g) : T(0)",
+        "clipped_relu": "y = x > T(0) ? (x < T(6) ? x : T(6)) : T(0)",
+        "clipped_relu_grad": "y = x >= T(0) && x < T(6) ? T(1) : T(0)",
+        "clipped_relu_vjp": "y = x >= T(0) && x < T(6) ? g : T(0)",
+        "squared_relu": "y = x > T(0) ? T(x * x) : T(0)",
+        "squared_relu_grad": "y = x > T(0) ? T(x + x) : T(0)",
+        "squared_relu_vjp": "y = x > T(0) ? T(T(x + x) * g) : T(0)",
     }
     return cupy.ElementwiseKernel(inputs, "T y", body[function], f"idiom_{function}")
 
@@ -236,7 +243,7 @@ def contest(function: str, dtype: Any, size: int, repeats: int, flush: tuple[Any
     for _ in range(repeats):
         for label, call in calls.items():
             samples[label].append((_by_clock if label.startswith("jax") else _by_events)(call, flush))
-    passes = 3 if function.endswith("vjp") else 2  # over memory: arrays read, and the result
+    passes = 3 if len(RECORDS[function].arrays) > 1 else 2  # over memory: arrays read, and the result
     return {
         "function": function,
         "dtype": dtype.name,

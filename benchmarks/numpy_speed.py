@@ -36,7 +36,7 @@ SAMPLE_SECONDS = 3e-4
 
 def idioms(function: Function, x: Any, g: Any, out: Any) -> Calls:
     """What people write, as fast as NumPy lets them."""
-    s, zero, one = (x.dtype.type(value) for value in (SLOPE, 0, 1))
+    s, zero, one, six = (x.dtype.type(value) for value in (SLOPE, 0, 1, 6))
     ufunc: dict[str, Calls] = {
         "relu": {"maximum": lambda: np.maximum(x, 0, out=out)},
         "leaky_relu": {
@@ -47,6 +47,16 @@ def idioms(function: Function, x: Any, g: Any, out: Any) -> Calls:
         "leaky_relu_grad": {"where": lambda: np.where(x >= 0, one, s)},
         "relu_vjp": {"where": lambda: np.where(x >= 0, g, zero), "g * mask": lambda: np.multiply(g, x >= 0, out=out)},
         "leaky_relu_vjp": {"where": lambda: np.where(x >= 0, g, s * g)},
+        "leaky_relu_slope_vjp": {"where": lambda: np.where(x < 0, x * g, zero)},
+        "clipped_relu": {
+            "clip": lambda: np.clip(x, zero, six, out=out),
+            "minimum(maximum)": lambda: np.minimum(np.maximum(x, 0, out=out), six, out=out),
+        },
+        "clipped_relu_grad": {"cast": lambda: ((x >= 0) & (x < six)).astype(x.dtype)},
+        "clipped_relu_vjp": {"where": lambda: np.where((x >= 0) & (x < six), g, zero)},
+        "squared_relu": {"maximum, square": lambda: np.square(np.maximum(x, 0, out=out), out=out)},
+        "squared_relu_grad": {"maximum, add": lambda: np.maximum(x, 0, out=out) * 2},
+        "squared_relu_vjp": {"where": lambda: np.where(x > 0, (x + x) * g, zero)},
     }
     return ufunc.get(function.name, {})
 
@@ -75,6 +85,9 @@ def by_torch(function: Function, x: Any, g: Any, out: Any) -> Calls:
             "leaky_relu_grad": lambda: aten.leaky_relu_backward(ones, x, SLOPE, False),
             "relu_vjp": lambda: aten.threshold_backward(g, x, 0),
             "leaky_relu_vjp": lambda: aten.leaky_relu_backward(g, x, SLOPE, False),
+            "clipped_relu": lambda: torch.nn.functional.hardtanh(x, 0, 6),
+            "clipped_relu_grad": lambda: aten.hardtanh_backward(ones, x, 0, 6),
+            "clipped_relu_vjp": lambda: aten.hardtanh_backward(g, x, 0, 6),
         }
     else:
         to = shared(out)

@@ -19,12 +19,8 @@ def cupy(request, machine):
     return cupy
 
 
-def call(name, x, **options):
-    return getattr(relu_xp, name)(*((x, x) if name.endswith("vjp") else (x,)), **options)
-
-
 def want(name, x):
-    return oracle.expected(name, (x, x) if name.endswith("vjp") else (x,), 0.01, 1.0)
+    return oracle.expected(name, oracle.arrays_of(name, x))
 
 
 def ramp(shape):
@@ -39,7 +35,7 @@ def test_layouts_keep_their_order(cupy, name):
 
     whole = ramp((8, 9, 10))
     for x, held in zip(views(cupy.asarray(whole)), views(whole), strict=True):
-        result = call(name, x)
+        result = oracle.call(name, x)
         assert result.strides == np.positive(held).strides  # CuPy's own functions give C order whatever they get
         oracle.assert_same(cupy.asnumpy(result), want(name, held))
         assert not cupy.may_share_memory(result, x)
@@ -51,7 +47,7 @@ def test_out_may_overlap(cupy, name, shift):
     memory = cupy.asarray(ramp((100_000,)))
     x, out = memory[10:-10], memory[10 + shift : len(memory) - 10 + shift]
     expected = want(name, cupy.asnumpy(x))
-    assert call(name, x, out=out) is out
+    assert oracle.call(name, x, out=out) is out
     oracle.assert_same(cupy.asnumpy(out), expected)
 
 
@@ -97,11 +93,11 @@ def test_aligned_or_not(cupy, name):
     held = cupy.asarray(whole)
     for start in range(5):
         out = cupy.zeros_like(held)
-        call(name, held[start:-3], out=out[start:-3])
+        oracle.call(name, held[start:-3], out=out[start:-3])
         oracle.assert_same(cupy.asnumpy(out)[start:-3], want(name, whole[start:-3]))
         assert not cupy.asnumpy(out)[:start].any()
         assert not cupy.asnumpy(out)[-3:].any()
-        call(name, held[start:-3], out=out[: 4096 - start])  # as far from a boundary only where start is 0 or 4
+        oracle.call(name, held[start:-3], out=out[: 4096 - start])  # as far from a boundary only where start is 0 or 4
         oracle.assert_same(cupy.asnumpy(out)[: 4096 - start], want(name, whole[start:-3]))
 
 

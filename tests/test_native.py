@@ -166,6 +166,36 @@ def test_slopes_that_are_arrays(dtype):
     oracle.assert_same(_ufuncs.relu_vjp(x, flat, z), want("relu_vjp", x, flat, 0, 1))
 
 
+ROWS = [(1, 1), (300, 1), (70, 3), (40, 16), (41, 100), (3, 5000), (0, 4), (4, 0), (9, 4, 5, 6)]
+
+
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+@pytest.mark.parametrize("dtype", [*oracle.FLOATS, np.dtype(np.longdouble)], ids=str)
+def test_rows(dtype, shape):
+    """Slopes that are broadcast in every way, in arrays that lie in every way, give what whole slopes give."""
+    size = int(np.prod(shape))
+    x, g = (values(dtype, size).reshape(shape), values(dtype, size)[::-1].reshape(shape))
+    z = np.array(0.5).astype(dtype)
+    shapes = {(), (1,) * len(shape), shape[-1:], shape[:1] + (1,) * (len(shape) - 1), shape, (*shape[1:2], 1, 1)}
+    lying = (np.copy, np.asfortranarray, lambda a: np.repeat(a, 2, axis=-1)[..., ::2], lambda a: a[::-1].copy()[::-1])
+    for of_slope in shapes:
+        try:
+            slope = np.broadcast_to(np.resize(np.array([0.5, -2, 3, 0.25], dtype), of_slope), shape)
+        except ValueError:
+            continue  # no shape of a slope for this one
+        for lie in lying:
+            a, b, whole_z = lie(x), lie(g), np.broadcast_to(z, shape)
+            for name, operands in {
+                "leaky_relu": (a, slope),
+                "leaky_relu_grad": (a, slope, whole_z),
+                "leaky_relu_vjp": (a, b, slope, whole_z),
+            }.items():
+                expected = getattr(_ufuncs, name)(*(np.ascontiguousarray(v) for v in operands[:-1]), operands[-1])
+                out = lie(np.zeros(shape, dtype))
+                assert getattr(_ufuncs.rows, name)(*operands, out=out) is out
+                oracle.assert_same(np.ascontiguousarray(out), np.ascontiguousarray(expected), f"{name}, {of_slope}")
+
+
 @every_float
 @every_function
 def test_stores_past_the_caches(name, dtype):

@@ -21,6 +21,7 @@ for _each in _while_tracing:
     _each._dynamo_marked_constant = True
 
 _functorch_is_active = torch._C._are_functorch_transforms_active
+_is_batched = torch._C._functorch.is_legacy_batchedtensor
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _is_tracing = torch._C._is_tracing  # public, and three times as slow: torch.jit.is_tracing
 
@@ -33,6 +34,11 @@ def apply_of(function: type[torch.autograd.Function]) -> Any:
 def is_transformed() -> bool:
     """Whether torch.func transforms what is done; not public yet."""
     return _functorch_is_active()
+
+
+def is_batched(g: torch.Tensor) -> bool:
+    """Whether vmap, or `is_grads_batched`, made one tensor of several; not public yet."""
+    return bool(_is_batched(g) or _functorch_is_active())
 
 
 def is_recorded() -> bool:

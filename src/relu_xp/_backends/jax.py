@@ -50,8 +50,9 @@ def get(x: Array) -> Array:
     return np.asarray(x)
 
 
-# Calls that have been made before: by function, dtype and numbers, none of them a zero, whose sign no key would tell.
-_ready: dict[tuple[Function, tuple[float, ...], Any], tuple[Call, list[Array]]] = {}
+# What computes a call that was made before: by function and numbers, none of them a zero, whose sign no key would tell;
+# and by dtype too where a slope is an argument, which then stands beside it.
+_ready: dict[tuple[Any, ...], tuple[Call, list[Array]]] = {}
 _eager: set[type] = set()  # the types of arrays that are no tracers
 _MOST_READY = 256
 
@@ -63,16 +64,16 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
             if type(s) is not float:
                 break
         else:
+            if ready := _ready.get((function, scalars)):
+                return ready[0](*arrays)  # which checks the arrays, and the numbers, where it is traced
             if ready := _ready.get((function, scalars, arrays[0].dtype)):
-                compute, slopes = ready  # which checks the arrays where it is traced
-                return compute(*arrays, *slopes)
+                return ready[0](*arrays, *ready[1])
     return _call(function, arrays, scalars, out)
 
 
 def _call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None) -> Array:
     x = arrays[0]
     traced = isinstance(x, jax.core.Tracer)
-    in_kernel = traced and _in_kernel()
     given = tuple(_unwrapped(s) for s in scalars)
     for parameter, s in zip(function.parameters, given, strict=True):
         if owns(s) and not parameter.may_be_array:  # it selects the compiled function, so it can't be traced
@@ -81,21 +82,20 @@ def _call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...
     rounded = _checks.call(_LIBRARY, function, arrays, given, out)
     # Where nothing else is compiled, a slope other than the default is an argument: a new one compiles nothing.
     weak = bool(getattr(x, "weak_type", False))  # and to stay so: an argument has a strong type
-    rows = zip(function.parameters, given, strict=True)
-    is_argument = [
-        owns(s) or (p.may_be_array and not (traced or weak or (type(s) is float and s == p.default))) for p, s in rows
-    ]
-    slopes = [
-        s if owns(s) else np.asarray(s, x.dtype) for s, argument in zip(rounded, is_argument, strict=True) if argument
-    ]
-    # As hex, which tells -0.0 from 0.0 in a cache.
-    numbers = tuple(None if argument else float(s).hex() for s, argument in zip(rounded, is_argument, strict=True))
+    numbers, slopes = list[str | None](), list[Array]()
+    for p, s, r in zip(function.parameters, given, rounded, strict=True):
+        if owns(s) or (p.may_be_array and not (traced or weak or (type(s) is float and s == p.default))):
+            numbers.append(None)
+            with jax.ensure_compile_time_eval():  # jit, and jnp of a number, may take a float64 for float32
+                slopes.append(s if owns(s) else jnp.asarray(np.asarray(r), x.dtype))
+        else:  # as hex, which tells -0.0 from 0.0 in a cache; a float for every dtype, rounded where it is traced
+            numbers.append(float(s if type(s) is float else r).hex())
     learned = any(isinstance(s, jax.core.Tracer) for s in slopes)
-    compute = _program(function, numbers, learned, in_kernel)
+    compute = _program(function, tuple(numbers), learned, traced and _in_kernel())
     if not (traced or weak) and all(type(s) is float and s for s in given):
         if len(_ready) >= _MOST_READY:
             _ready.clear()
-        _ready[function, given, x.dtype] = (compute, slopes)
+        _ready[(function, given, x.dtype) if slopes else (function, given)] = compute, slopes
         _eager.add(type(x))
     return compute(*arrays, *slopes)
 
@@ -128,6 +128,7 @@ def _program(function: Function, numbers: tuple[str | None, ...], learned: bool,
 
     def run(*given: Array) -> Array:
         x, *others = arrays = given[: len(function.arrays)]
+        others = [_sharded_as(x, a) for a in others]
         slopes = tuple(_rounded(s, x.dtype) for s in given[len(arrays) :])
         scalars = _checks.call(_LIBRARY, function, arrays, _filled(numbers, slopes), None)
         if function.role == "value":
@@ -146,6 +147,12 @@ def _filled(numbers: tuple[str | None, ...], slopes: Sequence[Array]) -> tuple[A
 
 def _formula(function: Function) -> Call:
     return getattr(_formulas, function.name)
+
+
+def _sharded_as(x: Array, a: Array) -> Array:
+    """The array as the result lies on an explicit mesh: a select wants one sharding, where a product would find it."""
+    sharding = jax.typeof(x).sharding
+    return a if jax.typeof(a).sharding.spec == sharding.spec else jax.sharding.reshard(a, sharding)
 
 
 def _rounded(s: Array, dtype: Any) -> Array:
@@ -167,7 +174,8 @@ def _value(
     def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
         (x, *slopes), (t, *dots) = primals, tangents
         # What is constant has no tangent; a zero in its place would make NaN of an infinite x.
-        terms = [] if type(t) is SymbolicZero else [_pull(function.vjp, x, t, numbers, slopes, kernel)]
+        x = jnp.asarray(x)  # without jit, a number of Python's
+        terms = [] if type(t) is SymbolicZero else [_pull(function.vjp, x, jnp.asarray(t), numbers, slopes, kernel)]
         if learned and type(dots[0]) is not SymbolicZero:
             terms.append(_by_slope(x, dots[0]))
         return value(*primals), functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(x)
@@ -193,7 +201,7 @@ def _pull(
     """Apply the VJP to a tangent, and keep no more of x than how it compares, where that is enough."""
 
     def linear(x: Array, t: Array, *slopes: Array) -> Array:
-        return _linear(vjp, x, t, _filled(numbers, slopes))
+        return _linear(vjp, x.astype(t.dtype) if vjp.compares else x, t, _filled(numbers, slopes))
 
     if kernel:
         return linear(x, t, *slopes)

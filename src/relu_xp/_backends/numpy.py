@@ -22,6 +22,7 @@ Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
 DType = np.dtype[Any]
 
 SHARE = 1 << 21  # elements that are worth a thread: below, waking one costs most of what it brings
+BROADCAST = 1 << 12  # elements from which an array in the place of a scalar is broadcast in rows
 STREAMED = 1 << 24  # bytes of x from which stores past the caches are faster, into memory that is there
 
 
@@ -106,10 +107,18 @@ def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh:
     x = operands[0]
     loop = _loop(function, out.dtype)
     threads = min(_threads.workers(), out.size // SHARE)
+    in_rows = (
+        out.size >= BROADCAST and loop is _LOOPS[function] and any(a.ndim for a in operands[len(function.arrays) :])
+    )
+    if in_rows:
+        # Along the shortest strides, as the rows should lie.
+        order = sorted(range(out.ndim), key=lambda i: -abs(out.strides[i]))
+        operands = [np.broadcast_to(a, out.shape).transpose(order) for a in operands]
+        out, loop = out.transpose(order), getattr(_ufuncs.rows, function.name)
     if not is_fresh:
         if any(_overlaps(out, a) for a in operands):
             threads = 1  # NumPy copies what is yet to be read, a call at a time
-        elif out.nbytes >= STREAMED and not any(a.ctypes.data == out.ctypes.data for a in operands):
+        elif out.nbytes >= STREAMED and not in_rows and not any(a.ctypes.data == out.ctypes.data for a in operands):
             loop = _streaming(function, out.dtype)
     if threads < 2:
         loop(*operands, out=out)

@@ -165,8 +165,11 @@ class _Rectifier(torch.autograd.Function):  # type: ignore[misc]
         x, *slopes = ctx.saved_tensors
         function, scalars = ctx.rule
         scalars = (*slopes, *scalars[len(slopes) :])
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # somebody may differentiate this once more
+        eager = not torch.compiler.is_compiling()
+        if eager and torch.is_grad_enabled():  # somebody may differentiate this once more
             by_x = _linked(x, _pulled(function.vjp, (x, g), scalars))
+        elif eager and private.is_batched(g):  # of which the kernels know nothing
+            by_x = formula(function.vjp, (x, g), scalars)
         else:
             by_x = compute(function.vjp, (x, g), scalars)
         if not slopes:

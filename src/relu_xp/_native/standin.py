@@ -11,7 +11,7 @@ from relu_xp import _formulas
 
 Array = Any  # a numpy.ndarray
 
-streaming = sys.modules[__name__]
+streaming = rows = sys.modules[__name__]
 _caught = threading.local()
 
 

@@ -9,10 +9,12 @@
 #include <numpy/ndarrayobject.h>
 #include <numpy/ufuncobject.h>
 
+#include <algorithm>
 #include <cfenv>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -31,17 +33,71 @@ void relu_xp_note(int exceptions) { noted |= exceptions; }
 
 namespace {
 
+// A loop that `by_rows` runs, and what it has to know of it.
+struct Rows {
+    Run run;
+    int operands;
+    npy_intp size;  // of an element
+};
+
 // One function's loops, as NumPy wants them: it keeps the addresses, so they stay for good.
 struct Function {
     int operands;
-    std::vector<PyUFuncGenericFunction> loops;
+    std::vector<PyUFuncGenericFunction> loops, loops_by_rows;
     std::vector<char> types;
-    std::vector<void *> plain, streaming;
+    std::vector<void *> plain, streaming, by_rows;
+    std::deque<Rows> rows;
     Run bfloat16;
-    PyObject *ufunc, *streaming_ufunc;
+    PyObject *ufunc, *streaming_ufunc, *rows_ufunc;
 };
 
 std::map<std::string, Function> functions;
+
+template <class T> void spread(char *to, const char *from, npy_intp step, npy_intp length) {
+    for (npy_intp j = 0; j < length; j++) std::memcpy(to + j * sizeof(T), from + j * step, sizeof(T));
+}
+
+// Rows of operands of which some are broadcast, such as a slope a channel. A ufunc would copy these into its buffers, by
+// steps that are as short as they are. Here a long row goes to the loop as it is, and short ones several at a time.
+void by_rows(char **args, const npy_intp *dimensions, const npy_intp *steps, void *data) {
+    constexpr npy_intp Bytes = 16384, MostOperands = 7;
+    const Rows &loop = *static_cast<const Rows *>(data);
+    const npy_intp count = dimensions[0], length = dimensions[1], *const within = steps + loop.operands + 1;
+    alignas(64) char buffers[Bytes];
+    bool joins = length > 0, spreads[MostOperands] = {}, is_filled[MostOperands] = {};
+    npy_intp joined[MostOperands], spread_before[MostOperands], spreading = 0;
+    for (int k = 0; k <= loop.operands; k++) {
+        const bool is_whole = within[k] == loop.size && (steps[k] == length * loop.size || count == 1);
+        const bool is_one = within[k] == 0 && steps[k] == 0;
+        joined[k] = is_one ? 0 : loop.size;
+        spreads[k] = !is_whole && !is_one;
+        spread_before[k] = spreading;
+        spreading += spreads[k];
+        joins &= !spreads[k] || (k > 0 && k < loop.operands);
+    }
+    const npy_intp room = spreading ? (Bytes / spreading) & -64 : Bytes;
+    joins &= !spreading || length * loop.size <= room / 2;
+    const npy_intp together = !joins ? 1 : spreading ? room / (length * loop.size) : count;
+    for (npy_intp row = 0; row < count; row += together) {
+        const npy_intp rows = std::min(together, count - row), elements = rows * length;
+        char *at[MostOperands];
+        for (int k = 0; k <= loop.operands; k++) {
+            at[k] = args[k] + row * steps[k];
+            if (!joins || !spreads[k]) continue;
+            char *const buffer = buffers + spread_before[k] * room;
+            for (npy_intp i = 0; i < rows && !is_filled[k]; i++) {
+                char *const to = buffer + i * length * loop.size;
+                if (loop.size == 2) spread<npy_uint16>(to, at[k] + i * steps[k], within[k], length);
+                else if (loop.size == 4) spread<npy_uint32>(to, at[k] + i * steps[k], within[k], length);
+                else if (loop.size == 8) spread<npy_uint64>(to, at[k] + i * steps[k], within[k], length);
+                else spread<npy_longdouble>(to, at[k] + i * steps[k], within[k], length);
+            }
+            is_filled[k] = steps[k] == 0;  // the next rows have the same
+            at[k] = buffer;
+        }
+        loop.run(at, &elements, joins ? joined : within, nullptr);
+    }
+}
 
 void add(const char *name, int operands, char type, Run run) {
     Function &function = functions[name];
@@ -55,6 +111,8 @@ void add(const char *name, int operands, char type, Run run) {
     function.types.insert(function.types.end(), operands + 1, char(dtype->type_num));
     function.plain.push_back(nullptr);
     function.streaming.push_back(&functions);  // any address but none
+    function.loops_by_rows.push_back(by_rows);
+    function.by_rows.push_back(&function.rows.emplace_back(Rows{run, operands, PyDataType_ELSIZE(dtype)}));
     Py_DECREF(dtype);
 }
 
@@ -91,10 +149,11 @@ Target chosen() {
     return best;
 }
 
-PyObject *made(const std::string &name, Function &function, std::vector<void *> &data) {
-    return PyUFunc_FromFuncAndData(function.loops.data(), data.data(), function.types.data(), int(data.size()),
-                                   function.operands, 1, PyUFunc_None, name.c_str(),
-                                   "See relu_xp; the scalars are operands too.", 0);
+PyObject *made(const std::string &name, Function &function, std::vector<PyUFuncGenericFunction> &loops,
+               std::vector<void *> &data, const char *signature) {
+    return PyUFunc_FromFuncAndDataAndSignature(loops.data(), data.data(), function.types.data(), int(data.size()),
+                                               function.operands, 1, PyUFunc_None, name.c_str(),
+                                               "See relu_xp; the scalars are operands too.", 0, signature);
 }
 
 PyObject *take_errors(PyObject *, PyObject *) {
@@ -115,6 +174,11 @@ PyObject *register_bfloat16(PyObject *, PyObject *dtype) {
                                             streaming) < 0)
                 return nullptr;
         }
+    for (auto &[name, function] : functions)
+        if (PyUFunc_RegisterLoopForType(
+                reinterpret_cast<PyUFuncObject *>(function.rows_ufunc), type, by_rows, nullptr,
+                &function.rows.emplace_back(Rows{function.bfloat16, function.operands, 2})) < 0)
+            return nullptr;
     Py_RETURN_TRUE;
 }
 
@@ -197,13 +261,18 @@ PyMODINIT_FUNC PyInit__ufuncs() {
     PyObject *const module = PyModule_Create(&definition);
     if (!module || PyModule_AddStringConstant(module, "cpu", target.name) < 0) return nullptr;
     target.add_loops(add);
-    PyObject *const streaming = PyModule_New("streaming");
+    PyObject *const streaming = PyModule_New("streaming"), *const rows = PyModule_New("rows");
     for (auto &[name, function] : functions) {
-        function.ufunc = made(name, function, function.plain);
-        function.streaming_ufunc = made(name, function, function.streaming);
+        function.ufunc = made(name, function, function.loops, function.plain, nullptr);
+        function.streaming_ufunc = made(name, function, function.loops, function.streaming, nullptr);
+        std::string signature = "(i)";
+        for (int k = 1; k < function.operands; k++) signature += ",(i)";
+        function.rows_ufunc = made(name, function, function.loops_by_rows, function.by_rows, (signature + "->(i)").c_str());
+        if (PyModule_AddObjectRef(rows, name.c_str(), function.rows_ufunc) < 0) return nullptr;
         if (PyModule_AddObjectRef(module, name.c_str(), function.ufunc) < 0) return nullptr;
         if (PyModule_AddObjectRef(streaming, name.c_str(), function.streaming_ufunc) < 0) return nullptr;
     }
     if (PyModule_AddObject(module, "streaming", streaming) < 0) return nullptr;
+    if (PyModule_AddObject(module, "rows", rows) < 0) return nullptr;
     return module;
 }

@@ -99,13 +99,14 @@ def cases(dtype: DType, functions: Iterable[Function] = FUNCTIONS.values(), *, q
 
 
 def _settings(function: Function) -> Iterator[tuple[float, ...]]:
-    """Scalars of which at most two differ from their defaults, and where one is -0.0 no other does."""
+    """Scalars of which at most two differ from their defaults, or one of three, and no other where one is -0.0."""
     choices = [SCALARS[each.name] for each in function.scalars]
+    most = 2 if len(choices) < 3 else 1
     for chosen in itertools.product(*choices):
         changed = [
             repr(value) for value, (default, *_) in zip(chosen, choices, strict=True) if repr(value) != repr(default)
         ]
-        if len(changed) <= (1 if "-0.0" in changed else 2):
+        if len(changed) <= (1 if "-0.0" in changed else most):
             yield (*chosen, *(each.default for each in function.for_autodiff))
 
 
