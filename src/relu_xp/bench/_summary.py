@@ -140,24 +140,21 @@ def _first(record: Record) -> Table:
 
 
 def findings(record: Record) -> list[str]:
-    """The run in a few sentences."""
+    """The run in three sentences, the bad beside the good."""
     said = []
-    by = grouped(select(record, "kernels", mode="fresh", device="cpu"), "function", "dtype")
-    for (function, dtype), benchmarks in [*by.items()][:3]:
-        both = [(benchmark, each) for benchmark in benchmarks if (each := entry(benchmark, "relu_xp, numpy"))]
-        if not both:
-            continue
-        benchmark, each = both[-1]
-        words = f"{function} of {size_name(benchmark['size'])} {dtype} in NumPy moves {rate(benchmark, each):.1f} GB/s"
-        for best in of_kind(benchmark, "limit"):
-            words += f", {rate(benchmark, each) / rate(benchmark, best):.0%} of what a copy reaches"
-        # An idiom has the same arrays; another library's calls cost what they cost.
-        others = ((c, e, other) for c, e in both for other in of_kind(c, "idiom"))
-        if gains := [(median(other) / median(e), other["name"], c["size"]) for c, e, other in others]:
-            low, high = min(gains), max(gains)
-            words += f"; {low[0]:.2f} times as fast as {low[1]} at {size_name(low[2])}, at the worst, and at the best "
-            words += f"{high[0]:.1f} times as fast as {high[1]} at {size_name(high[2])}"
-        said.append(f"{words}.")
+    found = select(record, "kernels", mode="fresh", device="cpu")
+    both = [(benchmark, each) for benchmark in found if (each := entry(benchmark, "relu_xp, numpy"))]
+    largest = both[-1][0]["size"] if both else 0
+    pairs = ((c, e, best) for c, e in both if c["size"] == largest for best in of_kind(c, "limit"))
+    if shares := [(rate(c, e) / rate(c, best), c["function"]) for c, e, best in pairs]:
+        (low, slow), (high, fast) = min(shares), max(shares)
+        told = f"{low:.0%} ({slow}) to {high:.0%} ({fast}) of a copy's speed"
+        said.append(f"On NumPy arrays of {size_name(largest)} elements relu_xp reaches {told}.")
+    # An idiom has the same arrays; another library's calls cost what they cost.
+    others = ((c, e, other) for c, e in both for other in of_kind(c, "idiom"))
+    if gains := [(median(other) / median(e), c["function"], other["name"], c["size"]) for c, e, other in others]:
+        ends = [f"{gain:.3g} at {f} ({idiom}, {size_name(n)})" for gain, f, idiom, n in (min(gains), max(gains))]
+        said.append(f"Times as fast as NumPy's idioms: {ends[0]} at the worst, {ends[1]} at the best.")
     for benchmark in select(record, "overhead")[:1]:
         calls = [f"{time_name(median(e))} in {e['name'].partition(', ')[2]}" for e in of_kind(benchmark, "ours")]
         if calls:

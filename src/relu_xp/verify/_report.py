@@ -155,7 +155,7 @@ def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
             table.add_row(each.peer, each.function, each.dtype, *numbers, why)
         if differences:
             console.print(table)
-    console.print("What is called a convention is as good as ours, only another.")
+    console.print("A difference that is called a convention is a choice as good as ours.")
     for name, reason in reasons.items():
         console.print(f"{name}: {reason}", style="dim", markup=False, highlight=False)
     if output:
