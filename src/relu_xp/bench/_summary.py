@@ -148,7 +148,7 @@ def findings(record: Record) -> list[str]:
     pairs = ((c, e, best) for c, e in both if c["size"] == largest for best in of_kind(c, "limit"))
     if shares := [(rate(c, e) / rate(c, best), c["function"]) for c, e, best in pairs]:
         (low, slow), (high, fast) = min(shares), max(shares)
-        told = f"{low:.0%} ({slow}) to {high:.0%} ({fast}) of a copy's speed"
+        told = f"{low:.0%} ({slow})" + f" to {high:.0%} ({fast})" * (slow != fast) + " of a copy's speed"
         said.append(f"On NumPy arrays of {size_name(largest)} elements relu_xp reaches {told}.")
     # An idiom has the same arrays; another library's calls cost what they cost.
     others = ((c, e, other) for c, e in both for other in of_kind(c, "idiom"))
