@@ -1,16 +1,17 @@
 """Holds two runs against each other, and tells a change from noise.
 
-What is compared is each candidate's time over that of the limit in the same benchmark, a copy of the same array, so
-that a machine that drifts as a whole cancels out. Short arrays and long ones are one line each, of which the median
-over its sizes counts: a single size may be off for a whole run, by where its arrays happened to lie. Both the medians
-and the fastest samples have to tell of a change, since what only stalls at times does not slow the fastest. It counts
-if it is larger than ten per cent and than what chance allows, as seen from how much idioms and peers, which are not
-ours to change, differ between the two runs.
+What is compared is how each candidate's time moved beside the copy's in the same benchmark, and beside that of idioms
+and peers there, which are not ours to change: a machine that drifts as a whole cancels out, and so does a copy that
+alone was disturbed. The medians and the fastest samples have to tell of it, since what only stalls at times does not
+slow the fastest. Short arrays and long ones are one line each, of which the median over its sizes counts: a single size
+may be off for a whole run, by where its arrays happened to lie. A change counts if it is larger than ten per cent and
+than what chance allows, as seen from how much idioms and peers move.
 """
 
 import math
 import statistics
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relu_xp.bench import _summary
@@ -30,7 +31,7 @@ class Change:
     what: str
     name: str
     kind: str
-    change: float  # the logarithm of now over before, 0 where medians and fastest samples disagree
+    change: float  # the logarithm of now over before
     count: int  # of its benchmarks
 
     @property
@@ -78,28 +79,35 @@ def compare(old: Record, new: Record) -> Comparison:
     """Every candidate that both runs have."""
     keys = ("part", "device", "function", "dtype", "size", "mode", "task")
     earlier = {tuple(each[key] for key in keys): each for each in old["benchmarks"]}
-    lines: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
+    lines: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for now in new["benchmarks"]:
-        then = earlier.get(tuple(now[key] for key in keys))
-        if then is None:
-            continue
-        limits = [*_summary.of_kind(then, "limit"), *_summary.of_kind(now, "limit")]
-        for each in now["entries"] if len(limits) == 2 else ():
-            before = _summary.entry(then, each["name"])
-            if before and each["kind"] != "limit":
-                four = each, limits[1], before, limits[0]
-                usual, best = ([how(one["seconds"]) for one in four] for how in (statistics.median, min))
-                ratios = [math.log(now / its_limit / then * limit) for now, its_limit, then, limit in (usual, best)]
-                lines[_line(now), each["name"], each["kind"]].append((ratios[0], ratios[1]))
-    changes = []
-    for (what, name, kind), pairs in lines.items():
-        usual, best = (statistics.median(ratios) for ratios in zip(*pairs, strict=True))
-        changes.append(Change(what, name, kind, min(usual, best, key=abs) if usual * best > 0 else 0.0, len(pairs)))
+        if then := earlier.get(tuple(now[key] for key in keys)):
+            for each, change in _moved(then, now):
+                lines[_line(now), each["name"], each["kind"]].append(change)
+    changes = [Change(*line, statistics.median(found), len(found)) for line, found in lines.items()]
     others = [abs(each.change) for each in changes if each.kind != "ours"]
     chance = max(LEAST, SIGMAS * 1.4826 * statistics.median(others or [0.0]))
     about, now = old["about"], new["about"]["versions"]
     versions = [(name, was, now.get(name, "none")) for name, was in about["versions"].items() if was != now.get(name)]
     return Comparison(changes, chance, (about["load"] or 0, new["about"]["load"] or 0), about["date"], versions)
+
+
+def _moved(then: Record, now: Record) -> Iterator[tuple[Record, float]]:
+    """How each candidate moved beside the limit and beside the others: the least of it, 0 where they disagree."""
+    moved = {}
+    for each in now["entries"]:
+        if before := _summary.entry(then, each["name"]):
+            pairs = ((how(each["seconds"]), how(before["seconds"])) for how in (statistics.median, min))
+            moved[each["name"]] = [math.log(after / earlier) for after, earlier in pairs]
+    limits = [moved[each["name"]] for each in _summary.of_kind(now, "limit") if each["name"] in moved]
+    for each in now["entries"] if limits else ():
+        if each["name"] in moved and each["kind"] != "limit":
+            others = [e for e in now["entries"] if e is not each and e["name"] in moved and e["kind"] != "limit"]
+            fixed = [e for e in others if e["kind"] != "ours"] or others
+            columns = zip(*(moved[e["name"]] for e in fixed), strict=True)
+            beside = [*limits, list(map(statistics.median, columns))] if fixed else limits
+            found = [mine - its for it in beside for mine, its in zip(moved[each["name"]], it, strict=True)]
+            yield each, min(found, key=abs) if min(found) > 0 or max(found) < 0 else 0.0
 
 
 def _line(benchmark: Record) -> str:
