@@ -20,7 +20,7 @@ from relu_xp.verify._expected import Array, DType, Scalars, expected, same_bits
 from relu_xp.verify._refusals import accepted
 
 SHOWN = 5  # mismatches a tally keeps
-# Where a new shape costs a compilation, or any call milliseconds: fewer lengths.
+# Where a new shape costs a compilation, or any call milliseconds: fewer lengths, and views.
 SLOW_TO_CALL = ("jax", "sparse", "ndonnx", "dask")
 
 
@@ -62,11 +62,11 @@ class Check:
     call: Callable[[Target], Array]
 
 
-def run(target: Target, case: Case, tally: Tally, *, few_lengths: bool = False) -> None:
+def run(target: Target, case: Case, tally: Tally, *, few: bool = False) -> None:
     """Make every check of a case, and enter what differs."""
     tally.cases += 1
     begin = time.perf_counter()
-    for check in checks(case, few_lengths=few_lengths or target.name in SLOW_TO_CALL):
+    for check in checks(case, few=few):
         try:
             with np.errstate(all="ignore"):
                 got = check.call(target)
@@ -79,14 +79,14 @@ def run(target: Target, case: Case, tally: Tally, *, few_lengths: bool = False) 
     tally.seconds += time.perf_counter() - begin
 
 
-def checks(case: Case, *, few_lengths: bool = False) -> Iterator[Check]:
+def checks(case: Case, *, few: bool = False) -> Iterator[Check]:
     """The calls that a case consists of."""
     kind, _, name = case.kind.partition(": ")
     count = len(case.function.arrays)
     if kind == "values":
-        yield from _on_values(case, str(case))
+        yield _on_values(case, str(case))
     elif kind == "lengths":
-        lengths = data.FEW_LENGTHS if few_lengths else data.LENGTHS
+        lengths = data.FEW_LENGTHS if few else data.LENGTHS
         memory = data.signs(case.dtype, max(lengths) + 2)
         for n in lengths:
             yield _plain(case, (memory[1 : n + 1], memory[2 : n + 2])[:count])  # not where an allocation begins
@@ -125,12 +125,12 @@ def _square(dtype: DType) -> Array:
 
 
 @functools.cache
-def _on_values(case: Case, words: str) -> list[Check]:
+def _on_values(case: Case, words: str) -> Check:
     """Inputs and expected values, computed once for all backends: the definition is slow, value by value.
 
     The words tell -0.0 from 0.0, which are one key to a cache.
     """
-    return [_plain(case, arrays) for arrays in data.values(case)]
+    return _plain(case, data.values(case))
 
 
 def _plain(case: Case, arrays: tuple[Array, ...], changed: Scalars | None = None) -> Check:
@@ -218,11 +218,17 @@ def refuses(target: Target, functions: Iterable[Function]) -> dict[tuple[Functio
     return found
 
 
+def is_few(target: Target, *, quick: bool) -> bool:
+    """Whether the cases are to be few, of lengths and layouts."""
+    return quick or target.name in SLOW_TO_CALL
+
+
 def verify(
     target: Target, dtypes: Iterable[DType], functions: Iterable[Function] = FUNCTIONS.values(), *, quick: bool = False
 ) -> Iterator[dict[str, Tally]]:
     """Yield one growing record, a tally for each dtype, after each case."""
     functions = [*functions]
+    few = is_few(target, quick=quick)
     refused = refuses(target, functions)
     record = {}
     for dtype in dtypes:
@@ -231,14 +237,14 @@ def verify(
             tally.left_out["all"] = lacking
             continue
         views = {f"layout: {name}": lacks_view(target, name, dtype) for name in data.LAYOUTS if dtype.kind not in "iu"}
-        for case in data.cases(dtype, functions, quick=quick):
+        for case in data.cases(dtype, functions, few=few):
             what = case.kind.partition(": ")[0]
             if reason := refused.get((case.function, what)):
                 tally.left_out["out=" if what == "out" else f"{what}: an array"] = reason
             elif reason := views.get(case.kind, ""):
                 tally.left_out[case.kind] = reason
             else:
-                run(target, case, tally, few_lengths=quick)
+                run(target, case, tally, few=few)
             yield record
     yield record
 

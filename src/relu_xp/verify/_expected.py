@@ -36,7 +36,7 @@ def expected(function: Function, arrays: tuple[Array, ...], scalars: Scalars) ->
     values = dict(zip(function.arrays, arrays, strict=True))
     with np.errstate(all="ignore"):
         values |= {each.name: rounded(scalars[each.name], dtype) for each in function.scalars}
-        if dtype.kind in "iu" or dtype.itemsize > 2 or not _rounds_once(function):
+        if dtype.kind in "iu" or dtype.itemsize > 1 or not _rounds_once(function):
             return _by_paths(function, values)
         return _by_definition(function, values)
 

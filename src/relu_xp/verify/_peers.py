@@ -52,19 +52,19 @@ def compare(target: Target, peer: Peer, function: Function, dtype: DType) -> lis
     records: dict[str, Difference] = {}
     choices = [VARIED.get(each, (each.default,)) for each in function.parameters]
     for case in (Case(function, dtype, given, "values") for given in itertools.product(*choices)):
-        for arrays in data.values(case):
-            x, g = arrays[0], arrays[-1] if len(arrays) > 1 else np.ones_like(arrays[0])
-            want = expected(function, arrays, case.scalars)
-            for name, call in peer(function, target.put(x), target.put(g), case.scalars).items():
-                with np.errstate(all="ignore"):
-                    got = np.asarray(target.get(call())).astype(dtype, copy=False)
-                record = records.setdefault(name, Difference(name, function.name, dtype.name))
-                record.values += want.size
-                wrong = np.flatnonzero(~same_bits(got, want))
-                if wrong.size:
-                    some = tuple(a[wrong] for a in arrays)
-                    flushes = target.name == "jax"
-                    record.reasons += _reasons(function, some, case.scalars, got[wrong], want[wrong], flushes=flushes)
+        arrays = data.values(case)
+        x, g = arrays[0], arrays[-1] if len(arrays) > 1 else np.ones_like(arrays[0])
+        want = expected(function, arrays, case.scalars)
+        for name, call in peer(function, target.put(x), target.put(g), case.scalars).items():
+            with np.errstate(all="ignore"):
+                got = np.asarray(target.get(call())).astype(dtype, copy=False)
+            record = records.setdefault(name, Difference(name, function.name, dtype.name))
+            record.values += want.size
+            wrong = np.flatnonzero(~same_bits(got, want))
+            if wrong.size:
+                some = tuple(a[wrong] for a in arrays)
+                flushes = target.name == "jax"
+                record.reasons += _reasons(function, some, case.scalars, got[wrong], want[wrong], flushes=flushes)
     return list(records.values())
 
 
