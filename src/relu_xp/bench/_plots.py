@@ -24,7 +24,7 @@ from relu_xp.bench import _summary
 from relu_xp.bench._summary import Record
 
 Axes = Any
-Lines = dict[str, tuple[list[tuple[float, float]], dict[str, str]]]  # by label, points and a look of its own, or {}
+Lines = dict[str, list[tuple[float, float]]]  # by label, points
 
 INK, FAINT = "#010203", "#040506"  # stand for the page's colours
 # Apart for readers who see few colours, and legible on white and on black.
@@ -65,17 +65,13 @@ def plots(record: Record) -> Iterator[Plot]:
 def _throughput(record: Record) -> Iterator[Plot]:
     by = _summary.grouped(_summary.select(record, "kernels", mode="fresh"), "device", "function", "dtype")
     for (device, function, dtype), chosen in by.items():
-        if len(chosen) < 2:
-            continue
-        names = dict.fromkeys(e["name"] for c in chosen for e in _summary.of_kind(c, "ours"))
-        lines: Lines = {"a copy: the limit": (_points(chosen, "copy", _summary.rate), PLAIN)}
-        lines |= {name.partition(", ")[2]: (_points(chosen, name, _summary.rate), {}) for name in names}
-        yield Plot(
-            f"throughput-{device}-{function}-{dtype}".replace(":", "-"),
-            f"{function} of {dtype} on {device}",
-            "Bytes read and written a second, results fresh. Higher is better.",
-            _lines("elements", "GB/s", lines),
-        )
+        if len(chosen) > 1:
+            yield Plot(
+                f"throughput-{device}-{function}-{dtype}".replace(":", "-"),
+                f"{function} of {dtype} on {device}",
+                "Bytes read and written a second, results fresh. Higher is better.",
+                _lines("GB/s", _beside_copy(chosen, _summary.rate)),
+            )
 
 
 def _overhead(record: Record) -> Iterator[Plot]:
@@ -113,23 +109,16 @@ def _speedups(record: Record) -> Iterator[Plot]:
 
 def _growth(record: Record) -> Iterator[Plot]:
     by = _summary.grouped(_summary.select(record, "overhead", "kernels", mode="fresh"), "device", "function", "dtype")
-    shown: set[str] = set()
-    for (device, function, dtype), chosen in by.items():
-        if device in shown or len(chosen) < 2:
-            continue
-        shown.add(device)
-        ours = [e["name"] for c in chosen for e in _summary.of_kind(c, "ours")]
-        names = {"copy": "a copy"} | {name: name.partition(", ")[2] for name in ours}
-        lines: Lines = {
-            label: (_points(chosen, name, lambda _, e: _summary.median(e)), {} if name != "copy" else PLAIN)
-            for name, label in names.items()
-        }
-        yield Plot(
-            f"growth-{device}".replace(":", "-"),
-            f"{function} of {dtype} on {device}: {TIME}",
-            "At first the call costs most, then the arithmetic and the memory. Lower is better.",
-            _lines("elements", TIME, lines),
-        )
+    first = {device: (device, function, dtype) for device, function, dtype in reversed(by)}  # of each device
+    for device, function, dtype in first.values():
+        chosen = by[device, function, dtype]
+        if len(chosen) > 1:
+            yield Plot(
+                f"growth-{device}".replace(":", "-"),
+                f"{function} of {dtype} on {device}: {TIME}",
+                "At first the call costs most, then the arithmetic and the memory. Lower is better.",
+                _lines(TIME, _beside_copy(chosen, lambda _, each: _summary.median(each))),
+            )
 
 
 def _training(record: Record) -> Iterator[Plot]:
@@ -149,8 +138,14 @@ def _training(record: Record) -> Iterator[Plot]:
             )
 
 
-def _points(benchmarks: list[Record], name: str, value: Callable[[Record, Record], float]) -> list[tuple[float, float]]:
-    return [(c["size"], value(c, each)) for c in benchmarks if (each := _summary.entry(c, name))]
+def _beside_copy(benchmarks: list[Record], value: Callable[[Record, Record], float]) -> Lines:
+    """A line for each of ours, and one for the copy."""
+    ours = [each["name"] for benchmark in benchmarks for each in _summary.of_kind(benchmark, "ours")]
+    labels = {"copy": "a copy"} | {name: name.partition(", ")[2] for name in ours}
+    return {
+        label: [(c["size"], value(c, each)) for c in benchmarks if (each := _summary.entry(c, name))]
+        for name, label in labels.items()
+    }
 
 
 def _axes(x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Axes]:
@@ -161,17 +156,14 @@ def _axes(x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _lines(x: str, y: str, lines: Lines, *, log: bool = True) -> str:
-    """Curves over x, the legend above them, where it hides none."""
-    figure, axes = _axes(x, y)
-    for label, (points, look) in lines.items():
+def _lines(y: str, lines: Lines) -> str:
+    """Curves over the number of elements, the legend above them, where it hides none."""
+    figure, axes = _axes("elements", y)
+    for label, points in lines.items():
         if points:
-            axes.plot(*zip(*points, strict=True), label=label, **look)
+            axes.plot(*zip(*points, strict=True), label=label, **(PLAIN if label == "a copy" else {}))
     axes.set_xscale("log", base=2)
-    if log:
-        axes.set_yscale("log")
-    else:
-        axes.set_ylim(bottom=0)
+    axes.set_yscale("log")
     axes.yaxis.set_major_formatter(EngFormatter("s") if y == TIME else "{x:g}")
     figure.legend(loc="outside upper left", ncols=2)
     return svg(figure)
