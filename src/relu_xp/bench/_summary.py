@@ -116,7 +116,7 @@ def is_split(benchmark: Benchmark) -> bool:
 
 
 def _training(record: Record) -> Iterator[Table]:
-    heads = ["library", "function", "relu_xp", "its own", "ratio", "products"]
+    heads = ["library", "function", "relu_xp", "its own", "ratio", "no rectifier"]
     for (task,), chosen in grouped(select(record, "training"), "task").items():
         rows = []
         for benchmark in chosen:
