@@ -41,6 +41,11 @@ def is_batched(g: torch.Tensor) -> bool:
     return bool(_is_batched(g) or _functorch_is_active())
 
 
+def is_forward() -> bool:
+    """Whether forward mode is under way, torch.func.jvp's too; not public yet."""
+    return bool(forward_ad._current_level >= 0)
+
+
 def is_recorded() -> bool:
     """Whether anything but autograd's backward mode watches what is done; of all but tracing not public yet."""
     return bool(_functorch_is_active() or forward_ad._current_level >= 0 or _dispatch_modes() or _is_tracing())

@@ -202,8 +202,17 @@ def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array
         x = leaky(x, 1.0)  # x itself; its second derivative is zeros, not an error
         if function is RELU and scalars[-1] == 1:
             return torch.clamp_min(x, 0) + 0.0  # the sum is no -0; within vmap, the derivative may be float64
-    # A slope is not differentiated where x is NaN.
-    scalars = tuple([torch.where(x < 0, s, _fixed(s)) if isinstance(s, torch.Tensor) else s for s in scalars])
+    if not any(isinstance(s, torch.Tensor) for s in scalars):
+        return _recordable_in_x(function, x, scalars)
+    slope, *others = scalars
+    if private.is_forward():  # the tangent of the slope must not meet an x that is not below 0
+        product = torch.where(x < 0, x, x.new_full((), 1.0)) * slope
+        return torch.where(x < 0, product, _recordable_in_x(function, x, (_fixed(slope), *others)))
+    # Backwards, two shares of a cotangent would lose its -0.
+    return _recordable_in_x(function, x, (torch.where(x < 0, slope, _fixed(slope)), *others))
+
+
+def _recordable_in_x(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
     if function is LEAKY_RELU and scalars[-1] > 0:
         return _pulled(function.vjp, (x, x), scalars)
     fixed, zero, one = _fixed(x), x.new_full((), 0.0), x.new_full((), 1.0)

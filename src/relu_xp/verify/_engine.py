@@ -3,6 +3,7 @@
 import functools
 import importlib
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ from relu_xp._dispatch import owner
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._machine import Target, first_line
 from relu_xp.verify import _cases as data
+from relu_xp.verify._autodiff import derivatives
 from relu_xp.verify._cases import Case
 from relu_xp.verify._exceptions import deviations
 from relu_xp.verify._expected import Array, DType, Scalars, expected, same_bits
@@ -64,9 +66,24 @@ class Check:
 
 def run(target: Target, case: Case, tally: Tally, *, few: bool = False) -> None:
     """Make every check of a case, and enter what differs."""
-    tally.cases += 1
     begin = time.perf_counter()
-    for check in checks(case, few=few):
+    _make(target, case, checks(case, few=few), tally)
+    tally.seconds += time.perf_counter() - begin
+
+
+def differentiate(target: Target, dtype: DType, functions: Iterable[Function], tally: Tally) -> None:
+    """Make every check of what a library takes for the derivatives, if it takes any."""
+    begin = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a library about its own older modes
+        for case, arrays, want, call in derivatives(target, dtype, functions):
+            _make(target, case, [Check(arrays, case.scalars, want, call)], tally)
+    tally.seconds += time.perf_counter() - begin
+
+
+def _make(target: Target, case: Case, checks: Iterable[Check], tally: Tally) -> None:
+    tally.cases += 1
+    for check in checks:
         try:
             with np.errstate(all="ignore"):
                 got = check.call(target)
@@ -76,7 +93,6 @@ def run(target: Target, case: Case, tally: Tally, *, few: bool = False) -> None:
             _keep(tally, Mismatch(str(case), 0, (), first_line(error), "a result"))
         else:
             compare(target, case, check, got, tally)
-    tally.seconds += time.perf_counter() - begin
 
 
 def checks(case: Case, *, few: bool = False) -> Iterator[Check]:
@@ -246,7 +262,9 @@ def verify(
             else:
                 run(target, case, tally, few=few)
             yield record
-    yield record
+        if dtype.kind not in "iu":
+            differentiate(target, dtype, functions, tally)
+        yield record
 
 
 def assert_conforms(backend: Any) -> dict[str, dict[str, Tally]]:

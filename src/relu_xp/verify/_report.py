@@ -85,7 +85,7 @@ def _all_cases(
     with _progress() as progress:
         for target in targets:
             few = is_few(target, quick=quick)
-            count = sum(1 for dtype in dtypes for _ in data.cases(dtype, functions, few=few))
+            count = sum(1 for dtype in dtypes for _ in data.cases(dtype, functions, few=few)) + len(dtypes)
             task = progress.add_task(f"{target.name} on {target.where}", total=count)
             for record in verify(target, dtypes, functions, quick=quick):
                 records[target] = record
