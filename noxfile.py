@@ -109,6 +109,13 @@ def sanitizers(session: nox.Session) -> None:
 
 
 @nox.session(python=CURRENT)
+def proof(session: nox.Session) -> None:
+    """Prove that both texts of the maths compute the definition for every input: `nox -s proof -- --markdown FILE`."""
+    install(session, "cli", "bitwuzla==0.10.0", "z3-solver==5.4.1.0", "cvc5==1.4.2")
+    session.run("python", "-m", "proof", *session.posargs)
+
+
+@nox.session(python=CURRENT)
 def lint(session: nox.Session) -> None:
     """Hold the code to ruff's rules and formatting, and the workflows to zizmor's."""
     session.install("ruff==0.17.6", "zizmor==1.32.0")

@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+import json
 import types
 
+import numpy as np
 import pytest
 from oracle import FUNCTIONS, RECORDS
 
@@ -12,7 +14,7 @@ from relu_xp import reference
 
 
 def test_all():
-    others = ["cpu_options", "reference", "register_backend", "unregister_backend"]
+    others = ["cpu_options", "info", "reference", "register_backend", "unregister_backend"]
     assert relu_xp.__all__ == sorted([*others, *FUNCTIONS])
     public = {n for n, v in vars(relu_xp).items() if not n.startswith("_") and not isinstance(v, types.ModuleType)}
     assert public | {"reference"} == {*relu_xp.__all__}
@@ -121,3 +123,20 @@ def test_python_ints(x):
             got = getattr(relu_xp, record.name)(*args)
             assert type(got) is float
             assert got == getattr(reference, record.name)(*map(float, args))
+
+
+def test_info_is_what_the_command_line_prints(capsys, monkeypatch):
+    pytest.importorskip("rich", reason="rich: not installed")
+    from relu_xp.__main__ import main
+
+    found = json.loads(json.dumps(relu_xp.info()))
+    ours = next(each for each in found["backends"] if each["backend"] == "numpy")
+    assert ours == {"backend": "numpy", "device": "cpu", "usable": True, "reason": None}
+    assert found["versions"]["numpy"] == np.__version__
+    assert all(each["usable"] == (each["reason"] is None) for each in found["backends"])
+    monkeypatch.setenv("COLUMNS", "500")
+    assert main(["info"]) == 0
+    printed = capsys.readouterr().out
+    backends = [each[key] or "" for each in found["backends"] for key in ("backend", "device", "reason")]
+    told = [found["python"], found["platform"], found["compiled_loops"], *found["versions"].values(), *backends]
+    assert [each for each in told if each not in printed] == []

@@ -1,7 +1,10 @@
 """Every row of the contract's table of bad input, with the words of each error."""
 
+import array
 import re
+from decimal import Decimal
 from fractions import Fraction
+from statistics import NormalDist
 
 import ml_dtypes
 import numpy as np
@@ -13,6 +16,7 @@ import relu_xp
 ALL = oracle.FUNCTIONS
 WRITEABLE = ("numpy", "cupy", "array_api_strict", "torch", "mlx")  # the backends whose arrays are, for `out=`
 VJPS = [each.name for each in oracle.RECORDS if len(each.arrays) == 2]
+EACH_SCALAR = [(each.name, scalar.name) for each in oracle.RECORDS for scalar in each.parameters]
 call = oracle.call
 
 
@@ -21,26 +25,94 @@ def says(name, text):
     return "^" + re.escape(f"relu_xp.{name}: ") + text
 
 
+def advised(error, **names):
+    """Do what an error says to do, with the names that it uses."""
+    found = re.search(r"; .*?, for example ([^;]*?)(?:, or .*)?$|; take (.*), or .*$", str(error))
+    return eval(found[1] or found[2], {"numpy": np, **names})
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
     ("x", "type_name"),
     [
         ([1.0], "list"),
+        ([1, 2], "list"),
+        ([[Fraction(1, 3)]], "list"),
         ((1.0,), "tuple"),
         ("1.0", "str"),
-        (None, "NoneType"),
         (True, "bool"),
         (1j, "complex"),
-        (object(), "object"),
-        (np.float32, "type"),
-        (np.dtype("f4"), r"numpy\.dtypes\.Float32DType"),
+        (Fraction(1, 3), r"fractions\.Fraction"),
+        (Decimal("0.1"), r"decimal\.Decimal"),
+        (range(3), "range"),
+        (array.array("f", [1.0]), r"array\.array"),
         (memoryview(b"1"), "memoryview"),
     ],
     ids=repr,
 )
 def test_not_an_array(name, x, type_name):
-    with pytest.raises(TypeError, match=says(name, f"x must be an array or a real number, got {type_name}; .*asarray")):
+    with pytest.raises(
+        TypeError, match=says(name, f"x must be an array or a real number, got {type_name}; ")
+    ) as raised:
         call(name, x)
+    call(name, advised(raised.value, x=x))
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("x", "type_name"),
+    [
+        (None, "NoneType"),
+        ("one", "str"),
+        ({}, "dict"),
+        ({1.0}, "set"),
+        ([[1.0], []], "list"),
+        (object(), "object"),
+        (NormalDist(), r"statistics\.NormalDist"),
+        (np.float32, "type"),
+        (np.dtype("f4"), r"numpy\.dtypes\.Float32DType"),
+    ],
+    ids=repr,
+)
+def test_nothing_makes_an_array_of_it(name, x, type_name):
+    text = f"x must be an array or a real number, got {type_name}; pass an array or a number in its place$"
+    with pytest.raises(TypeError, match=says(name, text)):
+        call(name, x)
+
+
+HELD = {
+    "scipy.sparse": ("numpy", lambda sparse, _: [sparse.csr_array([[-1.0, 0.0]]), sparse.coo_matrix([[-1.0, 0.0]])]),
+    "pandas": ("pandas", lambda pandas, _: [pandas.Index([-1.0]), pandas.array([-1.0, None]), pandas.array([-1.0])]),
+    "flax.nnx": ("jax", lambda nnx, jax: [nnx.Param(jax.numpy.asarray([-1.0]))]),
+}
+
+
+@pytest.mark.parametrize("package", HELD)
+def test_advice_for_what_other_packages_hold(wanted, package):
+    """What is no array of the library itself, but holds one: the advice, followed, gives what computes."""
+    name, made = HELD[package]
+    library = wanted(name)
+    for x in made(pytest.importorskip(package, reason=f"{package}: not installed"), library):
+        for function in ALL:
+            with pytest.raises(
+                TypeError, match=says(function, "x must be an array or a real number, got .*; ")
+            ) as raised:
+                call(function, x)
+            call(function, advised(raised.value, x=x, **{name: library}))
+
+
+@pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
+def test_advice_for_a_scalar(name, scalar):
+    for value, want in ((np.timedelta64(2, "s"), 2.0), (Decimal("0.5"), 0.5), (True, 1.0)):
+        for x in (1.0, np.ones(3, np.float32)):
+            with pytest.raises(TypeError, match=says(name, f"{scalar} must be a real number, got .*float")) as raised:
+                call(name, x, **{scalar: value})
+            assert advised(raised.value, **{scalar: value}) == want
+    for value in (NormalDist(), np.datetime64(2, "s"), "0.1"):
+        with pytest.raises(
+            TypeError, match=says(name, f"{scalar} must be a real number, got .*; pass a Python float$")
+        ):
+            call(name, 1.0, **{scalar: value})
 
 
 @pytest.mark.parametrize("name", VJPS)
@@ -52,15 +124,15 @@ def test_cotangent_not_an_array(name):
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
     "dtype",
-    ["bool", "object", "U3", "S3", "M8[s]", "m8[s]", "V4", np.dtypes.StringDType()],
+    ["bool", "object", "U3", "S3", "M8[s]", "m8[s]", "V4", "f4,f8", np.dtypes.StringDType()],
     ids=str,
 )
 def test_unsupported_dtype(name, dtype):
-    x = np.zeros(3, dtype)
-    with pytest.raises(
-        TypeError, match=says(name, f"takes .*, got {re.escape(str(x.dtype))}; cast it first, .*astype")
-    ):
+    dtype = np.dtype(dtype)
+    x = np.zeros(3, dtype) if dtype.kind in "bMmV" else np.array(["1.5"] * 3).astype(dtype)
+    with pytest.raises(TypeError, match=says(name, f"takes .*, got {re.escape(str(x.dtype))}; .*, for ex")) as raised:
         call(name, x)
+    call(name, advised(raised.value, x=x))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -85,7 +157,6 @@ def test_unsupported_dtype_elsewhere(target):
 
 
 ABOVE_ZERO = {scalar.name for each in oracle.RECORDS for scalar in each.parameters if scalar.above_zero}
-EACH_SCALAR = [(each.name, scalar.name) for each in oracle.RECORDS for scalar in each.parameters]
 
 
 @pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)

@@ -102,6 +102,7 @@ def test_bad_input_is_refused_before_anything_is_computed(da):
     for bad, error, words in [
         (lambda: relu_xp.leaky_relu(da.ones(3, dtype=int)), TypeError, r"leaky_relu: takes real floating dtypes"),
         (lambda: relu_xp.leaky_relu(x, np.inf), ValueError, r"leaky_relu: negative_slope must be finite"),
+        (lambda: relu_xp.leaky_relu(x, np.ones(3)), TypeError, r"leaky_relu: negative_slope must be .* or a dask"),
         (lambda: relu_xp.relu_vjp(x, da.ones(3, dtype="f4")), TypeError, r"relu_vjp: x and cotangent must have one"),
         (lambda: relu_xp.relu(x, out=x), TypeError, r"relu: a Dask array cannot be written to"),
     ]:
@@ -133,3 +134,17 @@ def test_a_cluster_writes_what_no_worker_can_hold(da, tmp_path):
         x = np.random.default_rng((0, i)).standard_normal(example.BLOCK, np.float32)
         y = relu_xp.leaky_relu(x, 0.1)
         oracle.assert_same(stored[block], relu_xp.leaky_relu_vjp(x, y, 0.1), f"block {i}")
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (6, 1), (1, 1, 5), (4, 6, 5)], ids=str)
+def test_a_slope_follows_the_chunks_of_x(da, shape):
+    rng = np.random.default_rng(0)
+    x, g, s = (rng.normal(size=size).astype(np.float32) for size in ((4, 6, 5), (4, 6, 5), shape))
+    lazy, cotangent = (da.from_array(a, chunks=(2, 4, 5)) for a in (x, g))
+    slope = da.from_array(np.asarray(s), chunks=shape)
+    for name in oracle.SLOPED:
+        result = oracle.call(name, lazy, cotangent, negative_slope=slope)
+        assert result.chunks == lazy.chunks
+        oracle.assert_same(result.compute(), oracle.call(name, x, g, negative_slope=np.asarray(s)), name)
+    with pytest.raises(ValueError, match=r"leaky_relu: negative_slope must broadcast to the shape of x, \(4, 6, 5\)"):
+        relu_xp.leaky_relu(lazy, da.ones((3,)))

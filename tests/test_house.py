@@ -1,5 +1,6 @@
 """The house of DESIGN.md: imports go one way, no code asks a function's name, names and lines stay few."""
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -95,6 +96,18 @@ def test_no_test_asks_either(house, monkeypatch):
 
 
 NOT_YET = re.compile(r"test_(jax|torch|numpy|cupy)|jax_devices")  # being rewritten with their backends
+
+
+@pytest.mark.parametrize("folder", ["src", "benchmarks", "examples", "docs"])
+def test_no_check_vanishes_under_python_without_assertions(folder):
+    """`python -O` drops assert statements: outside of the tests nothing may rest on one."""
+    asserting = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assert)
+    ]
+    assert asserting == []
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -1,5 +1,10 @@
 """Arrays with a meaning: xarray's keep coordinates and stay lazy, pandas' index and names, quantities their unit."""
 
+import importlib
+import math
+import re
+import time
+
 import numpy as np
 import oracle
 import pytest
@@ -98,6 +103,34 @@ def test_xarray_aligns_nothing(labelled):
         relu_xp.leaky_relu(x, np.inf)
 
 
+def test_xarray_keeps_all_coordinates_or_refuses(xarray, labelled):
+    """Its arithmetic drops those that differ, unless they are indexes."""
+    x, g = labelled(X).assign_coords(step=1), labelled(G)
+    for a, b in ((x, g), (g, x), (x, g.assign_coords(step=1)), (x.to_dataset(), g.to_dataset())):
+        result = relu_xp.relu_vjp(a, b)
+        assert {*result.coords} == {"time", "place", "height", "step"}
+        assert int(result.step) == 1
+    for other in ({"step": 2}, {"height": ("place", [1.0, 2.0, 4.0])}):
+        for a, b in ((x, g.assign_coords(other)), (x.to_dataset(), g.assign_coords(other).to_dataset())):
+            with pytest.raises(
+                ValueError, match=r"relu_vjp: x and cotangent must have the same coordinates; .*drop_vars"
+            ):
+                relu_xp.relu_vjp(a, b)
+            dropped = relu_xp.relu_vjp(a, b.drop_vars([*other]))  # as the error says
+            xarray.testing.assert_identical(dropped.coords.to_dataset(), a.coords.to_dataset())
+    assert relu_xp.relu_vjp(x, g.rename("other")).name == "depth"
+
+
+def test_xarray_results_can_be_written_to(xarray):
+    x = xarray.DataArray([1.0, 2.0], dims="t", coords={"t": [-1.0, 2.0]})
+    for a in (x.t, x.t.variable):
+        result = relu_xp.relu(a)
+        assert result.to_numpy().tolist() == [0, 2]
+        result[0] = 5
+    assert x.t.to_numpy().tolist() == [-1, 2]
+    assert relu_xp.relu(xarray.Dataset(attrs={"a": 1})).attrs == {"a": 1}
+
+
 def test_a_transposed_cotangent_finds_its_dimensions(labelled):
     result = relu_xp.relu_vjp(labelled(X), labelled(G).transpose())
     assert result.dims == ("time", "place")
@@ -137,13 +170,168 @@ def test_pandas_aligns_nothing(pandas):
         relu_xp.relu(x, out=x)
 
 
-@pytest.mark.parametrize("dtype", ["Float64", "Int64", "boolean", "category", "string", "object", "bool"])
-def test_pandas_columns_that_are_no_numpy_array(pandas, dtype):
-    x = pandas.Series([1, 0]).astype(dtype)
+NULLABLE = ["Float64", "Float32", "double[pyarrow]", "float[pyarrow]"]
+
+
+def of_dtype(pandas, values, dtype):
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow", reason="pyarrow: not installed")
+    return pandas.Series(values, index=[*"pqrstu"][: len(values)], name="depth").astype(dtype)
+
+
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+@pytest.mark.parametrize("dtype", NULLABLE)
+def test_pandas_nullable_columns_keep_dtype_and_missing_values(pandas, function, dtype):
+    x, g = (of_dtype(pandas, a.ravel(), dtype) for a in (np.nan_to_num(X), np.nan_to_num(G)))
+    x.iloc[1], g.iloc[2] = None, None
+    result = call(function, x, g)
+    assert result.dtype == x.dtype
+    assert result.name == "depth"
+    assert result.index.equals(x.index)
+    missing = [False, True, len(function.arrays) == 2, False, False, False]
+    assert result.isna().tolist() == missing
+    plain = x.dtype.numpy_dtype
+    whole = want(function, *(np.nan_to_num(a).ravel().astype(plain) for a in (X, G)))
+    oracle.assert_same(result[~result.isna()].to_numpy(plain), whole[~np.array(missing)])
+    assert x.isna().sum() == 1
+    empty = call(function, x[:0], g[:0])
+    pandas.testing.assert_series_equal(empty, x[:0])
+
+
+@pytest.mark.parametrize("dtype", NULLABLE)
+def test_nan_is_no_missing_value(pandas, dtype):
+    """Where a column has both."""
+    numbers, missing = np.array([np.nan, 1, -1], X.dtype), np.array([False, False, True])
+    if "pyarrow" in dtype:
+        arrow = pytest.importorskip("pyarrow", reason="pyarrow: not installed")
+        x = pandas.Series(pandas.arrays.ArrowExtensionArray(arrow.array(numbers, mask=missing)))
+    else:
+        x = pandas.Series(pandas.arrays.FloatingArray(numbers, missing))
+    result = relu_xp.relu(x)
+    assert result.isna().tolist() == x.isna().tolist()
+    oracle.assert_same(result.array.to_numpy("f4", na_value=7.0), np.array([np.nan, 1, 7], "f4"))
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "UInt8", "int32[pyarrow]"])
+def test_pandas_nullable_integers(pandas, dtype):
+    x = of_dtype(pandas, [3, 0, 2], dtype)
+    x.iloc[1] = None
+    pandas.testing.assert_series_equal(relu_xp.relu(x), x)
+    with pytest.raises(TypeError, match=r"leaky_relu: takes real floating dtypes, got .*; .* x\.astype\('Float64'\)"):
+        relu_xp.leaky_relu(x)
+    assert relu_xp.leaky_relu(x.astype("Float64")).isna().tolist() == [False, True, False]
+
+
+def test_pandas_tables_of_many_dtypes(pandas):
+    """Each column is what it is as a Series, in its place; also where labels repeat."""
+    pytest.importorskip("pyarrow", reason="pyarrow: not installed")
+    dtypes = ["float64", "Float64", "float32", "double[pyarrow]", "float64", "Float64"]
+    columns = [of_dtype(pandas, np.roll(X.ravel(), i), dtype) for i, dtype in enumerate(dtypes)]
+    x = pandas.concat(columns, axis=1).set_axis([*"abcaba"], axis=1)
+    x.iloc[0, 1] = None
+    for function in oracle.RECORDS:
+        result = call(function, x, x)
+        assert [*result.columns] == [*"abcaba"]
+        assert [*result.dtypes] == [*x.dtypes]
+        for i in range(x.shape[1]):
+            column = call(function, x.iloc[:, i], x.iloc[:, i])
+            pandas.testing.assert_series_equal(result.iloc[:, i], column, check_exact=True)
+
+
+def test_errors_name_the_column_or_the_variable(pandas, xarray):
+    x = pandas.DataFrame({"a": X[0], "b": [1, 2, 3], 7: [4, 5, 6]})
+    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: column 'b' and 1 more: takes real .*, got int64; cast"):
+        relu_xp.leaky_relu(x)
     with pytest.raises(
-        TypeError, match=r"relu_xp\.relu: takes real floating and integer dtypes, got .*; cast it first"
+        TypeError, match=r"^relu_xp\.relu_vjp: column 7: x and cotangent must have one dtype, got float64 and int64"
     ):
+        relu_xp.relu_vjp(x.astype({"b": "f8", 7: "f8"}), x.astype({"b": "f8"}))
+    with pytest.raises(ValueError, match=r"^relu_xp\.leaky_relu: column 'h': negative_slope must be finite in float16"):
+        relu_xp.leaky_relu(pandas.DataFrame({"a": X[0], "h": X[0].astype("f2")}), 1e6)
+    x = xarray.Dataset({"a": ("t", X[0]), "b": ("t", [1, 2, 3])})
+    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: variable 'b': takes real floating dtypes, got int64; "):
+        relu_xp.leaky_relu(x)
+    with pytest.raises(
+        ValueError, match=r"^relu_xp\.relu_vjp: variable 'a': x and cotangent must have one shape, got "
+    ):
+        relu_xp.relu_vjp(x[["a"]].assign(c=("u", [1.0])), xarray.Dataset({"a": ("u", [1.0]), "c": ("t", X[0])}))
+
+
+def test_an_array_of_slopes_is_for_what_is_computed_whole(pandas):
+    x = pandas.DataFrame({"a": X[0], "b": X[0].astype("f8")})
+    with pytest.raises(TypeError, match=r"relu: negative_slope must be a real number, got numpy\.ndarray; .* in parts"):
+        relu_xp.leaky_relu(x, np.full((3, 1), 0.5, np.float32))
+    relu_xp.leaky_relu(x, np.array(0.5, np.float32))
+
+
+@pytest.mark.parametrize("dtypes", [["f8"], ["f8", "f4"]], ids=["one dtype", "two"])
+def test_a_wide_table_costs_little_more_than_its_bytes(pandas, dtypes):
+    whole = np.random.default_rng(0).normal(size=(10, 20_000))
+    x = pandas.concat([pandas.DataFrame(whole.astype(each)) for each in dtypes], axis=1, ignore_index=True)
+    if len(dtypes) == 2:
+        x = x.iloc[:, np.arange(40_000).reshape(2, -1).T.ravel()].copy()  # the dtypes in turn
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        result = relu_xp.leaky_relu_vjp(x, x)
+        seconds.append(time.perf_counter() - begin)
+    assert min(seconds) < 20e-6 * x.shape[1]  # column by column it is ten times that
+    for i in (0, 1, 12_345):
+        oracle.assert_same(result.iloc[:, i].to_numpy(), relu_xp.leaky_relu_vjp(*[x.iloc[:, i].to_numpy()] * 2))
+
+
+@pytest.mark.parametrize("dtype", ["boolean", "category", "string", "str", "object", "bool", "Sparse[float64]"])
+def test_pandas_columns_that_hold_no_numbers(pandas, dtype):
+    x = pandas.Series(["1", "0"] if dtype in ("string", "str") else [1, 0]).astype(dtype)
+    with pytest.raises(TypeError, match=r"relu_xp\.relu: takes real floating and integer dtypes, got ") as raised:
         relu_xp.relu(x)
+    advice = re.fullmatch(r".*; cast it first, for example (x\.astype\('[Ff]loat\d\d'\))", str(raised.value))[1]
+    assert relu_xp.relu(eval(advice, {"x": x})).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "datetime64[ns]",
+        "datetime64[s, UTC]",
+        "timedelta64[s]",
+        "timestamp[ns][pyarrow]",
+        "duration[s][pyarrow]",
+        "period",
+    ],
+)
+def test_pandas_times(pandas, dtype):
+    """The advice of each error, one after the other until there is none, makes seconds of them."""
+    if dtype == "period":
+        x = pandas.Series(pandas.period_range("2020-01-01", periods=2, freq="D"))
+    else:
+        x = of_dtype(pandas, [0, 1_000_000_000 if "ns" in dtype else 1], dtype)
+    for _ in range(3):
+        try:
+            result = relu_xp.leaky_relu(x)
+            break
+        except TypeError as error:
+            advice = re.fullmatch(
+                r"relu_xp\.leaky_relu: takes real floating .*?, got .*?; .*, for example (.*)", str(error)
+            )
+            x = eval(advice[1], {"x": x, "numpy": np})
+    assert result.tolist() == [0, 86400 if dtype == "period" else 1]
+
+
+def test_pandas_complex_numbers(pandas):
+    x = pandas.Series([1 + 2j])
+    with pytest.raises(TypeError, match=r"got complex128; take numpy\.real\(x\), or numpy\.imag\(x\)"):
+        relu_xp.relu(x)
+    assert relu_xp.relu(np.imag(x)).tolist() == [2]  # pandas' own have neither .real nor .imag
+
+
+def test_pint_pandas(pandas, wanted):
+    pytest.importorskip("pint_pandas", reason="pint_pandas: not installed")
+    x = pandas.Series([1.0, -2.0], dtype="pint[metre]")
+    with pytest.raises(TypeError, match=r"got pint\[.*; call it on x\.pint\.quantity, which keeps the unit") as raised:
+        relu_xp.relu(x)
+    result = relu_xp.relu(eval(re.search(r"call it on (\S+),", str(raised.value))[1], {"x": x}))
+    assert (result.magnitude.tolist(), str(result.units)) == ([1, 0], "meter")
 
 
 def test_pandas_subclasses_stay_what_they_are(pandas):
@@ -177,20 +365,65 @@ def test_results_share_no_memory(pandas):
     assert not np.shares_memory(relu_xp.relu(x).to_numpy(), x.to_numpy())
 
 
-@pytest.mark.parametrize("name", oracle.RECORDS, ids=str)
-def test_pint_keeps_the_unit(wanted, name):
-    pint = wanted("pint")
-    units = pint.UnitRegistry()
-    result = call(name, units.Quantity(X, "metre"), units.Quantity(G, "second"))
-    if name.role == "grad":
+def unit_of(function, x_unit, g_unit):
+    """The unit of a result, as the record has it."""
+    return math.prod(
+        [each for each, power in zip((x_unit, g_unit), function.powers, strict=True) for _ in range(power)]
+    )
+
+
+ONE_UNIT = [each for each in oracle.RECORDS if each.degree is not None]  # the others compare x with a bare number
+A_NUMBER = [each for each in oracle.RECORDS if each.degree is None]
+
+
+@pytest.mark.parametrize("function", ONE_UNIT, ids=str)
+def test_pint_keeps_the_unit(wanted, function):
+    units = wanted("pint").UnitRegistry()
+    result = call(function, units.Quantity(X, "metre"), units.Quantity(G, "second"))
+    if function.powers == (0, 0):
         assert type(result) is np.ndarray
-        oracle.assert_same(result, want(name))
+        oracle.assert_same(result, want(function))
         return
-    assert result.units == (units.second if name.role == "vjp" else units.meter)
+    assert result.units == unit_of(function, units.metre, units.second)
     assert type(result) is units.Quantity
-    oracle.assert_same(result.magnitude, want(name))
+    oracle.assert_same(result.magnitude, want(function))
     single = relu_xp.leaky_relu(units.Quantity(-2.0, "kelvin"), 0.5)
     assert (single.magnitude, single.units) == (-1.0, units.kelvin)
+
+
+@pytest.mark.parametrize("function", A_NUMBER, ids=str)
+def test_pint_has_no_unit_where_x_is_compared_with_a_number(wanted, function):
+    units = wanted("pint").UnitRegistry()
+    for unit in ("metre", "percent", "radian"):
+        x = units.Quantity(X, unit)
+        with pytest.raises(TypeError, match=rf"{function}: x must have no unit, got {unit.replace('re', 'er')}; "):
+            call(function, x, x)
+    x, g = units.Quantity(X, ""), units.Quantity(G, "second")
+    result = call(function, x, g)
+    assert getattr(result, "units", 1) == unit_of(function, units.dimensionless, units.second)
+    oracle.assert_same(getattr(result, "magnitude", result), want(function))
+    oracle.assert_same(call(function, units.Quantity(X, "metre").magnitude, G), want(function))  # as the advice says
+
+
+def test_units_inside_labels(xarray, wanted):
+    units = wanted("pint").UnitRegistry()
+    x = xarray.Dataset({"depth": ("t", units.Quantity(X[0], "metre"))}, {"t": [1, 2, 3]})
+    result = relu_xp.squared_relu(x)
+    assert result.depth.data.units == units.metre**2
+    oracle.assert_same(result.depth.data.magnitude, want("squared_relu")[0])
+    with pytest.raises(TypeError, match=r"^relu_xp\.clipped_relu: variable 'depth': x must have no unit, got meter; "):
+        relu_xp.clipped_relu(x)
+
+
+def test_pint_refuses_what_has_no_product(wanted):
+    pint = wanted("pint")
+    units = pint.UnitRegistry()
+    celsius = units.Quantity(X, "degC")
+    assert relu_xp.relu(celsius).units == units.degC
+    with pytest.raises(TypeError, match=r"relu_xp\.squared_relu: .*offset unit"):
+        relu_xp.squared_relu(celsius)
+    with pytest.raises(TypeError, match=r"relu_xp\.leaky_relu_slope_vjp: .*different registries"):
+        relu_xp.leaky_relu_slope_vjp(units.Quantity(X, "m"), pint.UnitRegistry().Quantity(G, "s"))
 
 
 def test_pint_refuses_as_the_others_do(wanted):
@@ -204,14 +437,140 @@ def test_pint_refuses_as_the_others_do(wanted):
         relu_xp.leaky_relu(pint.UnitRegistry().Quantity(np.array([1, 2]), "metre"))
 
 
-@pytest.mark.parametrize("name", oracle.RECORDS, ids=str)
-def test_astropy_keeps_the_unit(name):
-    units = pytest.importorskip("astropy.units", reason="astropy: not installed")
-    x, g = X * units.meter, G * units.second
-    result = call(name, x, g)
-    if name.role == "grad":
-        assert type(result) is np.ndarray
-    else:
-        assert result.unit == (units.second if name.role == "vjp" else units.meter)
-    oracle.assert_same(np.asarray(result), want(name))
-    assert relu_xp.relu(-2.0 * units.meter) == 0 * units.meter
+DOUBLE, DOUBLE_G = X.astype("f8"), G.astype("f8")  # which is what some of these packages make of every array
+DOUBLE, DOUBLE_G = X.astype("f8"), G.astype("f8")  # which is what some of these packages make of every array
+ASTROPY, QUANTITIES, UNYT = "astropy.units", "quantities", "unyt"
+
+
+class Units:
+    """A package whose quantities are NumPy arrays: by their own ufuncs, or by wrapping results."""
+
+    def __init__(self, package):
+        self.package = pytest.importorskip(package, reason=f"{package}: not installed")
+
+    def __call__(self, array, name):  # noqa: D102
+        unit = getattr(self.package, name)
+        return np.asarray(array) * unit if isinstance(array, np.ndarray) else array * unit
+
+    def of(self, result):
+        """Its unit, as an exponent for each base."""
+        return next(getattr(result, each) for each in ("unit", "dimensionality", "units") if hasattr(result, each))
+
+
+@pytest.fixture(params=[ASTROPY, QUANTITIES, UNYT])
+def units(request):
+    return Units(request.param)
+
+
+@pytest.mark.parametrize("function", ONE_UNIT, ids=str)
+@pytest.mark.parametrize("part", [..., slice(0), (0, 0), np.array(5)], ids=["all", "empty", "scalar", "0-d"])
+def test_quantities_keep_their_unit(units, function, part):
+    x, g = (np.float64(a.take(5)).reshape(()) if isinstance(part, np.ndarray) else a[part] for a in (DOUBLE, DOUBLE_G))
+    metres, seconds = units(x, "m"), units(g, "s")
+    for given in ((metres, seconds), (x, seconds), (metres, g)):
+        result = call(function, *given)
+        oracle.assert_same(np.asarray(result), want(function, np.asarray(x), np.asarray(g)))
+        pairs = [*zip(given, function.powers, strict=True)]
+        carriers = [a for a, power in pairs for _ in range(power) if a is metres or a is seconds]
+        if carriers:
+            assert units.of(result) == units.of(math.prod(carriers))
+        else:
+            assert type(result) in (np.ndarray, np.float64)
+
+
+@pytest.mark.parametrize("function", A_NUMBER, ids=str)
+def test_quantities_have_no_unit_where_x_is_compared_with_a_number(units, function):
+    x = units(DOUBLE, "m")
+    with pytest.raises(
+        TypeError, match=rf"{function}: x must have no unit, got .*; convert it, or pass numpy.asarray\(x\)"
+    ):
+        call(function, x, x)
+    with pytest.raises(TypeError, match=rf"{function}: x must have no unit, got .*; convert it"):
+        call(function, units(DOUBLE, "percent"), DOUBLE_G)
+    oracle.assert_same(call(function, np.asarray(x), DOUBLE_G), want(function, DOUBLE, DOUBLE_G))
+    bare = units(DOUBLE, "m") / units(1.0, "m")
+    result = call(function, bare, units(DOUBLE_G, "s"))
+    oracle.assert_same(np.asarray(result), want(function, DOUBLE, DOUBLE_G))
+    assert len(function.arrays) == 1 or units.of(result) == units.of(units(DOUBLE_G, "s"))
+
+
+def test_quantities_are_refused_where_they_cannot_be_kept(units):
+    x, masked = units(DOUBLE, "m"), np.ma.MaskedArray(DOUBLE, DOUBLE > 1)
+    for given in ((x, masked), (masked, x)):
+        with pytest.raises(TypeError, match=r"relu_xp\.relu_vjp: no array has both a mask and a unit, got .*asarray"):
+            relu_xp.relu_vjp(*given)
+    with pytest.raises(TypeError, match=r"relu_xp\.relu: \S*MaskedArray is not supported; .* numpy\.ma\.array"):
+        relu_xp.relu(np.ma.MaskedArray(x, DOUBLE > 1))
+    for options in ({"out": x.copy()}, {"out": np.empty_like(DOUBLE)}):
+        with pytest.raises(TypeError, match=r"relu_xp\.relu: out must be None, since .* may carry more"):
+            relu_xp.relu(x, **options)
+    out = x.copy()
+    with pytest.raises(TypeError, match=r"relu_xp\.relu: out must be None, since .* may carry more"):
+        relu_xp.relu(DOUBLE, out=out)
+    oracle.assert_same(np.asarray(out), DOUBLE)
+    for slope in (units(np.float64(0.5), "m"), units(DOUBLE, "m")):
+        with pytest.raises(TypeError, match=r"(negative_slope must have no unit, got .*m|must be a real number)"):
+            relu_xp.leaky_relu(DOUBLE, slope)
+
+
+def test_a_quantity_without_a_unit_may_be_a_slope(units):
+    slope = units(np.full((2, 1), 0.5), "m") / units(1.0, "m")
+    oracle.assert_same(relu_xp.leaky_relu(DOUBLE, slope), oracle.expected("leaky_relu", (DOUBLE,), 0.5))
+
+
+def test_angles_that_leave_their_range_are_bare_angles():
+    """As astropy's own arithmetic has it: a Latitude beyond 90 degrees would be none."""
+    coordinates = pytest.importorskip("astropy.coordinates", reason="astropy: not installed")
+    degree = importlib.import_module("astropy.units").deg
+    for angle in (coordinates.Latitude(X[0] * degree), coordinates.Longitude(-X[0] * degree, wrap_angle=180 * degree)):
+        numbers = np.asarray(angle)
+        for result in (relu_xp.leaky_relu(angle, -1e3), relu_xp.leaky_relu_vjp(-numbers, angle, 1e3)):
+            assert type(result) is coordinates.Angle
+            assert result.unit == degree
+            assert abs(result.value).max() > 1000
+    assert relu_xp.squared_relu(coordinates.Latitude(X[0] * degree)).unit == degree**2
+    with pytest.raises(TypeError, match=r"relu_xp\.relu: .*Magnitude has no such product, .*; pass numpy\.asarray"):
+        relu_xp.relu(importlib.import_module("astropy.units").Magnitude(X))
+
+
+def test_what_is_told_for_each_element_is_not_dropped():
+    """astropy's masks and the uncertainties of `quantities`: refused, with advice that works."""
+    masks = pytest.importorskip("astropy.utils.masked", reason="astropy: not installed")
+    x = masks.Masked(X[0], mask=[False, True, False])
+    with pytest.raises(
+        TypeError, match=r"relu: \S*MaskedNDArray is not supported; .* x\.unmasked, and mask the result"
+    ):
+        relu_xp.relu(x)
+    result = masks.Masked(relu_xp.relu(x.unmasked), mask=x.mask)
+    oracle.assert_same(result.unmasked, want("relu")[0])
+    quantities = pytest.importorskip("quantities", reason="quantities: not installed")
+    x = quantities.UncertainQuantity(X[0], quantities.m, 0.1 * np.ones(3))
+    for given in ((x, x), (X[0], x)):
+        with pytest.raises(TypeError, match=r"\S*UncertainQuantity is not supported; .* numpy\.asarray\("):
+            relu_xp.relu_vjp(*given)
+    oracle.assert_same(relu_xp.relu(np.asarray(x)), relu_xp.relu(np.asarray(x)))
+
+
+def test_a_slope_is_broadcast_by_the_names_of_dimensions(xarray):
+    rng = np.random.default_rng(0)
+    values, slopes = rng.normal(size=(4, 6, 5)).astype(np.float32), rng.normal(size=6).astype(np.float32)
+    labels = {"c": list("abcdef")}
+    x = xarray.DataArray(values, dims=("n", "c", "t"), coords=labels)
+    s = xarray.DataArray(slopes, dims="c", coords=labels)
+    for name in oracle.SLOPED:
+        want = oracle.call(name, values, negative_slope=slopes[:, None])
+        oracle.assert_same(oracle.call(name, x, negative_slope=s).to_numpy(), want, name)
+        oracle.assert_same(oracle.call(name, x.variable, negative_slope=s.variable).to_numpy(), want, name)
+        table = oracle.call(name, xarray.Dataset({"v": x, "w": x.transpose()}), negative_slope=s)
+        oracle.assert_same(table.w.transpose("n", "c", "t").to_numpy(), want, name)
+    each = xarray.DataArray(rng.normal(size=(5, 4)).astype(np.float32), dims=("t", "n"))
+    want = relu_xp.leaky_relu(values, each.to_numpy().T[:, None, :])
+    oracle.assert_same(relu_xp.leaky_relu(x, each).to_numpy(), want)
+    for bad, error, words in (
+        (s.rename(c="z"), ValueError, "negative_slope must have dimensions of x"),
+        (s.assign_coords(c=list("abcdeg")), ValueError, "x and negative_slope must have the same coordinates"),
+        (s.variable, TypeError, "x and negative_slope must come from one library|must be a real number"),
+        (slopes, TypeError, r"negative_slope must be a real number, got numpy\.ndarray; .* or a xarray"),
+    ):
+        with pytest.raises(error, match=words):
+            relu_xp.leaky_relu(x, bad)

@@ -223,21 +223,136 @@ def test_masked_vjp_unites_the_masks():
     assert relu_xp.relu_vjp(x, np.asarray(g)).mask.tolist() == [True, False, False]
 
 
-class Metres(np.ndarray):
-    """A quantity in the manner of astropy: its own `__array_ufunc__` decides what arithmetic means."""
+MASKED = {
+    "its own": lambda m: np.ma.MaskedArray(np.empty(4), m),
+    "the caller's": lambda m: np.ma.MaskedArray(np.empty(4), m, copy=False),
+    "none": lambda m: np.ma.MaskedArray(np.empty(4)),
+    "a hard one": lambda m: np.ma.MaskedArray(np.empty(4), m, hard_mask=True),
+}
 
-    def __array_ufunc__(self, *args, **kwargs):
-        raise AssertionError("the rectifiers need no arithmetic of the class")
+
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+@pytest.mark.parametrize("kind", MASKED)
+def test_a_masked_out_has_a_mask_of_its_own(function, kind):
+    """Whoever else holds the mask that it had, an input or the caller: that is not written to."""
+    held = np.array([False, False, False, True])
+    x, g = (np.ma.MaskedArray([1.0, -2.0, 0.0, 3.0], [i == n for i in range(4)]) for n in (0, 1))
+    inputs = oracle.arrays_of(function, x, g)
+    before = [a.mask.copy() for a in (x, g)]
+    out = MASKED[kind](held)
+    assert oracle.call(function, x, g, out=out) is out
+    oracle.assert_same(out.data, oracle.expected(function, [a.data for a in inputs]))
+    united = [True, len(inputs) == 2, False, kind == "a hard one"]
+    assert out.mask.tolist() == united
+    out[2] = np.ma.masked
+    assert [a.mask.tolist() for a in (x, g)] == [m.tolist() for m in before]
+    assert held.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+@pytest.mark.parametrize("view", [lambda a: a[:], lambda a: a.view(), np.ma.MaskedArray], ids=["[:]", "view", "array"])
+def test_the_mask_of_an_input_is_not_written_to(function, view):
+    """Also where out's memory is the input's."""
+    x, g = (np.ma.MaskedArray([1.0, -2.0, 0.0, 3.0], [i == n for i in range(4)]) for n in (0, 1))
+    inputs = oracle.arrays_of(function, x, g)
+    want = oracle.expected(function, [a.data.copy() for a in inputs])
+    for given, out in ((x, view(x)), (view(x), x)):
+        given[...], given.mask = np.ma.MaskedArray([1.0, -2.0, 0.0, 3.0]), [True, False, False, False]
+        oracle.call(function, given, g, out=out)
+        oracle.assert_same(out.data, want)
+        assert out.mask.tolist() == [True, len(inputs) == 2, False, False]
+        assert given.mask.tolist() == [True, False, False, False]
+        assert g.mask.tolist() == [False, True, False, False]
+    assert oracle.call(function, x, g, out=x) is x
+    assert x.mask.tolist() == [True, len(inputs) == 2, False, False]
+
+
+def test_an_out_that_held_masked_elements_shows_all():
+    out = np.ma.MaskedArray(np.empty(3), [True, False, True])
+    relu_xp.relu(np.ma.MaskedArray([1.0, -2.0, 0.0]), out=out)
+    assert out.tolist() == [1.0, 0.0, 0.0]
+    with pytest.raises(ValueError, match=r"relu_xp\.relu: out is read-only"):
+        relu_xp.relu(np.ma.MaskedArray(1.0), out=np.ma.masked)
+
+
+@pytest.mark.parametrize("function", [each for each in oracle.RECORDS if len(each.arrays) == 2], ids=str)
+def test_a_cotangent_keeps_its_mask_beside_a_scalar(function):
+    call = getattr(relu_xp, function.name)
+    for x in (np.float64(-2), np.array(-2.0)):
+        result = call(x, np.ma.MaskedArray(3.0, True))
+        assert isinstance(result, np.ma.MaskedArray)
+        assert result.mask
+        result = call(x, np.ma.MaskedArray(3.0, False))
+        assert not result.mask
+        oracle.assert_same(result.data, oracle.expected(function, (np.array(-2.0), np.array(3.0))))
+        assert call(x, np.ma.masked) is np.ma.masked
+    empty = np.empty(0)
+    assert call(empty, np.ma.MaskedArray(empty, np.empty(0, bool))).mask.shape == (0,)
+    assert call(empty, np.ma.MaskedArray(empty)).mask is np.ma.nomask
 
 
 @six
-def test_quantity_keeps_its_unit(name, call):
-    x = ramp((6,)).view(Metres)
+def test_a_fill_value_is_not_shared(name, call):
+    x = np.ma.MaskedArray([1.0, -2.0], [False, True], fill_value=7.0)
     result = call(x)
-    assert type(result) is (np.ndarray if name.endswith("_grad") else Metres)  # a derivative has no unit
-    oracle.assert_same(np.asarray(result), want(name, np.asarray(x)))
+    result.fill_value = 8.0
+    assert (x.fill_value, result.fill_value) == (7.0, 8.0)
+
+
+def test_masked_slopes_are_refused():
+    slope = np.ma.MaskedArray([0.5, 0.25], [True, False])
+    with pytest.raises(TypeError, match=r"relu: negative_slope must not be masked; .* negative_slope\.filled\(0\.01\)"):
+        relu_xp.leaky_relu(np.array([-1.0, -1.0]), slope)
+    assert relu_xp.leaky_relu(np.array([-1.0, -1.0]), slope.filled(0.01)).tolist() == [-0.01, -0.25]
+
+
+class Metres(np.ndarray):
+    """A quantity in the manner of astropy: its own `__array_ufunc__` decides what arithmetic means."""
+
+    power = 1
+
+    def __array_finalize__(self, obj):
+        self.power = getattr(obj, "power", self.power)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        powers = [getattr(each, "power", 0) for each in inputs]
+        if ufunc is not np.multiply and any(powers):
+            raise ValueError("of metres, these are products only")
+        result = np.asarray(ufunc(*map(np.asarray, inputs), **kwargs)).view(Metres)
+        result.power = sum(powers)
+        return result
+
+
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+def test_quantity_keeps_its_unit(function):
+    x = ramp((6,)).view(Metres)
+    if function.degree is None:
+        with pytest.raises(TypeError, match=rf"{function}: x must have no unit, got \S*Metres"):
+            oracle.call(function, x)
+        x.power = 0
+    result = oracle.call(function, x)
+    power = sum(function.powers) * x.power
+    assert getattr(result, "power", 0) == power
+    assert type(result) is Metres or not any(function.powers)
+    oracle.assert_same(np.asarray(result), oracle.expected(function, oracle.arrays_of(function, np.asarray(x))))
     with pytest.raises(TypeError, match=r"relu_xp\.\w+: out must be None"):
-        call(x, out=x)
+        oracle.call(function, x, out=x)
+
+
+class Labelled(np.ndarray):
+    """An array that says how results are wrapped, in the older of NumPy's two ways."""
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        wrapped = array.view(Labelled)
+        wrapped.label = context and context[0].__name__
+        return wrapped
+
+
+def test_a_class_that_wraps_results_is_told_of_what():
+    for result in (relu_xp.relu(ramp((4,)).view(Labelled)), relu_xp.relu_vjp(ramp((4,)), ramp((4,)).view(Labelled))):
+        assert type(result) is Labelled
+        assert result.label == "multiply"
+    assert type(relu_xp.relu_grad(ramp((4,)).view(Labelled))) is np.ndarray
 
 
 class MaskedQuantity(Metres):
@@ -271,7 +386,8 @@ def test_vjp_is_like_x(vjp):
     assert vjp(x, g).flags.c_contiguous
     assert vjp(g, x).flags.f_contiguous
     assert type(vjp(x.view(Tagged), g)) is Tagged
-    assert type(vjp(x, g.view(Tagged))) is np.ndarray
+    assert type(vjp(x, g.view(Tagged))) is Tagged
+    assert type(vjp(np.float64(1), np.array(1.0).view(Tagged))) is Tagged
     assert type(vjp(x, g.view(Metres))) is Metres  # the unit is the cotangent's
     assert type(vjp(x.view(Metres), g)) is np.ndarray
     assert type(vjp(np.array(1.0), np.float64(1))) is np.ndarray
@@ -400,6 +516,17 @@ def test_a_scalar_is_rounded_once_to_longdouble():
     largest = Fraction(*np.finfo(np.longdouble).max.as_integer_ratio())
     with pytest.raises(ValueError, match=r"negative_slope must be finite in .*, got about 2\*\*"):
         relu_xp.leaky_relu(x, largest * 2)
+
+
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+def test_tiny_longdouble_scalars_do_not_underflow(function):
+    """To round them is no operation that the definition has."""
+    limits = np.finfo(np.longdouble)
+    x = np.array([-1, 2, 0, -0.0], np.longdouble)
+    for value in (limits.smallest_subnormal, 3 * limits.smallest_subnormal, limits.smallest_normal, limits.max):
+        for each in function.parameters:
+            with np.errstate(all="raise"):
+                oracle.call(function, x, np.ones_like(x), **{each.name: value})
 
 
 @pytest.mark.parametrize("zero", [0, Fraction(0), -0.0, np.float32(0), Fraction(1, 2)], ids=repr)

@@ -292,6 +292,48 @@ except ValueError as error:
     ]
 
 
+DAMAGED = {
+    "nothing-1.0.dist-info/RECORD": b"",
+    ".dist-info/RECORD": b"",  # what pip leaves of some half-removed ones
+    "~alf_removed-1.0.dist-info/RECORD": b"",
+    "malformed-1.0.dist-info/entry_points.txt": b"[console_scripts]\nno equals sign\n",
+    "unreadable-1.0.dist-info/entry_points.txt": b"\xff\xfe",
+    "unreadable-1.0.dist-info/METADATA": b"\xff\xfe",
+    "a_folder-1.0.dist-info/entry_points.txt/file": b"",
+    "ours-1.0.dist-info/entry_points.txt": b"[relu_xp.backends]\nboxes = boxes_for_relu_xp\n",
+    "empty-1.0.dist-info/entry_points.txt": b"[relu_xp.backends]\nbags =\n",
+}
+
+
+def test_damaged_metadata_elsewhere_does_no_harm(tmp_path):
+    """Real distributions on the path: what can be read of them counts, and of the others one warning each tells."""
+    pytest.importorskip("array_api_strict", reason="array_api_strict: not installed")
+    for name, data in DAMAGED.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "call.py").write_text("""
+import warnings, array_api_strict as xp, relu_xp
+from relu_xp import _dispatch, _machine
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    assert float(relu_xp.relu(xp.asarray(-1.0))) == 0
+    assert float(relu_xp.leaky_relu_vjp(xp.asarray(1.0), xp.asarray(3.0))) == 3
+for each in [each for each in told if "relu_xp" in str(each.message)]:
+    print(each.lineno, each.filename, each.message)
+assert _dispatch.plugins() == {"boxes": "boxes_for_relu_xp", "bags": ""}
+assert _machine.versions()["numpy"] == "unknown"
+""")
+    (tmp_path / "numpy-9.9.dist-info").mkdir()  # of what relu-xp info lists
+    run = subprocess.run([sys.executable, "call.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    told = sorted(run.stdout.splitlines())
+    assert len(told) == 2, told
+    for line, name in zip(told, ("malformed", "unreadable"), strict=True):
+        assert re.fullmatch(
+            rf"6 \S*call\.py relu_xp: .* of \S*{name}-1\.0\.dist-info cannot be read, .*remove it", line
+        )
+
+
 def test_the_example_runs_as_it_stands():
     if not EXAMPLE.exists():
         pytest.skip("examples/: not beside these tests")

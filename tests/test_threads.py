@@ -1,6 +1,7 @@
 """Several threads on one call: the same bits, nothing after the end of a call, one warning; and their options."""
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 import tracemalloc
 import warnings
+from pathlib import Path
 
 import numpy as np
 import oracle
@@ -79,30 +81,81 @@ def test_they_follow_errstate_and_raise():
             assert np.isneginf(relu_xp.leaky_relu(x, 2.0)).all()
 
 
+def overflowing(function, size, dtype=np.float32):
+    """Arguments with which every element overflows, of a function that can."""
+    largest = np.finfo(dtype).max
+    if function.role == "slope_vjp":
+        return (np.full(size, -largest, dtype), np.full(size, largest, dtype)), {}
+    if function.degree == 2:
+        return oracle.arrays_of(function, np.full(size, largest, dtype)), {}
+    if function.role == "vjp":  # the product at the kink
+        return (np.zeros(size, dtype), np.full(size, largest, dtype)), {"grad_at_zero": 2.0}
+    return (np.full(size, -largest, dtype),), {"negative_slope": 2.0}
+
+
+PRODUCTS = [each for each in oracle.RECORDS if each.role in ("vjp", "slope_vjp") or each.degree == 2]
+PRODUCTS += [each for each in oracle.RECORDS if each.role == "value" and any(s.may_be_array for s in each.scalars)]
+
+
+def told_of(call, name):
+    """How often, and where, one call tells of what it did: by a callback, a log, and a warning."""
+    heard = []
+    with np.errstate(over="call", call=lambda *what: heard.append(what)):
+        call()
+    log = io.StringIO()
+    with np.errstate(over="log", call=log):
+        call()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        call()
+    assert heard == [("overflow", 2)]
+    assert log.getvalue() == f"Warning: overflow encountered in {name}\n"
+    assert [str(each.message) for each in told] == [f"overflow encountered in {name}"]
+    return told[0]
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("size", [1, 1000, SIZE])
-def test_one_warning_a_call_at_the_callers_line(size, workers):
-    x = np.full(size, -3e38, np.float32)
-    heard = []
+@pytest.mark.parametrize("function", PRODUCTS, ids=str)
+def test_one_warning_a_call_at_the_callers_line(function, size, workers):
+    arrays, options = overflowing(function, size)
     with relu_xp.cpu_options(workers=workers):
-        with np.errstate(over="call", call=lambda *what: heard.append(what)):
-            relu_xp.leaky_relu(x, 2.0)
-        assert heard == [("overflow", 2)]
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            relu_xp.leaky_relu(x, 2.0)
-            line = sys._getframe().f_lineno
-    assert [(w.filename, w.lineno, str(w.message)) for w in told] == [
-        (__file__, line - 1, "overflow encountered in leaky_relu")
-    ]
+        told = told_of(lambda: getattr(relu_xp, function.name)(*arrays, **options), function)
+    assert (told.filename, told.lineno) == (__file__, sys._getframe().f_lineno - 1)
 
 
-def test_a_warning_of_what_wraps_is_at_the_callers_line():
-    pandas = pytest.importorskip("pandas", reason="pandas: not installed")
-    x = pandas.Series(np.full(3, -3e38, np.float32))
-    with pytest.warns(RuntimeWarning, match="overflow") as told:
-        relu_xp.leaky_relu(x, 2.0)
-    assert [w.filename for w in told] == [__file__]
+@pytest.mark.parametrize("function", PRODUCTS, ids=str)
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.longdouble, ">f4"])
+def test_one_warning_a_call_of_each_dtype(function, dtype):
+    arrays, options = overflowing(function, 1000, np.dtype(dtype))
+    for given in (arrays, [a[::-2] for a in arrays], [a.reshape(10, 100).T for a in arrays]):
+        told = told_of(lambda given=given: getattr(relu_xp, function.name)(*given, **options), function)
+        assert (told.filename, told.lineno) == (__file__, sys._getframe().f_lineno - 1)
+
+
+WRAPPED = {
+    "pandas": lambda pandas, a: pandas.Series(a),
+    "pandas frame": lambda pandas, a: pandas.DataFrame({"a": a, "b": a, "c": a.astype("f2"), "d": a.astype("f2")}),
+    "xarray": lambda xarray, a: xarray.DataArray(a),
+    "xarray set": lambda xarray, a: xarray.Dataset({"a": ("t", a), "b": ("t", a)}),
+    "pint": lambda pint, a: pint.UnitRegistry().Quantity(a),
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_one_warning_of_what_wraps_at_the_callers_line(kind):
+    """However many columns or variables overflow."""
+    package = kind.partition(" ")[0]
+    package = pytest.importorskip(package, reason=f"{package}: not installed")
+    with np.errstate(over="ignore"):
+        x = WRAPPED[kind](package, np.full(3, -3e38, np.float32))
+    slope = 1e4 if kind == "pandas frame" else 2.0
+    if kind == "pandas frame":
+        x["c"] = x["d"] = np.full(3, -6e4, np.float16)
+    told = told_of(lambda: relu_xp.leaky_relu(x, slope), "leaky_relu")
+    assert (told.filename, told.lineno) == (__file__, sys._getframe().f_lineno - 1)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow encountered in leaky_relu"):
+        relu_xp.leaky_relu(x, slope)
 
 
 def test_workers_are_really_used(monkeypatch):
@@ -226,22 +279,41 @@ with relu_xp.cpu_options(workers=2):
 
 
 @compiled
-def test_many_threads_may_call_at_once_and_memory_stays_flat():
-    x = np.random.default_rng(0).normal(size=(50, 1 << 14))
+@pytest.mark.parametrize("dtype", [np.float64, np.longdouble])
+def test_many_threads_may_call_at_once_and_memory_stays_flat(dtype):
+    """While they call, and as long as they live."""
+    count = 200
+    x = np.random.default_rng(0).normal(size=(count, 1 << 13)).astype(dtype)
     want = relu_xp.leaky_relu_vjp(x, x, 0.5)
     results = np.zeros_like(x)
+    called, end = threading.Barrier(count + 1), threading.Event()
+
+    def call(i):
+        relu_xp.leaky_relu_vjp(x[i], x[i], 0.5, out=results[i])
+        called.wait(60)
+        end.wait(60)
+
+    threads = [threading.Thread(target=call, args=(i,)) for i in range(count)]
     tracemalloc.start()
-    threads = [
-        threading.Thread(target=lambda i=i: relu_xp.leaky_relu_vjp(x[i], x[i], 0.5, out=results[i])) for i in range(50)
-    ]
+    before = resident()
     for thread in threads:
         thread.start()
+    called.wait(60)
+    kept, peak = tracemalloc.get_traced_memory()
+    after = resident()
+    tracemalloc.stop()
+    end.set()
     for thread in threads:
         thread.join()
-    kept, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
     oracle.assert_same(results, want)
-    assert peak < 1 << 20, (kept, peak)
+    assert peak < 1 << 21, (kept, peak)
+    assert after - before < 100 << 20  # their stacks; it is what they would keep beside that was 460 MB
+
+
+def resident():
+    """Bytes of memory that the process holds; 0 where that is not told."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") if statm.exists() else 0
 
 
 @compiled

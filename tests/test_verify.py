@@ -7,10 +7,11 @@ import sys
 import numpy as np
 import pytest
 
+import relu_xp
 from relu_xp import __main__, _dispatch, _machine, reference, verify
 from relu_xp._backends import numpy as backend
 from relu_xp._functions import FUNCTIONS, LEAKY_RELU, RELU, Function, Scalar
-from relu_xp.verify import _cases, _engine, _exceptions, _expected
+from relu_xp.verify import _autodiff, _cases, _engine, _exceptions, _expected
 
 HERE = _machine.Target("numpy", backend, "cpu")
 
@@ -435,3 +436,86 @@ def test_peers_differ_where_they_are_known_to(peers):
     if ("thinc", "relu", "float16") in peers:
         assert peers["thinc", "relu", "float16"]["sign of zero"] > 0
     assert not any(reasons.get("other") for reasons in peers.values())
+
+
+def planted_in_jax(jax, fault):
+    """A leaky ReLU with a fault in what JAX differentiates, its values being right."""
+    jnp = jax.numpy
+
+    def value(x, s):
+        return jnp.where(x >= 0, x, s * x)
+
+    def right(x, t, s, z):
+        return jnp.where(x > 0, t, jnp.where(x == 0, jnp.where(z == 0, jnp.zeros_like(t), z * t), s * t))
+
+    rules = {
+        "zero": lambda x, t, s, z: jnp.where(x > 0, t, s * t),
+        "mask": lambda x, t, s, z: t * (x > 0) + s * t * (x < 0) + z * t * (x == 0),
+        "nan": lambda x, t, s, z: jnp.where(jnp.isnan(x), x, right(x, t, s, z)),
+        "doubled": lambda x, t, s, z: 2 * right(x, t, s, z),
+        "fused": lambda x, t, s, z: t * jnp.where(x > 0, 1, jnp.where(x == 0, z, s)).astype(x.dtype),
+        "unreduced": right,
+    }
+
+    def leaky_relu(x, negative_slope=0.01, *, grad_at_zero=1.0):
+        s, z = jnp.asarray(negative_slope, x.dtype), jnp.asarray(grad_at_zero, x.dtype)
+
+        @jax.custom_jvp
+        def f(x, s):
+            return value(x, s)
+
+        @f.defjvp
+        def rule(primals, tangents):
+            (x, s), (t, dot) = primals, tangents
+            negative = x < 0
+            by_slope = jnp.where(
+                negative, jnp.where(negative, dot, 0) * jnp.where(negative, x, 0), -0.0
+            )  # adds nothing
+            by_slope = by_slope.astype(x.dtype)
+            if fault == "unreduced":  # as if each row had the slope to itself
+                by_slope = by_slope * (x.shape[0] if x.ndim > 1 else 1)
+            return f(x, s), rules[fault](x, t, s, z) + by_slope
+
+        return f(x, s)
+
+    return leaky_relu
+
+
+@pytest.mark.parametrize("fault", ["zero", "mask", "nan", "doubled", "fused", "unreduced"])
+def test_a_wrong_derivative_is_seen(wanted, monkeypatch, fault):
+    jax = wanted("jax")
+    target = next(each for each in _machine.survey() if isinstance(each, _machine.Target) and each.name == "jax")
+    monkeypatch.setattr(relu_xp, LEAKY_RELU.name, planted_in_jax(jax, fault))
+    seen = set()
+    for case, _, want, call in _autodiff.derivatives(target, np.dtype(np.float32), (LEAKY_RELU,)):
+        if "export" in case.kind:  # which this custom_jvp does not survive
+            continue
+        if case.function is LEAKY_RELU.vjp and not verify.same_bits(call(target), want).all():
+            seen.add(case.kind)
+        elif case.kind.endswith("columns") and not np.array_equal(call(target), want):
+            seen.add("columns")
+    assert seen
+    assert ("columns" in seen) == (fault == "unreduced")
+    if fault == "fused":  # of finite numbers, where a sum follows alone
+        assert any(kind.endswith(_autodiff.SUMS) for kind in seen)
+    elif fault != "unreduced":
+        assert {"autodiff: reverse", "autodiff: vmap", "autodiff: remat"} <= seen
+
+
+@pytest.mark.parametrize("name", ["jax", "torch"])
+def test_derivatives_are_right(wanted, name):
+    wanted(name)
+    target = next(each for each in _machine.survey() if isinstance(each, _machine.Target) and each.name == name)
+    tally = verify.Tally()
+    _engine.differentiate(target, np.dtype(np.float32), EVERY, tally)
+    assert (tally.mismatches, tally.examples) == (0, [])
+    assert tally.cases > 4 * 8
+
+
+def test_a_torch_derivative_that_is_wrong_is_seen(wanted, monkeypatch):
+    torch = wanted("torch")
+    target = next(each for each in _machine.survey() if isinstance(each, _machine.Target) and each.name == "torch")
+    monkeypatch.setattr(relu_xp, RELU.name, lambda x, *, grad_at_zero=1.0: torch.threshold(x, 0, 0))
+    tally = verify.Tally()
+    _engine.differentiate(target, np.dtype(np.float32), (RELU,), tally)
+    assert tally.mismatches > 0

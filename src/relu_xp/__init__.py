@@ -16,7 +16,7 @@ from relu_xp._api import (
     squared_relu_grad,
     squared_relu_vjp,
 )
-from relu_xp._dispatch import register_backend, unregister_backend
+from relu_xp._dispatch import info, register_backend, unregister_backend
 from relu_xp._threads import cpu_options
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "clipped_relu_grad",
     "clipped_relu_vjp",
     "cpu_options",
+    "info",
     "leaky_relu",
     "leaky_relu_grad",
     "leaky_relu_slope_vjp",

@@ -8,7 +8,6 @@ import inspect
 import io
 import itertools
 import os
-import platform
 import re
 import sys
 from collections.abc import Sequence
@@ -281,25 +280,25 @@ def _info(console: Console, options: argparse.Namespace) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from relu_xp import _machine
+    from relu_xp import info
 
+    found = info()
     versions = Table(title="Versions")
     versions.add_column("package")
     versions.add_column("version")
-    versions.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
-    for distribution, version in _machine.versions().items():
+    versions.add_row("Python", f"{found['python']} on {found['platform']}")
+    for distribution, version in found["versions"].items():
         versions.add_row(distribution, version)
     console.print(versions)
 
     backends = Table(title="Backends")
     for heading in ("backend", "device", "usable"):
         backends.add_column(heading)
-    for found in _machine.survey():
-        device = found.where if isinstance(found, _machine.Target) else ""
-        trouble = found.trouble() if isinstance(found, _machine.Target) else found.reason
-        backends.add_row(found.name, device, Text(f"no: {trouble}", "red") if trouble else Text("yes", "green"))
+    for each in found["backends"]:
+        usable = Text("yes", "green") if each["usable"] else Text(f"no: {each['reason']}", "red")
+        backends.add_row(each["backend"], each["device"] or "", usable)
     console.print(backends)
-    console.print(f"compiled loops: {_machine.compiled_loops()}", highlight=False)
+    console.print(f"compiled loops: {found['compiled_loops']}", highlight=False)
     return 0
 
 

@@ -2,6 +2,8 @@
 
 import math
 import numbers
+import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,10 +47,30 @@ def call(
 
 def not_an_array(function: Function, name: str, x: object) -> TypeError:
     """For a list, str, None, bool, or any type that no backend owns."""
-    return TypeError(
-        f"relu_xp.{function}: {name} must be an array or a real number, got {type_name(x)}; "
-        f"convert it first, for example numpy.asarray({name})"
-    )
+    text = f"relu_xp.{function}: {name} must be an array or a real number, got {type_name(x)}; "
+    return TypeError(text + _conversion(function, name, x))
+
+
+def _conversion(function: Function, name: str, x: Any) -> str:
+    """Say what makes an array or a number of it: only what does, which is tried where the type alone does not tell."""
+    if hasattr(type(x), "__jax_array__"):
+        return f"convert it first, for example jax.numpy.asarray({name})"
+    if hasattr(type(x), "toarray"):  # of scipy.sparse
+        return f"convert it first, for example {name}.toarray()"
+    if type(x).__module__.partition(".")[0] == "pandas" and hasattr(x, "dtype"):  # an Index, or the array of a column
+        return f"convert it first, for example pandas.Series({name})"
+    if isinstance(x, numbers.Number):
+        return _OTHER_CASTS["complex"] if isinstance(x, complex) else f"convert it first, for example float({name})"
+    import numpy as np  # late: for what is refused alone
+
+    for dtype in (None, "float64"):
+        try:
+            kind = _dtypes.kind(np.asarray(x, dtype).dtype)
+        except Exception:  # whatever its class or its elements raise
+            continue
+        if x is not None and (kind == "f" or (kind and function.takes_integers)):
+            return f"convert it first, for example numpy.asarray({name}{', ' + repr(dtype) if dtype else ''})"
+    return "pass an array or a number in its place"
 
 
 def same_library(function: Function, x: object, other: object, name: str = "cotangent") -> TypeError:
@@ -59,12 +81,21 @@ def same_library(function: Function, x: object, other: object, name: str = "cota
     )
 
 
+_OTHER_CASTS = {  # by what stands in the dtype's name
+    "|V": "view it as numbers, for example x.view('float32')",
+    "[('": "take one of its fields, for example x[x.dtype.names[0]]",
+    "complex": "take x.real, or x.imag",
+    "datetime64": "take the number of what passed since, for example (x - x.min()) / numpy.timedelta64(1, 's')",
+    "timedelta64": "take its number, for example x / numpy.timedelta64(1, 's')",
+}
+
+
 def dtype(function: Function, given: object, kind: str, cast: str) -> None:
     """Let pass the real floating dtypes (kind "f") and, where the function takes them, the integers ("i", "u")."""
     if kind == "f" or (kind and function.takes_integers):
         return
-    if "complex" in str(given):
-        cast = "take x.real, or x.imag"
+    if cast.startswith("cast"):  # as most can be
+        cast = next((other for word, other in _OTHER_CASTS.items() if word in str(given)), cast)
     takes = "real floating and integer dtypes" if function.takes_integers else "real floating dtypes"
     msg = f"relu_xp.{function}: takes {takes}, got {given}; {cast}"
     raise TypeError(msg)
@@ -110,10 +141,17 @@ def scalar(library: Library, function: Function, parameter: Scalar, value: Any, 
 
 def _array_scalar(library: Library, function: Function, name: str, value: Array, x: Array) -> Array:
     """An array's values are not looked at: that would wait for a device, and read all of it once more."""
-    dtype, shape, x_shape = library.dtype(value), tuple(library.shape(value)), tuple(library.shape(x))
+    dtype = library.dtype(value)
     if library.kind(dtype) != "f":
         msg = f"relu_xp.{function}: {name} must be real floating, got {dtype}; cast it first"
         raise TypeError(msg)
+    broadcasts(function, name, tuple(library.shape(value)), tuple(library.shape(x)))
+    same_device(function, name, library.device(x), library.device(value))
+    return value
+
+
+def broadcasts(function: Function, name: str, shape: tuple[Any, ...], x_shape: tuple[Any, ...]) -> None:
+    """An array in the place of a scalar broadcasts to x, and does not enlarge it."""
     aligned = x_shape[len(x_shape) - len(shape) :]
     if len(shape) > len(x_shape) or any(n not in (1, of_x) for n, of_x in zip(shape, aligned, strict=True)):
         msg = (
@@ -121,8 +159,6 @@ def _array_scalar(library: Library, function: Function, name: str, value: Array,
             "reshape it, for example to (channels, 1, 1)"
         )
         raise ValueError(msg)
-    same_device(function, name, library.device(x), library.device(value))
-    return value
 
 
 def number(function: Function, parameter: Scalar, value: Any, dtype: Any) -> Any:
@@ -150,7 +186,8 @@ def real(function: Function, name: str, value: Any) -> Any:
         return value
     if type(value).__module__ == "ml_dtypes":  # whose scalars are registered as no kind of number
         value = float(value)
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    # Of NumPy's scalars, a span of time counts as an integer.
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or "timedelta64" in _dtype_of(value):
         raise _no_number(function, name, value)
     if not isinstance(value, numbers.Rational) and not hasattr(value, "as_integer_ratio"):
         value = float(value)  # of such a number no other value can be had exactly
@@ -158,6 +195,28 @@ def real(function: Function, name: str, value: Any) -> Any:
         msg = f"relu_xp.{function}: {name} must be finite, got {value}"
         raise ValueError(msg)
     return value
+
+
+def no_array_scalars(function: Function, x: object, scalars: tuple[Any, ...], takes_slopes: bool) -> None:
+    """Refuse an array of slopes where x is computed in parts, with which it can't be cut; x takes its own kind's."""
+    reason = f", or a {type_name(x)}" if takes_slopes else f", since {type_name(x)} is computed in parts"
+    for each, value in zip(function.parameters, scalars, strict=True):
+        shape: Any = getattr(value, "shape", None)
+        if each.may_be_array and shape:
+            raise _no_number(function, each.name, value, reason)
+
+
+def inside(function: Function, where: str, error: Exception) -> Exception:
+    """The same error, which also says in which column or variable."""
+    if type(error) not in (TypeError, ValueError):
+        return error
+    name = f"relu_xp.{function}: "
+    return type(error)(str(error).replace(name, f"{name}{where}: ", 1))
+
+
+def has_unit(function: Function, name: str, unit: str, numbers: str) -> TypeError:
+    """For what is compared with a number, or is one itself."""
+    return TypeError(f"relu_xp.{function}: {name} must have no unit, got {unit}; convert it, or pass {numbers}")
 
 
 def no_out(function: Function, out: object, library: str) -> None:
@@ -178,7 +237,15 @@ def type_name(x: object) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _no_number(function: Function, name: str, value: object, alternative: str = "") -> TypeError:
+def _dtype_of(value: object) -> str:
+    return str(getattr(value, "dtype", ""))
+
+
+def _no_number(function: Function, name: str, value: Any, alternative: str = "") -> TypeError:
+    if "timedelta64" in _dtype_of(value):
+        alternative = f", for example {name} / numpy.timedelta64(1, 's')"
+    elif isinstance(value, numbers.Number) and not isinstance(value, complex):
+        alternative = f", for example float({name})"
     if hasattr(value, "aval"):  # of JAX, whose slope is learned where the array is not
         alternative = ", or make x a JAX array too"
     return TypeError(
@@ -206,3 +273,14 @@ def _out(library: Library, function: Function, dtype: Any, x: Array, out: Array)
     if not library.is_writeable(out):
         msg = f"relu_xp.{function}: out is read-only; pass a writeable array or leave out=None"
         raise ValueError(msg)
+
+
+def warn(message: str) -> None:
+    """Warn at the line, outside of relu_xp, that called it."""
+    level = depth = 1
+    frame: Any = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("relu_xp."):
+            level = depth + 1
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, RuntimeWarning, stacklevel=level)

@@ -8,7 +8,7 @@ caller's array. Because names can lie (`numpy.dtype` is no array), the backend c
 import functools
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from relu_xp import _checks
@@ -103,14 +103,25 @@ def _run(backend: Any) -> Run:
     if not hasattr(backend, "delegate"):
         return backend.call
 
+    in_parts, takes_slopes = getattr(backend, "in_parts", False), getattr(backend, "takes_slopes", False)
+
     def run(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
+        if takes_slopes and any(map(backend.owns, scalars)):
+            arrays += tuple(filter(backend.owns, scalars))
+            scalars = tuple([_HELD if backend.owns(s) else s for s in scalars])
+        if in_parts or takes_slopes:
+            _checks.no_array_scalars(function, arrays[0], scalars, takes_slopes)
         return backend.delegate(function, functools.partial(_inside, function, scalars), arrays, out)
 
     return run
 
 
+_HELD = "a scalar that comes as an array, after the others"
+
+
 def _inside(function: Function, scalars: tuple[Any, ...], *arrays: Any) -> Any:
-    return call(function, arrays, scalars, None)
+    arrays, held = arrays[: len(function.arrays)], iter(arrays[len(function.arrays) :])
+    return call(function, arrays, tuple([next(held) if s is _HELD else s for s in scalars]), None)
 
 
 def register_backend(package: str, backend: Any) -> None:
@@ -177,6 +188,27 @@ def unregister_backend(package: str) -> None:
     _forget()
 
 
+def info() -> dict[str, Any]:
+    """Tell what `relu-xp info` prints: what is installed, and which backends are usable on this machine.
+
+    Every framework that is installed is imported for it, and a function is run once on each device.
+
+    Returns
+    -------
+    dict
+        ``python`` and ``platform``, strings; ``versions``, by the name of the distribution; ``backends``, a list with a
+        dict for each device: ``backend``, ``device``, ``usable``, and ``reason``, why it is not; and
+        ``compiled_loops``, whether NumPy's loops were compiled, and for which processors. It can be written as JSON.
+
+    Examples
+    --------
+    >>> import relu_xp
+    >>> [each["backend"] for each in relu_xp.info()["backends"] if each["usable"]][0]
+    'numpy'
+    """
+    return importlib.import_module("relu_xp._machine").info()  # late, and by name: it stands on top of all the rest
+
+
 def _check_package(function: str, package: object) -> None:
     if not isinstance(package, str):
         msg = f"relu_xp.{function}: package must be a string, got {_checks.type_name(package)}"
@@ -204,7 +236,24 @@ def plugins() -> dict[str, Any]:
 def _installed() -> dict[str, str]:
     import importlib.metadata  # late: reading every distribution's metadata takes longer than to import relu_xp
 
-    return {each.name: each.value for each in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    try:
+        return {each.name: each.value for each in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    except Exception:  # of whatever kind: a distribution that has nothing to do with us is damaged
+        return _found_one_by_one(importlib.metadata.distributions())
+
+
+def _found_one_by_one(distributions: Iterable[Any]) -> dict[str, str]:
+    """The same, past damaged ones; of two that serve a package, the first on the path."""
+    found: dict[str, str] = {}
+    for distribution in distributions:
+        try:
+            ours = [each for each in distribution.entry_points if each.group == ENTRY_POINTS]
+        except Exception as error:
+            name = getattr(distribution, "_path", distribution)  # the name may be what can't be read
+            _checks.warn(f"relu_xp: the entry points of {name} cannot be read, {error!r}; reinstall or remove it")
+        else:
+            found = {each.name: each.value for each in ours} | found
+    return found
 
 
 def _find(function: Function, name: str, x: object) -> Any:
@@ -238,7 +287,7 @@ def load(package: str, backend: Any) -> Any:
         name = backend
         try:
             backend = _loaded[name] = importlib.import_module(name)
-        except ImportError as error:
+        except Exception as error:
             error.add_note(f"relu_xp: {name} is the backend of {package}")
             raise
         _check_interface(f"relu_xp: {name}, the backend of {package},", backend)

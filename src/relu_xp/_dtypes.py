@@ -1,6 +1,7 @@
 """What a dtype is, whichever library names it, and a number rounded once to it."""
 
 import functools
+import math
 import numbers
 import re
 import sys
@@ -17,6 +18,7 @@ class Format:
     smallest_normal: Fraction
     max: Fraction
     number: Any = float  # a type that holds all its values
+    ldexp: Any = math.ldexp  # scales one by a power of two, exactly; a product with the power might tell of underflow
 
 
 def _ieee(digits: int, smallest_exponent: int) -> Format:
@@ -68,7 +70,7 @@ def _nearest(value: float | Fraction, dtype: Any) -> Any:
     multiple = round(fraction / quantum)
     if abs(multiple) * quantum > form.max:
         return None
-    size = form.number(abs(multiple)) * form.number(2) ** exponent(quantum)
+    size = form.ldexp(form.number(abs(multiple)), exponent(quantum))
     return -size if fraction < 0 else size
 
 
@@ -78,13 +80,14 @@ def _format(dtype: Any) -> Format:
         return found
     if re.match(r"float\d_", name(dtype)):  # of ml_dtypes, which then is there
         number: Any = float
+        ldexp: Any = math.ldexp
         info = sys.modules["ml_dtypes"].finfo(dtype)
     else:
         import numpy as np  # late: this dtype is NumPy's own
 
-        info, number = np.finfo(np.longdouble), np.longdouble
+        info, number, ldexp = np.finfo(np.longdouble), np.longdouble, np.ldexp
     eps, smallest_normal, largest = (exact(number(limit)) for limit in (info.eps, info.smallest_normal, info.max))
-    return Format(eps, smallest_normal, largest, number)
+    return Format(eps, smallest_normal, largest, number, ldexp)
 
 
 def exact(value: Any) -> Fraction:

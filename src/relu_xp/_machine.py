@@ -1,8 +1,8 @@
 """What this machine can run: each backend's devices, or why it has none; for the command line and the tests."""
 
-import contextlib
 import importlib.metadata
 import importlib.util
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,12 +96,32 @@ def choose(console: Any, names: Sequence[str] | None = None, device: str | None 
     return [] if names and reasons.keys() & {*names} else targets
 
 
+def info() -> dict[str, Any]:
+    """What `relu_xp.info` documents."""
+    backends: list[dict[str, Any]] = []
+    for found in survey():
+        reason = found.trouble() if isinstance(found, Target) else found.reason
+        device = found.where if isinstance(found, Target) else None
+        backends.append({"backend": found.name, "device": device, "usable": not reason, "reason": reason or None})
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions(),
+        "backends": backends,
+        "compiled_loops": compiled_loops(),
+    }
+
+
 def versions() -> dict[str, str]:
     """Of the distributions that compute here, as their metadata tell: none is imported for it."""
     found = {}
     for name in _DISTRIBUTIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+        try:
+            found[name] = importlib.metadata.version(name) or "unknown"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        except Exception:  # its metadata are damaged, in one way or another
+            found[name] = "unknown"
     return found
 
 

@@ -1,11 +1,14 @@
 """Tells of floating-point errors on NumPy arrays: once a call, whatever threads it had, and at the caller's line."""
 
-import sys
-import warnings
+import contextlib
+import functools
+import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from relu_xp import _checks
 from relu_xp._functions import Function
 
 # Floating-point errors by NumPy's flag of each, as the loops collect them: the name in numpy.errstate, and the words.
@@ -22,7 +25,7 @@ def report(function: Function, errors: int) -> None:
         if states[kind] == "raise":
             raise FloatingPointError(message)
         if states[kind] == "warn":
-            warnings.warn(message, RuntimeWarning, stacklevel=_level_of_caller())
+            _checks.warn(message)
         elif states[kind] == "call":
             np.geterrcall()(word, flag)  # type: ignore[misc, operator]
         elif states[kind] == "log":
@@ -31,13 +34,11 @@ def report(function: Function, errors: int) -> None:
             print(f"Warning: {message}")
 
 
-def _level_of_caller() -> int:
-    """The stack level, seen from `report`, of whoever called relu_xp from outside."""
-    level = depth = 1
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        depth += 1
-        if frame.f_globals.get("__name__", "").startswith("relu_xp."):
-            level = depth
-        frame = frame.f_back
-    return level
+@contextlib.contextmanager
+def told_once(function: Function) -> Iterator[None]:
+    """Tell of the errors of several calls as of one."""
+    caught = []
+    with np.errstate(all="call", call=lambda _, flag: caught.append(flag)):
+        yield
+    if caught:
+        report(function, functools.reduce(operator.or_, caught))

@@ -19,7 +19,9 @@ LIBRARIES = ("array_api_strict", "sparse", "ndonnx", "mlx")
 
 def owns(x: object) -> bool:
     """Whatever has `__array_namespace__`, or is known to array-api-compat."""
-    return hasattr(type(x), "__array_namespace__") or array_api_compat.is_array_api_obj(x)
+    if hasattr(x, "__array_namespace__"):  # which a wrapper may hand on, as a Param of flax.nnx does, and be no array
+        return hasattr(type(x), "__array_namespace__")
+    return array_api_compat.is_array_api_obj(x)
 
 
 def devices() -> list[str]:

@@ -128,9 +128,9 @@ def _program(function: Function, numbers: tuple[str | None, ...], learned: bool,
 
     def run(*given: Array) -> Array:
         x, *others = arrays = given[: len(function.arrays)]
-        others = [_sharded_as(x, a) for a in others]
         slopes = tuple(_rounded(s, x.dtype) for s in given[len(arrays) :])
         scalars = _checks.call(_LIBRARY, function, arrays, _filled(numbers, slopes), None)
+        others = [_sharded_as(x, a) for a in others]
         if function.role == "value":
             rounded = tuple(None if n is None else float(s).hex() for n, s in zip(numbers, scalars, strict=True))
             return _value(function, x, rounded, slopes, learned, in_kernel)

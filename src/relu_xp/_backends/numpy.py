@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from relu_xp import _checks, _threads
+from relu_xp._backends import _numpy_classes
 from relu_xp._backends._numpy_errors import report
 from relu_xp._functions import FUNCTIONS, SQUARED_RELU_VJP, Function
 from relu_xp._native import standin
@@ -24,6 +25,7 @@ DType = np.dtype[Any]
 SHARE = 1 << 21  # elements that are worth a thread: below, waking one costs most of what it brings
 BROADCAST = 1 << 12  # elements from which an array in the place of a scalar is broadcast in rows
 STREAMED = 1 << 24  # bytes of x from which stores past the caches are faster, into memory that is there
+_BARE = {np.ndarray, *np.sctypeDict.values(), float, int, type(None)}  # the types of what has numbers and no more
 
 
 def owns(x: object) -> bool:
@@ -77,8 +79,9 @@ _LIBRARY = _checks.Library(
 def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, compute, and only then wrap."""
     is_plain = all(type(a) is np.ndarray for a in arrays)
-    if not is_plain or type(out) not in (type(None), np.ndarray):
-        _check_classes(function, arrays, out)
+    is_bare = {type(out), *map(type, scalars), *map(type, arrays)} <= _BARE
+    if not is_bare or not (is_plain or out is None):
+        _numpy_classes.check(function, arrays, scalars, out)
     rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
     plain = arrays if is_plain else tuple(map(np.asarray, arrays))
     dtype = _native(plain[0])
@@ -89,12 +92,14 @@ def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
     result = np.empty_like(plain[0], dtype) if out is None else np.asarray(out)  # in the memory order of x
     errors = _compute(function, [*plain, *operands], result, is_fresh=out is None)
     if isinstance(out, np.ma.MaskedArray):
-        out.mask = _mask(arrays)
+        _numpy_classes.set_mask(out, arrays)
     if errors:
         report(function, errors)
     if out is not None:
         return out
-    return result if is_plain else _wrap(function, arrays, result)
+    if is_bare:
+        return result[()] if isinstance(arrays[0], np.generic) else result
+    return _numpy_classes.wrap(function, arrays, result)
 
 
 def _operand(scalar: Any, dtype: DType) -> Array:
@@ -193,55 +198,3 @@ def _loop(function: Function, dtype: DType) -> Any:
         return getattr(standin, function.name)
     wide = np.dtype(np.int8 if "int" in dtype.name else np.float32)
     return functools.partial(loop, dtype=wide, casting="unsafe")
-
-
-def _check_classes(function: Function, arrays: tuple[Array, ...], out: Array) -> None:
-    """Refuse the subclasses whose extra meaning can't be kept, in a result or in `out`."""
-    for a in (*arrays, out):
-        if isinstance(a, np.matrix) or (_has_own_ufunc(a) and hasattr(a, "mask")):
-            name = _checks.type_name(a)
-            msg = f"relu_xp.{function}: {name} is not supported; convert it first, for example numpy.asarray(x)"
-            raise TypeError(msg)
-    if out is None:
-        return
-    if isinstance(arrays[0], np.generic):
-        _checks.no_out(function, out, "a NumPy scalar")
-    if not isinstance(out, np.ndarray):
-        raise _checks.out_type(function, out, "a numpy.ndarray")
-    masked = any(isinstance(a, np.ma.MaskedArray) for a in arrays)
-    if masked != isinstance(out, np.ma.MaskedArray):
-        raise _checks.out_type(function, out, "a numpy.ma.MaskedArray" if masked else "no masked array, as x is none")
-    for a in filter(_has_own_ufunc, (*arrays, out)):
-        raise _checks.out_type(function, out, f"None, since {_checks.type_name(a)} may carry more than its numbers")
-
-
-def _wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
-    """Give a fresh plain array the type of x."""
-    x, g = arrays[0], arrays[-1]
-    if isinstance(x, np.generic):
-        return result[()]
-    for like in arrays:
-        if isinstance(like, np.ma.MaskedArray):
-            return like if like is np.ma.masked else _masked(result, like, _mask(arrays))
-    if _has_own_ufunc(x) or _has_own_ufunc(g):
-        # Of quantities: a derivative has no unit, and a VJP that of the cotangent.
-        return result if function.role == "grad" or type(g) is np.ndarray else g.__array_wrap__(result)
-    return x.__array_wrap__(result)
-
-
-def _has_own_ufunc(x: Array) -> bool:
-    """Whether the class says itself what ufuncs mean, as quantities with units do."""
-    return isinstance(x, np.ndarray) and type(x).__array_ufunc__ is not np.ndarray.__array_ufunc__
-
-
-def _masked(result: Array, like: Array, mask: Array) -> Array:
-    """A masked array of the class and fill value of `like`."""
-    masked = result.view(type(like))
-    masked._update_from(like)  # what numpy.ma's own operations do
-    masked.mask = mask
-    return masked
-
-
-def _mask(arrays: tuple[Array, ...]) -> Array:
-    """The union of the arrays' masks, in memory of its own; nomask where none has one."""
-    return functools.reduce(np.ma.mask_or, [np.ma.getmask(a) for a in arrays]).copy()

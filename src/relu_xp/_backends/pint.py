@@ -1,5 +1,7 @@
-"""pint's quantities keep their unit: a rectifier's is that of x, a VJP's the cotangent's; a derivative has none."""
+"""pint's quantities keep their unit, to the power that the function's record says; a derivative of relu has none."""
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +24,8 @@ def devices() -> list[str]:
 
 
 def put(array: Any, device: str) -> Quantity:
-    """Measure a NumPy array in metres."""
-    return pint.application_registry.get().Quantity(array, "metre")
+    """Give a NumPy array the unit that every function takes: none."""
+    return pint.application_registry.get().Quantity(array, "dimensionless")
 
 
 def get(x: Any) -> Any:
@@ -34,6 +36,13 @@ def get(x: Any) -> Any:
 def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Quantity, ...], out: None) -> Any:
     """Compute on the magnitudes."""
     _checks.no_out(function, out, "a pint quantity")
+    if function.degree is None and [*arrays[0].unit_items()]:  # percent too: 6 is not 6 %
+        raise _checks.has_unit(function, "x", str(arrays[0].units), "x.magnitude")
+    ones = [a.__class__(1, a.units) for a, power in zip(arrays, function.powers, strict=False) for _ in range(power)]
+    try:
+        one = functools.reduce(operator.mul, ones) if ones else None
+    except (pint.PintError, ValueError) as error:  # degrees Celsius have no square
+        msg = f"relu_xp.{function}: {error}; convert the units first, or pass the magnitudes"
+        raise TypeError(msg) from error
     result = inside(*(a.magnitude for a in arrays))
-    like = arrays[-1]
-    return result if function.role == "grad" else like.__class__(result, like.units)
+    return result if one is None else one.__class__(result, one.units)

@@ -1,6 +1,6 @@
 """xarray's labelled arrays keep their names, coordinates and attributes.
 
-By xarray's own `apply_ufunc`, so Dask stays lazy, and whatever array is inside finds its own backend.
+Dask stays lazy, and whatever array is inside finds its own backend.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,13 @@ from typing import Any
 import xarray
 
 from relu_xp import _checks
-from relu_xp._functions import Function
+from relu_xp._backends import _numpy_errors
+from relu_xp._functions import NEGATIVE_SLOPE, Function
 
 Labelled = Any  # an xarray.DataArray, Dataset or Variable
+
+
+takes_slopes = True  # by the names of their dimensions
 
 
 def owns(x: object) -> bool:
@@ -35,18 +39,72 @@ def get(x: Labelled) -> Any:
 
 
 def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Labelled, ...], out: None) -> Labelled:
-    """Compute by xarray's own machinery."""
+    """Compute each array inside; the result has the labels of x, and those that the cotangent has beside them."""
     _checks.no_out(function, out, "an xarray object")
-    if len(arrays) == 2:
-        x, g = arrays
-        if type(x) is not type(g):
-            raise _checks.same_library(function, x, g)
-        # What is inside is compared again; here, that nothing is broadcast by name.
+    arrays, slopes = arrays[: len(function.arrays)], arrays[len(function.arrays) :]
+    x, g = arrays[0], arrays[-1]
+    if type(x) is not type(g):
+        raise _checks.same_library(function, x, g)
+    _checks.alike(function, None, dict(x.sizes), None, dict(g.sizes))
+    slopes = tuple(_slope(function, x, slope) for slope in slopes)
+    labels = None if x is g or isinstance(x, xarray.Variable) else _coordinates(function, x, g)
+    if isinstance(x, xarray.Dataset):
+        _checks.same_labels(function, "variables", set(x.data_vars), set(g.data_vars))
+        tables, data = [a.variables for a in arrays], {}
+        with _numpy_errors.told_once(function):
+            for name in x.data_vars:
+                try:
+                    data[name] = _computed(function, inside, [table[name] for table in tables], slopes)
+                except (TypeError, ValueError) as error:
+                    raise _checks.inside(function, f"variable {name!r}", error) from None
+    else:
+        data = _computed(function, inside, arrays, slopes)
+    if isinstance(getattr(x, "variable", x), xarray.IndexVariable):  # whose copies can't be written to
+        base = x.variable.to_base_variable() if isinstance(x, xarray.DataArray) else x.to_base_variable()
+        x = xarray.DataArray(base, x.coords, name=x.name) if isinstance(x, xarray.DataArray) else base
+    result = x.copy(deep=False, data=data)
+    return result if labels is None else result.assign_coords(labels)
+
+
+def _slope(function: Function, x: Labelled, slope: Labelled) -> Labelled:
+    """The variable of a slope, which has the coordinates of x where it has any."""
+    if isinstance(x, xarray.Variable) or not isinstance(slope, xarray.DataArray):
+        if type(slope) is not type(x):
+            raise _checks.same_library(function, x, slope, NEGATIVE_SLOPE.name)
+        return slope
+    _coordinates(function, x, slope, NEGATIVE_SLOPE.name)
+    return slope.variable
+
+
+def _aligned(function: Function, x: Labelled, slope: Labelled) -> Any:
+    """What is inside a slope, its dimensions where x has those of their names."""
+    if unknown := [name for name in slope.dims if slope.sizes[name] not in (1, x.sizes.get(name))]:
+        msg = (
+            f"relu_xp.{function}: {NEGATIVE_SLOPE.name} must have dimensions of x, {dict(x.sizes)}, got "
+            f"{dict(slope.sizes)}; rename or drop {', '.join(map(str, unknown))}"
+        )
+        raise ValueError(msg)
+    slope = slope.transpose(*(name for name in x.dims if name in slope.dims))
+    return slope.data[tuple(slice(None) if name in slope.dims else None for name in x.dims)]
+
+
+def _computed(function: Function, inside: Callable[..., Any], arrays: Any, slopes: Any = ()) -> Any:
+    """What is inside arrays whose dimensions have the same names, in any order; nothing is broadcast by name."""
+    x, *others = arrays
+    for g in others:  # of a dataset, each variable has dimensions of its own
         _checks.alike(function, None, dict(x.sizes), None, dict(g.sizes))
-        if isinstance(x, xarray.Dataset):
-            _checks.same_labels(function, "variables", set(x.data_vars), set(g.data_vars))
+    beside = (g.data if g.dims == x.dims else g.transpose(*x.dims).data for g in others)
+    return inside(x.data, *beside, *(_aligned(function, x, slope) for slope in slopes))
+
+
+def _coordinates(function: Function, x: Labelled, g: Labelled, name: str = "cotangent") -> Any:
+    """The coordinates of both: xarray's arithmetic drops those that differ, and here they are refused."""
     try:
-        return xarray.apply_ufunc(inside, *arrays, dask="allowed", keep_attrs=True, join="exact")
-    except xarray.AlignmentError as error:
-        msg = f"relu_xp.{function}: x and cotangent must have the same coordinates; {error}"
+        both = [a.coords.to_dataset() for a in (x, g)]
+        return xarray.merge(both, join="exact", compat="equals", combine_attrs="override").coords
+    except (xarray.AlignmentError, xarray.MergeError) as error:
+        msg = (
+            f"relu_xp.{function}: x and {name} must have the same coordinates; align them, or drop those that "
+            f"differ from one, for example {name}.drop_vars(name); {error}"
+        )
         raise ValueError(msg) from None

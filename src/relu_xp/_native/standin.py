@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from relu_xp import _formulas
+from relu_xp._functions import FUNCTIONS
 
 Array = Any  # a numpy.ndarray
 
@@ -17,23 +18,25 @@ _caught = threading.local()
 
 @functools.cache
 def __getattr__(name: str) -> Any:
-    return functools.partial(_run, getattr(_formulas, name))
+    return functools.partial(_run, getattr(_formulas, name), len(FUNCTIONS[name].arrays))
 
 
-def _run(formula: Any, *operands: Array, out: Array | None = None, dtype: Any = None, casting: str = "") -> Array:
+def _run(
+    formula: Any, arrays: int, *operands: Array, out: Array | None = None, dtype: Any = None, casting: str = ""
+) -> Array:
     """Compute as the ufunc does, in the dtype of x or the one given."""
 
     def catch(word: str, flag: int) -> None:
         _caught.errors = getattr(_caught, "errors", 0) | flag
 
     dtype = dtype or operands[0].dtype.newbyteorder("=")
-    x, *others = (a.astype(dtype, copy=False) for a in operands)
-    # For a number of Python's the formulas know shorter ways.
-    others = [float(a) if a.ndim == 0 and dtype.itemsize <= 8 else a for a in others]
+    given = [a.astype(dtype, copy=False) for a in operands]
+    # For a number of Python's the formulas know shorter ways; it may come broadcast.
+    scalars = [float(a.flat[0]) if a.size and not any(a.strides) and dtype.itemsize <= 8 else a for a in given[arrays:]]
     with np.errstate(all="call", call=catch):
-        result = formula(np, x, *others)
+        result = formula(np, *given[:arrays], *scalars)
     if out is None:
-        out = np.empty_like(x)
+        out = np.empty_like(given[0])
     out[...] = result
     return out
 

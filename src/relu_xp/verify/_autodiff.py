@@ -111,7 +111,8 @@ def _by_slopes_of_columns(function: Function, dtype: DType, mode: str, pull: Mod
         return np.asarray(target.get(pull(f, target.put(slope), target.put(given))))
 
     case = Case(record, dtype, (), f"autodiff: {mode}, of columns")
-    return case, () if not forward else (x, np.broadcast_to(given, x.shape)), rounded(want, dtype), make
+    shown = (x, np.broadcast_to(given, x.shape)) if forward else (x[0], g[0])  # of each column the first
+    return case, shown, rounded(want, dtype), make
 
 
 def _twice(function: Function, dtype: DType, mode: str, pull: Mode, x: Array, g: Array) -> Derivative:
@@ -156,12 +157,11 @@ def _jax() -> tuple[Modes, Modes, Modes]:
         "forward, compiled": compiled(forward),
         "reverse, compiled": compiled(reverse),
         "vmap": batched,
+        "export": exported,
         "remat": compiled(lambda f, x, g: reverse(jax.checkpoint(f), x, g)),
         "reverse, followed by a sum": compiled(lambda f, x, g: reverse(f, x, g) + g),
         "reverse, of a residual block": compiled(lambda f, x, g: reverse(lambda x: f(x) + x, x, g)),
     }
-    if jax.numpy.asarray(0.0).dtype == np.float64:  # an export keeps what x64 it was made with
-        modes["export"] = exported
     in_slope: Modes = {"by slope": reverse, "by slope, compiled": compiled(reverse), "by slope, forward": forward}
     return modes, in_slope, {"second": compiled(twice)}
 

@@ -10,19 +10,21 @@ both ways against each other.
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from relu_xp import reference
 from relu_xp._functions import Function
 
+T = TypeVar("T")
 Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]
 Scalars = Mapping[str, Any]  # numbers by name, or arrays that broadcast to x
 Expression = tuple[Any, ...]  # ("input", name), ("constant", value in hex), or an operation: ("mul", one, other)
 Condition = tuple[str, Expression, Expression]
-Path = tuple[dict[Condition, bool], Expression]  # what is compared, with the answers; and the result
+Run = dict[Condition, bool]  # what is compared, with the answers
+Path = tuple[Run, Expression]  # and the result
 
 _COMPARISONS = {
     each.__name__: each for each in (operator.lt, operator.le, operator.eq, operator.ne, operator.ge, operator.gt)
@@ -109,51 +111,60 @@ def _by_definition(function: Function, values: dict[str, Array]) -> Array:
     return rounded(results, x.dtype).reshape(x.shape)
 
 
-class _Term:
+class Term:
     """A symbol in the place of a number; a comparison has the answer that its run gives, or else yes."""
 
     __slots__ = ("expression", "run")
     __hash__ = __bool__ = None  # type: ignore[assignment]
 
-    def __init__(self, expression: Expression, run: dict[Condition, bool]) -> None:
+    def __init__(self, expression: Expression, run: Run) -> None:
         self.expression, self.run = expression, run
 
 
-def _ask(symbol: str, a: _Term, b: Any) -> bool:
-    return a.run.setdefault((symbol, a.expression, _expression(b)), True)
+def _ask(symbol: str, a: Term, b: Any) -> bool:
+    return a.run.setdefault((symbol, a.expression, expression_of(b)), True)
 
 
-def _combine(symbol: str, a: Any, b: Any) -> _Term:
-    run = (a if isinstance(a, _Term) else b).run
-    return _Term((symbol, _expression(a), _expression(b)), run)
+def _combine(symbol: str, a: Any, b: Any) -> Term:
+    run = (a if isinstance(a, Term) else b).run
+    return Term((symbol, expression_of(a), expression_of(b)), run)
 
 
-def _expression(value: Any) -> Expression:
-    return value.expression if isinstance(value, _Term) else ("constant", float(value).hex())
+def expression_of(value: Any) -> Expression:
+    return value.expression if isinstance(value, Term) else ("constant", float(value).hex())
 
 
 for _symbol in _COMPARISONS:
-    setattr(_Term, f"__{_symbol}__", functools.partialmethod(lambda a, symbol, b: _ask(symbol, a, b), _symbol))
+    setattr(Term, f"__{_symbol}__", functools.partialmethod(lambda a, symbol, b: _ask(symbol, a, b), _symbol))
 for _symbol in _OPERATIONS:
-    setattr(_Term, f"__{_symbol}__", functools.partialmethod(lambda a, symbol, b: _combine(symbol, a, b), _symbol))
-    setattr(_Term, f"__r{_symbol}__", functools.partialmethod(lambda a, symbol, b: _combine(symbol, b, a), _symbol))
+    setattr(Term, f"__{_symbol}__", functools.partialmethod(lambda a, symbol, b: _combine(symbol, a, b), _symbol))
+    setattr(Term, f"__r{_symbol}__", functools.partialmethod(lambda a, symbol, b: _combine(symbol, b, a), _symbol))
+
+
+def ways(follow: Callable[[Run], T]) -> list[tuple[Run, T]]:
+    """Every way through a program that is run on terms: what it compares there, with the answers, and its result."""
+    found, scripts = list[tuple[Run, T]](), [Run()]
+    while scripts:
+        run = scripts.pop()
+        given = len(run)
+        found.append((run, follow(run)))
+        answers = [*run.items()]
+        # Of the comparisons that this run was the first to meet, the other answer is still to be followed.
+        scripts += [dict([*answers[:i], (answers[i][0], False)]) for i in range(given, len(answers))]
+    return found
 
 
 @functools.cache
 def paths(function: Function) -> tuple[Path, ...]:
     """Every way through the definition."""
-    define, found = getattr(reference, function.name), list[Path]()
-    scripts: list[dict[Condition, bool]] = [{}]
-    while scripts:
-        run = scripts.pop()
-        given = len(run)
-        arrays = [_Term(("input", name), run) for name in function.arrays]
-        scalars = {each.name: _Term(("input", each.name), run) for each in function.scalars}
-        found.append((run, _expression(define(*arrays, **scalars))))
-        answers = [*run.items()]
-        # Of the comparisons that this run was the first to meet, the other answer is still to be followed.
-        scripts += [dict([*answers[:i], (answers[i][0], False)]) for i in range(given, len(answers))]
-    return tuple(found)
+    define = getattr(reference, function.name)
+
+    def follow(run: Run) -> Expression:
+        arrays = [Term(("input", name), run) for name in function.arrays]
+        scalars = {each.name: Term(("input", each.name), run) for each in function.scalars}
+        return expression_of(define(*arrays, **scalars))
+
+    return tuple(ways(follow))
 
 
 def _rounds_once(function: Function) -> bool:

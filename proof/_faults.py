@@ -1,0 +1,110 @@
+"""Faults put into each text: the statement must be refuted, by inputs for which the faulty function does differ.
+
+A statement that holds of everything would let them live. Two solvers refute it for any operations, and one names the
+inputs for which IEEE's go wrong.
+"""
+
+import math
+import re
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from proof._solvers import ask, ask_in_turn
+from proof._statements import ANY, IEEE, OVERFLOW, statement
+from proof._texts import Format, Text, from_python, names, pattern
+
+from relu_xp._functions import FUNCTIONS
+from relu_xp.verify._expected import expected, same_bits
+
+
+class Fault(NamedTuple):
+    """In a text and function, what is put in the place of what."""
+
+    text: str
+    function: str
+    old: str
+    new: str
+    flags: bool = False  # no value changes, only what is raised
+
+
+PYTHON, CPP = "_formulas.py", "rectifiers.hpp"
+FAULTS = (
+    Fault(PYTHON, "relu", "(x <= 0", "(x < 0"),
+    Fault(PYTHON, "relu_grad", "0.0, z)", "z, z)"),
+    Fault(PYTHON, "relu_vjp", "xp.where(x == 0, _product(xp, x != 0, z, g), zero)", "_product(xp, x != 0, z, g)"),
+    Fault(PYTHON, "relu_vjp", "z in (0, 1)", "z in (0, 1, 2)"),
+    Fault(PYTHON, "leaky_relu", "s, x), x)", "s, x), relu(xp, x))"),
+    Fault(PYTHON, "leaky_relu", "x >= 0, s", "x != x, s", flags=True),
+    Fault(PYTHON, "leaky_relu_grad", "x > 0, one", "x >= 0, one"),
+    Fault(PYTHON, "leaky_relu_vjp", "_filled(xp, g, s)", "_filled(xp, g, z)"),
+    Fault(PYTHON, "leaky_relu_slope_vjp", "xp.where(x < 0, _product(xp, x >= 0, x, g), xp.zeros_like(g))", "g * x"),
+    Fault(PYTHON, "clipped_relu", "relu(xp, x)", "x"),
+    Fault(PYTHON, "clipped_relu_grad", "c, z, k)", "c, k, z)"),
+    Fault(PYTHON, "clipped_relu_vjp", "(0, 1) and k", "(0, 1) or k"),
+    Fault(PYTHON, "squared_relu", "relu(xp, x)", "x"),
+    Fault(PYTHON, "squared_relu_grad", "active + active", "active * active"),
+    Fault(PYTHON, "squared_relu_vjp", "active + active, g", "active, g + g"),
+    Fault(CPP, "relu", "P::signed_number", "P::negative"),
+    Fault(CPP, "relu_grad", "P::zero(x)", "~P::positive(x)"),
+    Fault(CPP, "relu_vjp", " & ~P::zero(z)", ""),
+    Fault(CPP, "leaky_relu", "s, x), x)", "s, s), x)"),
+    Fault(CPP, "leaky_relu", "P::product(scaled", "P::product(scaled | P::positive(x)", flags=True),
+    Fault(CPP, "leaky_relu_grad", "z, s)", "s, z)"),
+    Fault(CPP, "leaky_relu_vjp", "z, s), g) & scaled", "z, z), g) & scaled"),
+    Fault(CPP, "leaky_relu_slope_vjp", "P::negative(x)", "~P::positive(x)"),
+    Fault(CPP, "clipped_relu", "~P::below", "P::below"),
+    Fault(CPP, "clipped_relu_grad", "z & P::zero(x)", "k & P::zero(x)"),
+    Fault(CPP, "clipped_relu_vjp", "at_zero, z, k", "at_zero, k, z"),
+    Fault(CPP, "squared_relu", "relu(x))", "x)"),
+    Fault(CPP, "squared_relu_grad", "P::two()", "P::one()"),
+    Fault(CPP, "squared_relu_vjp", "P::product(active, P::two(), x), g", "x, g"),
+)
+
+
+def space(fault: Fault) -> str:
+    """Its namespace in the host program."""
+    return f"fault{FAULTS.index(fault)}"
+
+
+def faulty(source: str, fault: Fault) -> str:
+    """Put the fault into the text."""
+    (body,) = re.findall(rf"(?:def|Word) {fault.function}\(.*?\n\n", source + "\n", re.DOTALL)
+    if body.count(fault.old) != 1:
+        msg = f"{fault.old} does not stand once in {fault.function} of {fault.text}: bring this fault up to date"
+        raise ValueError(msg)
+    return source.replace(body, body.replace(fault.old, fault.new))
+
+
+def refute(
+    fault: Fault, format: Format, source: str, text: Text | None, program: Path, limit: float
+) -> tuple[bool, str]:
+    """Whether it is refuted, and what tells: inputs for which the text goes wrong when it is run on them."""
+    function, formulas = FUNCTIONS[fault.function], ModuleType("formulas")
+    if text is None:
+        exec(faulty(source, fault), formulas.__dict__)
+        text = from_python(getattr(formulas, fault.function), function, format)
+    told = [statement(function, text, format, each, fault.flags) for each in (ANY, OVERFLOW if fault.flags else IEEE)]
+    inputs, count = names(function), len(function.arrays)
+    answers = ask_in_turn(format.solvers, told[0], inputs, limit)
+    answers.append(ask(format.solvers[0], told[1], inputs, limit))
+    if {each.result for each in answers} != {"sat"}:
+        return False, "; ".join(map(str, answers))
+    found = answers[-1].inputs
+    arrays = [format.array(bits) for bits in found.values()]
+    want = expected(function, tuple(arrays[:count]), dict(zip(inputs[count:], arrays[count:], strict=True)))
+    if fault.text == PYTHON:  # a scalar is a number where it can be: an array slope may be infinite
+        scalars = [float(each[0]) if math.isfinite(each[0]) else each for each in arrays[count:]]
+        errors = list[str]()
+        with np.errstate(all="ignore", over="call", call=lambda error, _: errors.append(error)):
+            got, raised = getattr(formulas, fault.function)(np, *arrays[:count], *scalars), bool(errors)
+    else:
+        command = [str(program), f"{space(fault)} {fault.function}", format.name, *map(str, found.values())]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        got, raised = format.array(int(output[0])), output[1] == "1"
+    same, shown = bool(same_bits(got, want).all()), ", ".join(f"{name} {bits:#x}" for name, bits in found.items())
+    if fault.flags:
+        return same and raised, f"{shown} overflow in a product that the definition does not make"
+    return not same, f"{shown} give {pattern(got):#x} for {pattern(want):#x}"

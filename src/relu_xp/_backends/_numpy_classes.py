@@ -1,0 +1,141 @@
+"""Keeps what NumPy's subclasses carry beside their numbers, such as masks and units, or refuses the call."""
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from relu_xp import _checks
+from relu_xp._functions import Function
+
+Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
+
+# What says nothing of its own about results: NumPy's classes, and those of its users that leave the protocols alone.
+_UFUNC_PROTOCOLS = {np.ndarray.__array_ufunc__}
+_WRAP_PROTOCOLS = {np.ndarray.__array_wrap__, np.memmap.__array_wrap__}
+
+
+def check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> None:
+    """Refuse what can't be kept: in a result, in `out`, or of an array that stands in the place of a scalar."""
+    in_place_of = [
+        (each.name, value)
+        for each, value in zip(function.parameters, scalars, strict=True)
+        if isinstance(value, np.ndarray)
+    ]
+    for name, a in (*zip(function.arrays, arrays, strict=True), *in_place_of, ("out", out)):
+        _check_class(function, name, a)
+    carriers, masked = [a for a in arrays if _carries(a)], any(isinstance(a, np.ma.MaskedArray) for a in arrays)
+    if carriers and masked:
+        names = " and ".join(map(_checks.type_name, arrays))
+        msg = f"relu_xp.{function}: no array has both a mask and a unit, got {names}; pass numpy.asarray of one of them"
+        raise TypeError(msg)
+    for name, value in in_place_of:
+        if isinstance(value, np.ma.MaskedArray):
+            msg = f"relu_xp.{function}: {name} must not be masked; fill it first, for example {name}.filled(0.01)"
+            raise TypeError(msg)
+        _check_has_no_unit(function, name, value)
+    if function.degree is None:  # x is compared with a number
+        _check_has_no_unit(function, "x", arrays[0])
+    if out is None:
+        return
+    if isinstance(arrays[0], np.generic):
+        _checks.no_out(function, out, "a NumPy scalar")
+    if not isinstance(out, np.ndarray):
+        raise _checks.out_type(function, out, "a numpy.ndarray")
+    if masked != isinstance(out, np.ma.MaskedArray):
+        raise _checks.out_type(function, out, "a numpy.ma.MaskedArray" if masked else "no masked array, as x is none")
+    for a in (*carriers, *filter(_carries, [out])):
+        raise _checks.out_type(function, out, f"None, since {_checks.type_name(a)} may carry more than its numbers")
+
+
+def wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
+    """Give a fresh plain array the class of x, or that of the cotangent if x has none of its own."""
+    for like in arrays:
+        if isinstance(like, np.ma.MaskedArray):
+            return like if like is np.ma.masked else _masked(result, like, arrays)
+    wrapped = [(a, power) for a, power in zip(arrays, function.powers, strict=False) if not _is_plain(a)]
+    if any(_carries(a) for a in arrays):
+        return _with_unit(function, wrapped, result)
+    if wrapped:
+        return wrapped[0][0].__array_wrap__(result)
+    return result[()] if isinstance(arrays[0], np.generic) else result  # of ml_dtypes
+
+
+def set_mask(a: Array, arrays: Iterable[Array]) -> None:
+    """Give a masked array the union of the arrays' masks, in memory of its own.
+
+    Its present mask may be another array's too, an input's or one that the caller holds: so it is not written to, which
+    the property `mask` does. A hard mask unmasks nothing.
+    """
+    masks = [np.ma.getmask(each) for each in (*arrays, *[a][: a.hardmask])]
+    a._mask, a._sharedmask = functools.reduce(functools.partial(np.ma.mask_or, shrink=False), masks).copy(), False
+
+
+def _check_class(function: Function, name: str, a: Array) -> None:
+    """Refuse the classes whose extra meaning can't be kept."""
+    per_element = _carries(a) and [each for each in ("mask", "uncertainty") if hasattr(a, each)]
+    advice = f"numpy.asarray({name})"
+    if hasattr(a, "unmasked"):  # astropy's: asarray drops the mask
+        advice = f"{name}.unmasked, and mask the result again"
+    elif isinstance(a, np.ma.MaskedArray) and _has_protocols(a.baseclass):
+        advice = f"numpy.ma.array({advice}, mask=numpy.ma.getmask({name}))"
+    elif not per_element and not isinstance(a, np.matrix):
+        return
+    msg = f"relu_xp.{function}: {_checks.type_name(a)} is not supported; convert it first, for example {advice}"
+    raise TypeError(msg)
+
+
+def _check_has_no_unit(function: Function, name: str, a: Array) -> None:
+    """Ask the class: a number can be added only to what has no unit, and only there are one and one two."""
+    if not _carries(a):
+        return
+    try:
+        bare = np.asarray(np.add(_one(a), np.ones((), a.dtype))) == 2
+    except Exception:  # each class refuses in its own way
+        bare = False
+    if not bare:
+        unit = getattr(a, "unit", getattr(a, "units", _checks.type_name(a)))
+        raise _checks.has_unit(function, name, str(unit), f"numpy.asarray({name})")
+
+
+def _with_unit(function: Function, wrapped: list[tuple[Array, int]], result: Array) -> Array:
+    """Multiply by one with the units of the result, as the arrays' own classes multiply: a product by 1 is exact."""
+    ones = [_one(a) for a, power in wrapped for _ in range(power)]
+    try:
+        return np.multiply(result, functools.reduce(np.multiply, ones)) if ones else result
+    except Exception as error:  # such as of astropy's logarithmic units
+        names = " and ".join(_checks.type_name(a) for a, _ in wrapped)
+        msg = f"relu_xp.{function}: {names} has no such product, {error}; pass numpy.asarray of it"
+        raise TypeError(msg) from error
+
+
+def _one(a: Array) -> Array:
+    """The number 1 with all that the array carries, whose own elements need not be looked at."""
+    one = np.ones((), a.dtype).view(type(a))
+    one.__array_finalize__(a)
+    return one
+
+
+def _masked(result: Array, like: Array, arrays: tuple[Array, ...]) -> Array:
+    """A masked array of the class and fill value of `like`."""
+    masked = result.view(type(like))
+    masked._update_from(like)  # what numpy.ma's own operations do
+    if masked._fill_value is not None:
+        masked._fill_value = masked._fill_value.copy()  # the setter of `fill_value` writes into it
+    set_mask(masked, arrays)
+    return masked
+
+
+def _is_plain(a: Array) -> bool:
+    return type(a) is np.ndarray or isinstance(a, np.generic)
+
+
+def _carries(a: Array) -> bool:
+    """Whether the class says itself what its results are, as quantities with units do."""
+    return isinstance(a, np.ndarray) and _has_protocols(type(a))
+
+
+def _has_protocols(cls: type) -> bool:
+    silent: Any = cls.__array_ufunc__ in _UFUNC_PROTOCOLS and cls.__array_wrap__ in _WRAP_PROTOCOLS  # type: ignore[attr-defined]
+    return not (silent or issubclass(cls, np.ma.MaskedArray))
