@@ -31,8 +31,9 @@ FRAMEWORKS = (
 )  # fmt: skip
 # Beside the backends, the files that pyproject.toml lets import some when they are loaded.
 MAY_IMPORT = ("_backends/", "demo.py", "verify/_report.py", "bench/_report.py", "bench/_plots.py")
-APART = ("_backends", "_native", "verify", "bench", "demo", "__main__", "_machine", "_peers")  # not the middle
-MOST_MIDDLE, MOST_BACKEND, MOST_FILE, MOST_FILES_A_NAME = 1100, 250, 350, 8
+APART = ("_api", "_backends", "_native", "verify", "bench", "demo", "__main__", "_machine", "_peers")  # not the middle
+MOST_MIDDLE, MOST_BACKEND, MOST_FILE, MOST_FILES_A_NAME = 1300, 250, 350, 8
+MOST_A_FUNCTION = 60  # of _api.py, which is docstrings, and apart from the middle for that
 
 
 def sources() -> dict[str, str]:
@@ -70,7 +71,7 @@ def lines() -> dict[str, int]:
 
 
 def middle() -> dict[str, int]:
-    """The files that all backends and tools rest on."""
+    """The files that all backends and tools rest on, but for the docstrings' own."""
     return {file: count for file, count in lines().items() if file.partition("/")[0].removesuffix(".py") not in APART}
 
 
@@ -79,6 +80,8 @@ def too_long() -> dict[str, int]:
     found = {
         file: count for file, count in lines().items() if count > (MOST_BACKEND if "_backends/" in file else MOST_FILE)
     }
+    if found.get("_api.py", 0) <= MOST_A_FUNCTION * len(FUNCTIONS):
+        found.pop("_api.py", None)
     total = sum(middle().values())
     return found | ({"the middle": total} if total > MOST_MIDDLE else {})
 

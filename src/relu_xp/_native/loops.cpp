@@ -320,16 +320,13 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
 };
 
 template <class Word, class... Words> constexpr int arity(Word (*)(Words...)) { return sizeof...(Words); }
-
 template <class P, auto function> void add_loop(Add add, const char *name, char type) {
     constexpr int operands = arity(function);
     add(name, operands, type, inner_loop<P, function, std::make_index_sequence<operands>>::run);
 }
 
 #define ADD(name) add_loop<P, rectifiers<P>::name>(add, #name, type);
-
 template <class P> void add_integer(Add add, char type) { RELU_XP_OF_INTEGERS(ADD) }
-
 template <class P> void add_float(Add add, char type) { RELU_XP_FUNCTIONS(ADD) }
 
 template <class Int> void add_integers(Add add, char with_sign, char without) {

@@ -66,6 +66,11 @@ class Case:
         return f"{self.function}({self.dtype}, {scalars}), {self.kind}"
 
 
+def is_slow(library: str) -> bool:
+    """Whether a new shape costs a compilation, or any call milliseconds: then lengths and views are few."""
+    return library in ("jax", "sparse", "ndonnx", "dask")
+
+
 def dtypes() -> Iterator[DType]:
     """Every dtype that NumPy can name here: bfloat16 only where ml_dtypes is installed."""
     for name in DTYPES:

@@ -22,8 +22,6 @@ from relu_xp.verify._expected import Array, DType, Scalars, expected, same_bits
 from relu_xp.verify._refusals import accepted
 
 SHOWN = 5  # mismatches a tally keeps
-# Where a new shape costs a compilation, or any call milliseconds: fewer lengths, and views.
-SLOW_TO_CALL = ("jax", "sparse", "ndonnx", "dask")
 
 
 @dataclass(frozen=True)
@@ -234,17 +232,12 @@ def refuses(target: Target, functions: Iterable[Function]) -> dict[tuple[Functio
     return found
 
 
-def is_few(target: Target, *, quick: bool) -> bool:
-    """Whether the cases are to be few, of lengths and layouts."""
-    return quick or target.name in SLOW_TO_CALL
-
-
 def verify(
     target: Target, dtypes: Iterable[DType], functions: Iterable[Function] = FUNCTIONS.values(), *, quick: bool = False
 ) -> Iterator[dict[str, Tally]]:
     """Yield one growing record, a tally for each dtype, after each case."""
     functions = [*functions]
-    few = is_few(target, quick=quick)
+    few = quick or data.is_slow(target.name)
     refused = refuses(target, functions)
     record = {}
     for dtype in dtypes:
@@ -264,7 +257,8 @@ def verify(
             yield record
         if dtype.kind not in "iu":
             differentiate(target, dtype, functions, tally)
-        yield record
+            yield record
+    yield record
 
 
 def assert_conforms(backend: Any) -> dict[str, dict[str, Tally]]:

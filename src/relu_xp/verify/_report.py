@@ -17,7 +17,7 @@ from relu_xp import _machine
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._machine import Target
 from relu_xp.verify import _cases as data
-from relu_xp.verify._engine import Tally, is_few, sweep, verify
+from relu_xp.verify._engine import Tally, sweep, verify
 from relu_xp.verify._peers import PEER_DTYPES, Difference, compare, peers_at
 
 OK, WRONG, MISSING, INTERRUPTED = 0, 1, 2, 130
@@ -84,8 +84,8 @@ def _all_cases(
 ) -> None:
     with _progress() as progress:
         for target in targets:
-            few = is_few(target, quick=quick)
-            count = sum(1 for dtype in dtypes for _ in data.cases(dtype, functions, few=few)) + len(dtypes)
+            few = quick or data.is_slow(target.name)
+            count = sum(1 for dtype in dtypes for _ in data.cases(dtype, functions, few=few)) + len(dtypes) + 1
             task = progress.add_task(f"{target.name} on {target.where}", total=count)
             for record in verify(target, dtypes, functions, quick=quick):
                 records[target] = record
