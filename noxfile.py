@@ -166,7 +166,7 @@ def docs(session: nox.Session) -> None:
     peers = ["torch==2.13.0", "keras", "scipy", "thinc"]
     arrays = ["xarray", "pandas", "pyarrow", "polars", "pint", "array-api-strict", "sparse", "awkward"]
     install(session, "bench,dask,demo", *arrays, *peers, *TEST, *DOCS)
-    session.run("pytest", "tests/test_docs.py", *session.posargs)
+    session.run("pytest", "tests/test_docs.py", "tests/test_examples.py", *session.posargs)  # JAX and torch at once
     session.run("python", "docs/measured.py", "--fresh", silent=True)
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-E", "docs", "docs/_build/html")
 
@@ -195,11 +195,9 @@ def cuda(session: nox.Session) -> None:
 
 @nox.session(python=CURRENT)
 def plots(session: nox.Session) -> None:
-    """Draw the documentation's plots from recorded results: `nox -s plots -- benchmarks/results/NAME.json FOLDER`."""
+    """Draw the pictures of the README and of the docs' first page, from the functions and the newest record."""
     install(session, "bench")
-    recorded = sorted(map(str, Path("benchmarks/results").glob("*.json")))
-    chosen = session.posargs or [*recorded[-1:], "docs/plots"]
-    session.run("python", "-m", "relu_xp.bench._plots", *chosen)
+    session.run("python", "docs/pictures.py", *session.posargs)
 
 
 @nox.session(python="3.11")

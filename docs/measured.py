@@ -2,9 +2,9 @@
 
     python docs/measured.py [--fresh]
 
-It runs `relu-xp verify --quick` and `relu-xp verify --peers` and makes tables of their records, draws the functions and
-their derivatives, trains the network of `relu-xp demo` to count its dead units, and draws the newest record in
-`benchmarks/results`. All of it goes to `docs/_generated`. What took long is kept there for the next build unless
+It runs `relu-xp verify --quick` and `relu-xp verify --peers` and makes tables of their records, trains the network of
+`relu-xp demo` to count its dead units, and draws the functions and the newest record in `benchmarks/results`, as
+`pictures.py` does. All of it goes to `docs/_generated`. What took long is kept there for the next build unless
 `--fresh` is given, as `nox -s docs` does.
 """
 
@@ -19,25 +19,18 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pictures
+from matplotlib.figure import Figure
 
-import relu_xp
 from relu_xp import _machine, demo
 from relu_xp._functions import FUNCTIONS
 from relu_xp.bench import _plots
 from relu_xp.verify import DTYPES, FLOATS
 
-mpl.use("svg")
-from matplotlib import pyplot as plt
-
 HERE = Path(__file__).parent
 GENERATED = HERE / "_generated"
 DRAWN = ("relu", "leaky_relu")
-# Drawn twice, for a light page and a dark one.
-STYLES = {
-    "light": {"ink": "#33363b", "grid": "#dcdfe4", "colours": ("#0b6bcb", "#d1600a")},
-    "dark": {"ink": "#ced0d6", "grid": "#3a3d42", "colours": ("#62a8ff", "#ffa45c")},
-}
-Style = dict[str, Any]
+INKS = {"light": "#33363b", "dark": "#ced0d6"}  # of the text on a light page and on a dark one
 
 
 def make_all(*, fresh: bool = False) -> None:
@@ -47,15 +40,15 @@ def make_all(*, fresh: bool = False) -> None:
     GENERATED.mkdir(exist_ok=True)
     (GENERATED / "capabilities.md").write_text(capabilities(_verified("--quick")), encoding="utf-8")
     (GENERATED / "peers.md").write_text(peers(_verified("--peers")), encoding="utf-8")
-    recorded = sorted((HERE.parent / "benchmarks" / "results").glob("*.json"))
-    _plots.main([str(recorded[-1]), str(GENERATED / "plots")])
     trainings = dead_units()
     (GENERATED / "dead.md").write_text(dead_table(trainings), encoding="utf-8")
-    mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "relu_xp", "svg.fonttype": "none"})
-    for theme, style in STYLES.items():
-        draw_functions(style).savefig(GENERATED / f"functions-{theme}.svg", transparent=True)
-        draw_dead_units(style, trainings).savefig(GENERATED / f"dead-{theme}.svg", transparent=True)
-        plt.close("all")
+    record = pictures.record()
+    drawn = {"functions": pictures.draw_functions(), "speed": pictures.draw_speed(record)}
+    drawn |= {"dead": draw_dead_units(trainings)} | {plot.name: plot.svg for plot in _plots.plots(record)}
+    for name, svg in drawn.items():
+        for theme, ink in INKS.items():  # each page shows the one for its theme
+            inked = svg.replace(">", f"><style>svg{{color:{ink}}}</style>", 1)
+            (GENERATED / f"{name}-{theme}.svg").write_text(inked, encoding="utf-8")
 
 
 def _verified(option: str) -> dict[str, Any]:
@@ -144,61 +137,21 @@ def dead_table(trainings: dict[tuple[str, float], list[tuple[float, float]]]) ->
     return "\n".join(lines) + "\n"
 
 
-def _axes(style: Style, *grid: int, size: tuple[float, float], **shared: Any) -> tuple[Any, Any]:
-    figure, axes = plt.subplots(*grid, figsize=size, layout="constrained", **shared)
-    for axis in axes.flat:
-        axis.grid(color=style["grid"], linewidth=0.6)
-        axis.set_axisbelow(True)
-        axis.tick_params(colors=style["ink"], length=0)
-        for text in (axis.title, axis.xaxis.label):
-            text.set_color(style["ink"])
-        for spine in axis.spines.values():
-            spine.set_color(style["grid"])
-    return figure, axes
-
-
-def draw_functions(style: Style) -> Any:
-    """Draw both functions over their derivatives, which jump at zero to a value that is a choice."""
-    figure, axes = _axes(style, 2, 2, size=(7.4, 4.6), sharex=True)
-    left, right = np.array([-3.0, -1e-9]), np.array([1e-9, 3.0])
-    for column, (name, scalars) in enumerate({"relu": {}, "leaky_relu": {"negative_slope": 0.2}}.items()):
-        value, grad = getattr(relu_xp, name), getattr(relu_xp, f"{name}_grad")
-        colour = style["colours"][column]
-        shown = f"{name}, slope 0.2" if scalars else name
-        x = np.linspace(-3, 3, 601)
-        above, below = axes[:, column]
-        above.plot(x, value(x, **scalars), color=colour, linewidth=2)
-        above.set_title(shown)
-        for side in (left, right):
-            below.plot(side, grad(side, **scalars), color=colour, linewidth=2)
-        off = float(grad(np.array(-1.0), **scalars))
-        below.plot([0, 0], [off, 1], color=colour, linewidth=1, linestyle=":")
-        below.plot(0, float(grad(np.array(0.0), **scalars)), "o", color=colour)
-        below.annotate(
-            "at 0: grad_at_zero", (0, 1), (-0.15, 1.0), ha="right", va="center", color=style["ink"], fontsize=8
-        )
-        below.set_title(f"its derivative, {name}_grad")
-        above.set_ylim(-0.8, 3.1)
-        below.set_ylim(-0.15, 1.25)
-        below.set_xlabel("x")
-    return figure
-
-
-def draw_dead_units(style: Style, trainings: dict[tuple[str, float], list[tuple[float, float]]]) -> Any:
+def draw_dead_units(trainings: dict[tuple[str, float], list[tuple[float, float]]]) -> str:
     """Draw the share of dead units, and the accuracy, over the epochs."""
-    figure, axes = _axes(style, 1, 2, size=(7.4, 3.0), sharex=True)
-    for (name, bias), epochs in trainings.items():
-        colour = style["colours"][DRAWN.index(name)]
-        line = {"color": colour, "linewidth": 2, "linestyle": "-" if bias else ":"}
-        for axis, column in zip(axes, (0, 1), strict=True):
-            axis.plot([100 * epoch[column] for epoch in epochs], label=f"{name}, biases {bias:g}", **line)
-    axes[0].set_title("dead units, %")
-    axes[1].set_title("accuracy on unseen images, %")
-    axes[1].set_ylim(80, 100)
-    for axis in axes:
-        axis.set_xlabel("epoch")
-    axes[1].legend(frameon=False, labelcolor=style["ink"], loc="lower right")
-    return figure
+    with mpl.rc_context({**_plots.STYLE, "svg.hashsalt": "relu_xp"}):
+        figure = Figure(figsize=(9, 3.4))
+        axes = figure.subplots(1, 2, sharex=True)
+        for (name, bias), epochs in trainings.items():
+            look = {"color": _plots.COLOURS[DRAWN.index(name)], "marker": "", "linestyle": "-" if bias else ":"}
+            for axis, column in zip(axes, (0, 1), strict=True):
+                axis.plot([100 * epoch[column] for epoch in epochs], label=f"{name}, biases {bias:g}", **look)
+        for axis, title in zip(axes, ("dead units, %", "accuracy on unseen images, %"), strict=True):
+            axis.set_title(title)
+            axis.set_xlabel("epoch")
+        axes[1].set_ylim(80, 100)
+        axes[1].legend(loc="lower right")
+        return _plots.svg(figure)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """A backend of your own, here for Awkward Array's ragged arrays: what a plug-in's author writes.
 
-Run this file to register and verify it. As a package it would need no call, but name itself in its pyproject.toml:
+    python3 -m pip install ".[cli]" awkward    # once, in the project's folder
+    python examples/backend_for_awkward.py
+
+The second line registers and verifies it. As a package it would need no call, but name itself in its pyproject.toml:
 
     [project.entry-points."relu_xp.backends"]
     awkward = "backend_for_awkward"

@@ -1,9 +1,11 @@
 """Send an array that no worker could hold through leaky_relu and its VJP on a Dask cluster, to a store.
 
+    python3 -m pip install ".[cli,dask]" distributed zarr    # once, in the project's folder
     python examples/dask_pipeline.py STORE [--gigabytes 2] [--memory 400MB]
 
 Two worker processes on this machine work block by block; a progress bar shows how far they are. What a worker that dies
-held is computed again by the other. The result is a Zarr array, which `dask.array.from_zarr` reads.
+held is computed again by the other. The result is a Zarr array, which `dask.array.from_zarr` reads. STORE must
+not be there yet.
 """
 
 import argparse
@@ -45,6 +47,8 @@ def main() -> None:
     parser.add_argument("--memory", default="400MB", help="that each worker may use")
     parser.add_argument("--kill-a-worker", action="store_true", help="half-way, to see that nothing is lost")
     options = parser.parse_args()
+    if Path(options.store).exists():
+        parser.error(f"{options.store} is there: it would be overwritten")
     result = pipeline(max(1, round(options.gigabytes * 1e9 / (4 * BLOCK))))
     console = Console()
     with (
@@ -54,7 +58,7 @@ def main() -> None:
         Client(cluster) as client,
     ):
         begin = time.perf_counter()
-        write = client.compute(result.to_zarr(options.store, overwrite=True, compute=False))
+        write = client.compute(result.to_zarr(options.store, compute=False))
         if options.kill_a_worker:
             while sum(1 for _ in Path(options.store).rglob("*")) < result.npartitions // 2:  # blocks are files
                 time.sleep(0.05)

@@ -1,8 +1,10 @@
 """Train a network of handwritten digits without autodiff: the backward pass by hand, with our VJPs.
 
+    python3 -m pip install ".[demo]"    # once, in the project's folder
     python examples/digits_by_hand.py [--arrays cupy] [--activation leaky_relu] [--epochs 20]
 
 The same lines run on NumPy arrays and on CuPy's: the array's own library does the rest, ours finds the backend.
+It writes no file.
 """
 
 import argparse

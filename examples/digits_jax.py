@@ -1,10 +1,11 @@
 """Train a network of handwritten digits in JAX, data-parallel, with our relu and with jax.nn's side by side.
 
+    python3 -m pip install ".[demo]"    # once, in the project's folder
     python examples/digits_jax.py [--devices 8] [--epochs 10] [--json FILE]
 
 Each batch is split over the devices of the machine (on a CPU over virtual ones) and the gradients are summed by XLA.
 With grad_at_zero=0.0, the convention of jax.nn.relu, the losses must be equal to the bit, and a step must cost as much:
-they take turns, step by step, and the median of the ratios is shown.
+they take turns, step by step, and the median of the ratios is shown. FILE must not be there yet.
 """
 
 import argparse
@@ -78,6 +79,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
+    if options.json and Path(options.json).exists():
+        parser.error(f"{options.json} is there: it would be overwritten")
     jax.config.update("jax_num_cpu_devices", options.devices)
     mesh = Mesh(np.array(jax.devices()), ("batch",))
     split, everywhere = NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
@@ -126,7 +129,8 @@ def main() -> None:
     same = losses["relu_xp.relu, 0 at 0"] == losses["jax.nn.relu"]
     console.print("Losses of jax.nn.relu and of relu with 0 at 0:", "equal to the bit" if same else "NOT equal")
     if options.json:
-        Path(options.json).write_text(json.dumps(records) + "\n", encoding="utf-8")
+        with Path(options.json).open("x", encoding="utf-8") as file:
+            file.write(json.dumps(records) + "\n")
 
 
 if __name__ == "__main__":

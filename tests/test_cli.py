@@ -1,14 +1,18 @@
 """The command line, as a user runs it."""
 
 import io
+import json
+import os
 import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from relu_xp import __main__, _machine
+from relu_xp._functions import FUNCTIONS
 
 
 def run(*arguments):
@@ -69,7 +73,100 @@ def test_a_checkout_that_is_not_installed(monkeypatch, capsys):
 def test_version_and_usage():
     assert run("--version").stdout.strip() == __main__._version()
     assert run().returncode == 2
-    assert "demo" in run("--help").stdout
+    helped = run("--help").stdout
+    assert "demo" in helped
+    for call in (
+        "  relu(x, /, *, grad_at_zero=1.0)",
+        "  leaky_relu_slope_vjp(x, cotangent, /)",
+        "  clipped_relu_grad(x, /, ceiling=6.0, *, grad_at_zero=1.0, grad_at_ceiling=0.0)",
+    ):
+        assert f"{call}\n" in helped
+    for name in FUNCTIONS:
+        assert f"  {name}(" in helped
+    assert "every fourth power of two" in " ".join(run("bench", "--help").stdout.split())
+
+
+def test_a_mistake_is_told_in_one_line():
+    result = run("verify", "--function", "gelu")
+    assert result.returncode == 2
+    assert result.stderr.startswith("relu-xp verify: argument --function: invalid choice: 'gelu'")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_backend_that_is_not_installed_says_how_to_have_it(cli, capsys, monkeypatch):
+    find = __main__.importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("torch", "cupy") else find(name))
+    assert __main__.main(["verify", "--backend", "torch", "cupy", "nonesuch"]) == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert "torch: not installed; to have it: python3 -m pip install torch" in said
+    assert "cupy: not installed; to have it: python3 -m pip install cupy-cuda13x ml_dtypes" in said
+    assert "nonesuch: no such backend here" in said
+
+
+VERIFY = ["verify", "--quick", "--backend", "numpy", "--function", "squared_relu_grad", "--dtype", "float16"]
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full: not on this system")
+
+
+@needs_full
+def test_a_record_that_does_not_fit_on_the_disk(cli):
+    result = run(*VERIFY, "--json", "/dev/full")
+    assert result.returncode == 3
+    assert "relu-xp: cannot write /dev/full: No space left on device\n" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "values equal the definition" in result.stdout  # what was found is shown all the same
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such pipes")
+@pytest.mark.parametrize("arguments", [["info"], [*VERIFY, "--json", "-"], VERIFY])
+def test_a_pipe_whose_reader_has_gone(cli, arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        command = [sys.executable, "-m", "relu_xp", *arguments]
+        result = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 3
+    assert result.stderr.count("relu-xp: cannot write ") == result.stderr.count("Broken pipe") == 1
+    assert "Traceback" not in result.stderr
+
+
+@needs_full
+def test_a_terminal_that_cannot_be_written(cli):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "relu_xp", "info"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (3, "relu-xp: cannot write standard output: No space left on device\n")
+
+
+def test_a_record_on_standard_output_stands_there_alone(cli):
+    result = run(*VERIFY, "--json", "-")
+    assert result.returncode == 0
+    record = json.loads(result.stdout)
+    assert record["targets"][0]["dtypes"]["float16"]["mismatches"] == 0
+    assert "values equal the definition" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [(".", "directory"), ("n" * 300, "too long"), ("", "directory"), ("nowhere/x.json", "No such file")],
+)
+def test_a_name_that_no_file_can_have(cli, capsys, monkeypatch, tmp_path, file, why):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main(["verify", "--json", file])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("relu-xp verify: argument --json: ")
+    assert why in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_number_of_workers_that_is_none(cli, capsys, monkeypatch):
+    monkeypatch.setenv("RELU_XP_WORKERS", "two")
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main(["bench"])
+    assert stopped.value.code == 2
+    assert "RELU_XP_WORKERS must be a positive integer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -91,7 +188,10 @@ def test_demo(demo):
     result = run("demo")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "equal" in result.stdout
-    assert "all 360 the same" in result.stdout
+    assert "all 1,440 the same" in result.stdout
+    assert "relu_xp.leaky_relu(x, 0.1)" in result.stdout.splitlines()[-1]  # what to try next
+    for command in re.findall("^  relu-xp (--)?([a-z]+) ", result.stdout, re.MULTILINE):
+        assert command[1] in run("--help").stdout
 
 
 def test_demo_by_hand_and_by_jax_learn_alike(demo):

@@ -4,6 +4,8 @@ import doctest
 import importlib.util
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -11,6 +13,7 @@ import relu_xp._api
 import relu_xp._dispatch
 import relu_xp.reference
 import relu_xp.verify._engine
+from relu_xp._functions import FUNCTIONS
 
 ROOT = pathlib.Path(__file__).parents[1]
 # The wheel is tested without its source: then there are none.
@@ -42,7 +45,7 @@ def _blocks(language):
 # Each block runs on its own, as a reader would copy it.
 @pytest.mark.parametrize(("page", "block"), list(_blocks("python")))
 def test_examples_run(page, block, request, monkeypatch):
-    for package in ("jax", "cupy", "dask", "numba", "pandas", "pint", "polars", "scipy", "torch", "xarray"):
+    for package in ("jax", "keras", "cupy", "dask", "pandas", "pint", "polars", "scipy", "torch", "xarray"):
         if re.search(rf"import {package}\b", block) and importlib.util.find_spec(package) is None:
             pytest.skip(f"{package}: not installed")
     if "assert_conforms" in block and importlib.util.find_spec("ml_dtypes") is None:
@@ -108,3 +111,22 @@ def test_versions_agree():
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     for tool in re.findall(r"additional_dependencies: \[(.*)\]", hooks):
         assert f'"{tool}"' in texts["noxfile.py"]
+
+
+@pytest.mark.skipif(not PAGES, reason="README.md: the wheel is tested without its source")
+def test_pictures_are_drawn_from_the_functions_and_the_newest_record(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib: not installed")
+    drawn = tmp_path / "plots"
+    subprocess.run([sys.executable, ROOT / "docs" / "pictures.py", drawn], check=True, timeout=120)
+    wanted = {
+        "functions.svg": [name for name in FUNCTIONS if FUNCTIONS[name].role in ("value", "grad")],
+        "speed.svg": ["NumPy", "PyTorch, eager", "JAX, eager call", "np.where", "torch.nn.functional", "relu_xp"],
+    }
+    committed = ROOT / "docs" / "plots"
+    assert {path.name for path in committed.iterdir()} == {path.name for path in drawn.iterdir()} == {*wanted}
+    for name, words in wanted.items():
+        for folder in (committed, drawn):
+            text = (folder / name).read_text(encoding="utf-8")
+            assert "prefers-color-scheme: dark" in text.replace("scheme:dark", "scheme: dark")
+            assert not [word for word in words if f">{word}" not in text]
+            assert f"docs/plots/{name}" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,43 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(name, *options):
-    """What an example prints."""
-    pytest.importorskip("sklearn", reason="scikit-learn: not installed")
-    pytest.importorskip("rich", reason="rich: not installed")
+    """What an example prints, run from a folder of its own, where it leaves nothing."""
     if not EXAMPLES.exists():
         pytest.skip("examples/: not beside these tests")
+    for package in ("rich", "sklearn"):
+        if f"\nfrom {package}" in (EXAMPLES / name).read_text(encoding="utf-8"):
+            pytest.importorskip(package, reason=f"{package}: not installed")
     command = [sys.executable, EXAMPLES / name, *options]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        printed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=300).stdout
+        assert list(Path(folder).iterdir()) == []
+    return printed
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="examples/: not beside these tests")
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_each_says_at_its_top_what_to_install_and_how_to_run_it(path):
+    _, install, command, *_ = (line for line in path.read_text(encoding="utf-8").splitlines() if line)
+    assert install.startswith("    python3 -m pip install ")
+    assert command.startswith(f"    python examples/{path.name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "packages"),
+    [
+        ("dask_pipeline.py", [], ("distributed", "rich", "zarr")),
+        ("digits_jax.py", ["--json"], ("jax", "rich", "sklearn")),
+    ],
+)
+def test_what_is_there_is_not_overwritten(tmp_path, name, options, packages):
+    for package in packages:
+        pytest.importorskip(package, reason=f"{package}: not installed")
+    (tmp_path / "mine").write_text("kept")
+    command = [sys.executable, EXAMPLES / name, *options, "mine"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 2
+    assert "mine is there: it would be overwritten" in result.stderr
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["kept"]
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
@@ -41,3 +72,17 @@ def test_digits_torch(wanted):
     accuracies = [float(value) for value in re.findall(r"│\s+(0\.\d{3}) │\s+\S+ ms", printed)]
     assert len(accuracies) == 4
     assert min(accuracies) > 0.8
+
+
+def test_learned_slopes(wanted):
+    wanted("torch")
+    pytest.importorskip("jax", reason="jax: not installed")
+    printed = run("learned_slopes.py", "--steps", "100")
+    exact, _, others = printed.partition("Ordinary numbers:")
+    assert exact.count("equal to the bit") == 6  # the five gradients, and all
+    assert "NOT" not in exact
+    assert all(float(apart) < 8 for apart in re.findall(r"apart by (\S+) units", others))
+    first, last = re.findall(r": loss (\S+) -> (\S+), slopes (\S+) to (\S+)$", others, re.MULTILINE)
+    assert float(first[1]) < 0.1 < 4 < float(first[0])
+    assert max(abs(float(a) - float(b)) for a, b in zip(first, last, strict=True)) < 2e-3
+    assert float(first[3]) - float(first[2]) > 0.1  # they were all 0.25

@@ -166,7 +166,7 @@ def test_slopes_that_are_arrays(dtype):
     oracle.assert_same(_ufuncs.relu_vjp(x, flat, z), want("relu_vjp", x, flat, 0, 1))
 
 
-ROWS = [(1, 1), (300, 1), (70, 3), (40, 16), (41, 100), (3, 5000), (0, 4), (4, 0), (9, 4, 5, 6)]
+ROWS = [(1, 1), (300, 1), (70, 3), (40, 16), (41, 100), (3, 5000), (0, 4), (4, 0), (9, 4, 5, 6), (30, 70, 7, 7)]
 
 
 @pytest.mark.parametrize("shape", ROWS, ids=str)

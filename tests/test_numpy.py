@@ -534,3 +534,30 @@ def test_more_than_2_to_the_31_elements():
     result = relu_xp.relu(x)
     assert result.shape == x.shape
     assert result[-2:].tolist() == [1, 0]
+
+
+SLOPES = [(), (1,), (7,), (7, 1), (70, 1, 1), (70, 7, 1), (70, 1, 7), (30, 1, 1, 1), (30, 70, 7, 7), (1, 70, 1, 1)]
+
+
+@pytest.mark.parametrize("order", ["C", "F", "mixed"])
+@pytest.mark.parametrize("shape", SLOPES, ids=str)
+def test_slopes_of_large_arrays(shape, order):
+    """They are broadcast in rows, which is another way than that of few elements."""
+    rng = np.random.default_rng(0)
+    x, g, slope = (rng.normal(size=size).astype(np.float32) for size in ((30, 70, 7, 7), (30, 70, 7, 7), shape))
+    if order == "F":
+        x, g = np.asfortranarray(x), np.asfortranarray(g)
+    elif order == "mixed":
+        x, g = x.transpose(0, 1, 3, 2), np.ascontiguousarray(g)
+    options = {"negative_slope": slope, "grad_at_zero": 0.5}
+    for name in oracle.SLOPED:
+        result = oracle.call(name, x, g, **options)
+        whole = np.broadcast_to(slope, x.shape)
+        for i in range(2):  # of few elements
+            few = oracle.call(name, x[i, 0], g[i, 0], negative_slope=whole[i, 0].copy(), grad_at_zero=0.5)
+            oracle.assert_same(result[i, 0], few, name)
+        oracle.assert_same(result, oracle.call(name, x, g, negative_slope=whole.copy(), grad_at_zero=0.5), name)
+        assert result.strides == np.positive(x).strides
+        out = x.copy(order="K")
+        assert oracle.call(name, out, g, **options, out=out) is out
+        oracle.assert_same(out, result, name)

@@ -1,8 +1,10 @@
 """The command line: `relu-xp demo`, `info`, `verify` and `bench`."""
 
 import argparse
+import contextlib
 import importlib.metadata
 import importlib.util
+import inspect
 import io
 import itertools
 import os
@@ -10,80 +12,235 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
+import relu_xp
+from relu_xp import _threads
 from relu_xp._functions import FUNCTIONS
 from relu_xp.verify import DTYPES, FLOATS
+
+Console = Any  # rich's, which may not be here
+
+BAD_USAGE, UNWRITTEN, INTERRUPTED = 2, 3, 130
+
+
+class Output:
+    """A file that a command writes, or `-` for standard output, where nothing else then goes."""
+
+    def __init__(self, file: str) -> None:
+        """Find out now whether it can be written, before the work is done that is to go there."""
+        self.file = file
+        self.failed = False
+        self._stdout = sys.stdout if file == "-" else None
+        path, is_new = Path(file), not os.path.lexists(file)
+        try:
+            # Not a pipe, whose reader would see its end, nor a device.
+            if file != "-" and (is_new or path.is_file() or path.is_dir()):
+                path.open("a", encoding="utf-8").close()
+                if is_new:
+                    path.unlink()
+        except OSError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    def write(self, text: str) -> None:
+        """Write it all, or tell why not: what was found is still to be shown."""
+        try:
+            if self._stdout:
+                self._stdout.write(text)
+                self._stdout.flush()
+            else:
+                Path(self.file).write_text(text, encoding="utf-8")
+        except OSError as error:
+            self.failed = True
+            print(f"relu-xp: cannot write {self.file}: {error.strerror}", file=sys.stderr)
+
+    def is_file(self, other: str) -> bool:
+        """Whether that is the same file, however it is spelled."""
+        same = os.path.realpath(self.file) == os.path.realpath(other)
+        with contextlib.suppress(OSError):  # one of them is not there
+            same = same or os.path.samefile(self.file, other)
+        return same
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say it in one line."""
+        self.exit(BAD_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the process's exit status."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:  # a pipe whose reader has gone, or a full disk
+        print(f"relu-xp: cannot write standard output: {error.strerror}", file=sys.stderr)
+        _close_output()
+        return UNWRITTEN
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # pragma: no branch  # a notebook's is none
         sys.stdout.reconfigure(errors="replace")  # not every terminal has a plus-minus sign
-    parser = argparse.ArgumentParser(prog="relu-xp", description="Rectifiers for every array.")
+    parser = _Parser(
+        prog="relu-xp",
+        description="ReLU and its family for every array: see them, verify them, measure them.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="functions of the Python package relu_xp, with their defaults; help(relu_xp.NAME) explains one:\n"
+        + "".join(f"  {_signature(name)}\n" for name in FUNCTIONS),
+    )
     parser.add_argument("--version", action="version", version=_version())
-    names = ", ".join(FUNCTIONS)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("demo", help="run the functions on every backend here, and train a small classifier with them")
-    commands.add_parser("info", help="list versions, backends and devices, and why one is not usable")
-    verify = commands.add_parser("verify", help="hold every backend here against the scalar definition, bit for bit")
-    verify.add_argument("--backend", nargs="+", metavar="NAME", help="these only; exit status 2 if one is missing")
-    verify.add_argument("--device", metavar="NAME", help="this device only, as `relu-xp info` names it")
-    verify.add_argument("--dtype", nargs="+", choices=DTYPES, metavar="NAME", help=f"of {', '.join(DTYPES)}")
-    verify.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"of {names}")
-    effort = verify.add_mutually_exclusive_group()
-    effort.add_argument("--quick", action="store_true", help="fewer lengths and layouts")
-    effort.add_argument("--exhaustive", action="store_true", help="then all 2**32 float32 values through each function")
-    effort.add_argument("--peers", action="store_true", help="instead, how other libraries differ on the same cases")
-    verify.add_argument("--json", type=_writeable, metavar="FILE", help="write what was found")
-    bench = commands.add_parser("bench", help="measure every backend here against the hardware's limit and the idioms")
-    bench.add_argument("--backend", nargs="+", metavar="NAME", help="these only; exit status 2 if one is missing")
-    bench.add_argument(
-        "--peers", action="store_true", help="and jax.nn, PyTorch, keras, thinc and onnxruntime, if here"
-    )
-    bench.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"of {names}")
-    bench.add_argument("--dtype", nargs="+", choices=FLOATS, metavar="NAME", help=f"of {', '.join(FLOATS)}; float32")
-    bench.add_argument(
-        "--sizes", type=sizes, metavar="FROM:TO", help="in elements, such as 2**10:2**24, or a list, 1000,2**20"
-    )
-    bench.add_argument("--seconds", type=float, default=60.0, help="to sample for, about; to set up comes on top")
-    bench.add_argument("--report", type=_writeable, metavar="FILE", help="write a page with plots, for any browser")
-    bench.add_argument("--json", type=_writeable, metavar="FILE", help="write every sample")
-    bench.add_argument("--compare", nargs="+", metavar="OLD", help="say what changed since; of two files, between them")
+    commands.add_parser("info", help="list versions, backends and devices, and say why one is not usable")
+    verify = _verify_parser(commands)
+    bench = _bench_parser(commands)
     options = parser.parse_args(arguments)
     command = options.command
+    try:
+        _threads.workers()
+    except ValueError as error:
+        parser.error(str(error))
     if command == "verify":
-        narrowed = [o for o in ("backend", "device", "dtype", "function") if getattr(options, o)]
-        if options.peers and narrowed:
-            verify.error(f"--peers takes no --{narrowed[0]}: it runs all that is installed")
-        if options.exhaustive and options.dtype and "float32" not in options.dtype:
-            verify.error("--exhaustive is about float32: name it in --dtype, or leave --dtype out")
-        chosen = [FUNCTIONS[name] for name in options.function or FUNCTIONS]
-        if options.dtype and not {*options.dtype} & {*FLOATS} and not any(each.takes_integers for each in chosen):
-            takers = ", ".join(each.name for each in FUNCTIONS.values() if each.takes_integers)
-            verify.error(f"no such cases: only {takers} takes integers")
+        _check_verify(verify, options)
     if command == "bench":
-        if not 0 <= options.seconds < float("inf"):
-            bench.error(f"--seconds must be a number, zero or more, got {options.seconds}")
-        if options.report and options.report == options.json:
-            bench.error("--report and --json must be two files")
-        measuring = [o for o in ("backend", "peers", "function", "dtype", "sizes", "json") if getattr(options, o)]
-        if len(options.compare or ()) == 2 and measuring:
-            bench.error(f"--compare of two files takes no --{measuring[0]}: nothing is measured")
+        _check_bench(bench, options)
+    if lacks := _missing(command, options):
+        print(lacks, file=sys.stderr)
+        return BAD_USAGE
+    outputs = [each for each in (getattr(options, name, None) for name in ("json", "report")) if each]
+    command_of = {"demo": _demo, "info": _info, "verify": _verify, "bench": _bench}[command]
+    only = any(each.file == "-" for each in outputs)
+    with contextlib.redirect_stdout(sys.stderr) if only else contextlib.nullcontext():
+        status = command_of(_console(), options)
+    return UNWRITTEN if any(each.failed for each in outputs) else status
+
+
+def _signature(name: str) -> str:
+    """How a function is called, without `out=`, which all have."""
+    signature = inspect.signature(getattr(relu_xp, name))
+    given = [each.replace(annotation=each.empty) for each in signature.parameters.values() if each.name != "out"]
+    return name + str(signature.replace(parameters=given, return_annotation=signature.empty))
+
+
+def _verify_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
+    verify = commands.add_parser("verify", help="compare every backend here with the scalar definition, bit for bit")
+    verify.add_argument(
+        "--backend", nargs="+", metavar="NAME", help="only these; exit status 2 if one is missing; default: all"
+    )
+    verify.add_argument("--device", metavar="NAME", help="only this device, as `relu-xp info` names it; default: all")
+    verify.add_argument("--dtype", nargs="+", choices=DTYPES, metavar="NAME", help=f"default: {', '.join(DTYPES)}")
+    verify.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}")
+    effort = verify.add_mutually_exclusive_group()
+    effort.add_argument("--quick", action="store_true", help="try fewer array lengths and memory layouts")
+    effort.add_argument(
+        "--exhaustive", action="store_true", help="also run all 2**32 float32 values through each function: minutes"
+    )
+    effort.add_argument(
+        "--peers", action="store_true", help="show instead how other libraries differ on the same cases"
+    )
+    verify.add_argument("--json", type=Output, metavar="FILE", help="write the record; - for standard output")
+    return verify
+
+
+def _bench_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
+    bench = commands.add_parser(
+        "bench", help="measure every backend here beside a copy of the same array and beside NumPy idioms"
+    )
+    bench.add_argument(
+        "--backend", nargs="+", metavar="NAME", help="only these; exit status 2 if one is missing; default: all"
+    )
+    bench.add_argument(
+        "--peers", action="store_true", help="also measure jax.nn, PyTorch, keras, thinc and onnxruntime, if here"
+    )
+    bench.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}")
+    bench.add_argument(
+        "--dtype", nargs="+", choices=FLOATS, metavar="NAME", help=f"of {', '.join(FLOATS)}; default: float32"
+    )
+    bench.add_argument(
+        "--sizes",
+        type=sizes,
+        metavar="FROM:TO",
+        help="in elements, as a range or a list, 1000,2**20; default: 2**10:2**22, every fourth power of two",
+    )
+    bench.add_argument(
+        "--seconds", type=float, default=60.0, help="to sample for; setting up comes on top; default: 60"
+    )
+    bench.add_argument("--report", type=Output, metavar="FILE", help="write a page with plots, for any browser")
+    bench.add_argument("--json", type=Output, metavar="FILE", help="write every sample; - for standard output")
+    bench.add_argument(
+        "--compare", nargs="+", metavar="OLD", help="say what changed since that run; given two, between them"
+    )
+    return bench
+
+
+_NAMES = ", ".join(FUNCTIONS)
+
+
+def _check_verify(verify: _Parser, options: argparse.Namespace) -> None:
+    narrowed = [o for o in ("backend", "device", "dtype", "function") if getattr(options, o)]
+    if options.peers and narrowed:
+        verify.error(f"--peers takes no --{narrowed[0]}: it runs all that is installed")
+    if options.exhaustive and options.dtype and "float32" not in options.dtype:
+        verify.error("--exhaustive is about float32: name it in --dtype, or leave --dtype out")
+    chosen = [FUNCTIONS[name] for name in options.function or FUNCTIONS]
+    if options.dtype and not {*options.dtype} & {*FLOATS} and not any(each.takes_integers for each in chosen):
+        takers = ", ".join(each.name for each in FUNCTIONS.values() if each.takes_integers)
+        verify.error(f"no such cases: only {takers} takes integers")
+
+
+def _check_bench(bench: _Parser, options: argparse.Namespace) -> None:
+    if not 0 <= options.seconds < float("inf"):
+        bench.error(f"--seconds must be a number, zero or more, got {options.seconds}")
+    if options.report and options.json and options.report.is_file(options.json.file):
+        bench.error("--report and --json must be two files")
+    for name in ("report", "json"):
+        for old in options.compare or ():
+            if (output := getattr(options, name)) and output.is_file(old):
+                bench.error(f"--{name} would overwrite {old}, which --compare reads")
+    measuring = [o for o in ("backend", "peers", "function", "dtype", "sizes", "json") if getattr(options, o)]
+    if len(options.compare or ()) == 2 and measuring:
+        bench.error(f"--compare of two files takes no --{measuring[0]}: nothing is measured")
+    if len(options.compare or ()) > 2:
+        bench.error("--compare takes one file, to compare a new run with, or two")
+
+
+def _missing(command: str, options: argparse.Namespace) -> str:
+    """How to install what the command needs, if that is not here."""
     needs = {"rich": ("rich", "cli")}  # package -> its distribution, and our extra that has it
     if command == "demo":
         needs = {"rich": ("rich", "demo"), "sklearn": ("scikit-learn", "demo")}
     elif command == "bench" and options.report:
-        needs = {"rich": ("rich", "bench"), "matplotlib": ("matplotlib", "bench")}
+        needs = {each: (each, "bench") for each in ("rich", "matplotlib", "jinja2")}
     for package, (name, extra) in needs.items():
         if importlib.util.find_spec(package) is None:
             how = f'python3 -m pip install ".[{extra}]"'
-            print(f"relu-xp {command} needs {name}; in the project's folder run {how}", file=sys.stderr)
-            return 2
+            return f"relu-xp {command} needs {name}; in the project's folder run {how}"
+    return ""
+
+
+def _console() -> Console:
+    from rich import console
+
+    class Raising(console.Console):
+        def on_broken_pipe(self) -> None:
+            raise  # rich would exit with verify's status of a mismatch
+
+    return Raising()
+
+
+def _close_output() -> None:
+    """Let nothing be written at exit to what can't be written to: Python would tell of that too."""
     try:
-        return {"demo": _demo, "info": _info, "verify": _verify, "bench": _bench}[command](options)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version() -> str:
@@ -91,18 +248,6 @@ def _version() -> str:
         return importlib.metadata.version("relu-xp")
     except importlib.metadata.PackageNotFoundError:  # from a checkout that is not installed
         return "unknown"
-
-
-def _writeable(file: str) -> str:
-    """Find out before the work is done that is to go there."""
-    is_new = not Path(file).exists()
-    try:
-        Path(file).open("a", encoding="utf-8").close()
-        if is_new:
-            Path(file).unlink()
-    except OSError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return file
 
 
 def sizes(text: str) -> list[int]:
@@ -125,16 +270,13 @@ def _number(text: str) -> int:
     return size if size < 1 << 40 else 0
 
 
-def _demo(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
+def _demo(console: Console, options: argparse.Namespace) -> int:
     from relu_xp import demo
 
-    return 0 if demo.run(Console()) else 1
+    return 0 if demo.run(console) else 1
 
 
-def _info(options: argparse.Namespace) -> int:
-    from rich.console import Console
+def _info(console: Console, options: argparse.Namespace) -> int:
     from rich.table import Table
     from rich.text import Text
 
@@ -147,7 +289,6 @@ def _info(options: argparse.Namespace) -> int:
     versions.add_row("Python", f"{found['python']} on {found['platform']}")
     for distribution, version in found["versions"].items():
         versions.add_row(distribution, version)
-    console = Console()
     console.print(versions)
 
     backends = Table(title="Backends")
@@ -161,28 +302,24 @@ def _info(options: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(options: argparse.Namespace) -> int:
+def _verify(console: Console, options: argparse.Namespace) -> int:
     # JAX reads this when it is imported; without it, it holds no float64.
     os.environ.setdefault("JAX_ENABLE_X64", "1")
-    from rich.console import Console
-
     from relu_xp.verify import _report
 
-    return _report.run(Console(), options)
+    return _report.run(console, options)
 
 
-def _bench(options: argparse.Namespace) -> int:
+def _bench(console: Console, options: argparse.Namespace) -> int:
     # Read by what is imported only now: float64 in JAX, room for others on a GPU, and threads that sleep while they
     # wait, since otherwise they would spin through the next candidate's turn.
     if "float64" in (options.dtype or ()):
         os.environ.setdefault("JAX_ENABLE_X64", "1")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from rich.console import Console
-
     from relu_xp.bench import _report
 
-    return _report.run(Console(), options)
+    return _report.run(console, options)
 
 
 if __name__ == "__main__":

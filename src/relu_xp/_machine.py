@@ -11,9 +11,12 @@ import numpy as np
 
 import relu_xp
 from relu_xp import _dispatch
+from relu_xp._backends import array_api
 from relu_xp._functions import RELU
 
 NAMES = _dispatch.BACKENDS  # what is surveyed under the name of its package
+# What pip calls a backend's library, where that is not its own name.
+_INSTALL = {"cupy": "cupy-cuda13x ml_dtypes", "array_api_strict": "array-api-strict"}
 _DISTRIBUTIONS = (
     "relu-xp", "numpy", "array-api-compat", "ml_dtypes", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x",
     "torch", "dask", "xarray", "pandas", "polars", "scipy", "pint", "array-api-strict", "sparse", "ndonnx", "keras",
@@ -84,6 +87,9 @@ def choose(console: Any, names: Sequence[str] | None = None, device: str | None 
         devices = ", ".join(each.where for each in present if each.name == name)
         none = f"no such backend here; there are {', '.join(here)}"
         reasons[name] = f"is on {devices} here" if devices else reasons.get(name, none)
+        known = (*NAMES, *array_api.LIBRARIES)
+        if names and name in known and importlib.util.find_spec(name) is None:
+            reasons[name] = f"not installed; to have it: python3 -m pip install {_INSTALL.get(name, name)}"
     for name, reason in reasons.items():
         style = "dim" if targets and name not in (names or ()) else "red"
         console.print(f"{name}: {reason}", style=style, markup=False, highlight=False)

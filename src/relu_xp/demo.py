@@ -24,7 +24,14 @@ LEARNING_RATE = 0.05
 MOMENTUM = 0.9
 # Low enough for many units to start below zero on every image, as a step too far in training would leave them.
 FIRST_BIAS = -1.0
-WANTED_ACCURACY = 0.95
+WANTED_ACCURACY = 0.93
+
+NEXT = """
+What to try next:
+  relu-xp verify    compares every backend here with the definition, to the bit
+  relu-xp bench     measures every backend here, in two minutes
+  relu-xp --help    names the functions and their defaults
+In Python, with any array you have: relu_xp.leaky_relu(x, 0.1)"""
 
 Array = Any
 Params = tuple[Array, Array, Array, Array]
@@ -48,7 +55,9 @@ def run(console: Console) -> bool:
         if isinstance(each, _machine.Unavailable):
             console.print(f"[dim]{each.name}: {each.reason}[/]")
     console.print()
-    return _show_digits(console, targets) and fine
+    fine = _show_digits(console, targets) and fine
+    console.print(NEXT, highlight=False)
+    return fine
 
 
 def _show_tutorial(console: Console, targets: list[_machine.Target]) -> bool:
@@ -77,15 +86,15 @@ def _show_digits(console: Console, targets: list[_machine.Target]) -> bool:
         how, epochs_of = "JAX, jit(grad) of our functions", _epochs_by_jax
     console.print(
         f"Handwritten digits: a network of 64-{UNITS}-10 units, trained on {len(digits.train)} images by {how}. "
-        f"Its first biases are {FIRST_BIAS:g}, so many units are below zero on every image. Where the derivative is "
-        "0 on all of them, nothing is learned any more: the unit is dead. One that leaks is not."
+        f"Its first biases are {FIRST_BIAS:g}, so many units are below zero on every image. There the derivative of "
+        "relu is 0, so such a unit learns nothing: it is called dead. The derivative of leaky_relu is not 0 there, so "
+        "its units go on learning."
     )
     summary = Table(title=f"Tested on {len(digits.test)} images that were not trained on")
     for heading in ("activation", "accuracy", "dead units at first", "dead units in the end"):
         summary.add_column(heading)
-    headings = (f"predictions with {each}" for each in ACTIVATIONS)
-    by_target = Table("backend", "device", *headings, title="The same weights on every backend")
-    rows: list[list[str]] = [[target.name, target.where] for target in targets]
+    by_target = Table("backend", "device", "predictions", title="The same weights on every backend")
+    wrong: dict[_machine.Target, list[str]] = {target: [] for target in targets}
 
     fine = True
     with Progress(console=console) as progress:
@@ -105,14 +114,15 @@ def _show_digits(console: Console, targets: list[_machine.Target]) -> bool:
                 f"{_dead_share(function, params, digits.train):.0%}",
             )
             w1, b1, w2, b2 = params
-            for row, target in zip(rows, targets, strict=True):
+            for target in targets:
                 hidden = target.get(getattr(relu_xp, function.name)(target.put(digits.test @ w1 + b1)))
                 there = (hidden @ w2 + b2).argmax(1)  # labelled arrays multiply by their names
-                same = int((there == predicted).sum())
-                row.append(_verdict(same == len(predicted), f"all {same} the same", f"{same} of {len(predicted)}"))
-                fine &= same == len(predicted)
-    for row in rows:
-        by_target.add_row(*row)
+                if differ := int((there != predicted).sum()):
+                    wrong[target].append(f"{differ} of {len(predicted)} differ with {function}")
+    for target, told in wrong.items():
+        same = f"all {len(ACTIVATIONS) * len(digits.test):,} the same"
+        by_target.add_row(target.name, target.where, _verdict(not told, same, "; ".join(told)))
+        fine &= not told
     console.print(summary, by_target, sep="\n")
     return fine
 

@@ -116,10 +116,8 @@ def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh:
         out.size >= BROADCAST and loop is _LOOPS[function] and any(a.ndim for a in operands[len(function.arrays) :])
     )
     if in_rows:
-        # Along the shortest strides, as the rows should lie.
-        order = sorted(range(out.ndim), key=lambda i: -abs(out.strides[i]))
-        operands = [np.broadcast_to(a, out.shape).transpose(order) for a in operands]
-        out, loop = out.transpose(order), getattr(_ufuncs.rows, function.name)
+        operands, out = _rows(operands, out)
+        loop = getattr(_ufuncs.rows, function.name)
     if not is_fresh:
         if any(_overlaps(out, a) for a in operands):
             threads = 1  # NumPy copies what is yet to be read, a call at a time
@@ -141,6 +139,23 @@ def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh:
     edges = [out.shape[axis] * i // threads for i in range(threads + 1)]
     _threads.share(threads, work, itertools.starmap(slice, itertools.pairwise(edges)))
     return functools.reduce(operator.or_, errors)
+
+
+def _rows(operands: list[Array], out: Array) -> tuple[list[Array], Array]:
+    """Views for the loops by rows: the last axis has the shortest strides, and is as long as it can be."""
+    order = sorted(range(out.ndim), key=lambda i: -abs(out.strides[i]))
+    operands = [a.reshape((1,) * (out.ndim - a.ndim) + a.shape).transpose(order) for a in operands]
+    out = out.transpose(order)
+    if all(a.flags.c_contiguous for a in (out, *operands)):
+        # Axes along which each operand is broadcast, or none is, are one.
+        groups = itertools.groupby(range(out.ndim), key=lambda i: [a.shape[i] == 1 for a in operands])
+        edges = [0, *([*group][-1] + 1 for _, group in groups)]
+
+        def joined(a: Array) -> Array:
+            return a.reshape([math.prod(a.shape[i:j]) for i, j in itertools.pairwise(edges)])
+
+        operands, out = [joined(a) for a in operands], joined(out)
+    return [np.broadcast_to(a, out.shape) for a in operands], out
 
 
 def _overlaps(out: Array, a: Array) -> bool:

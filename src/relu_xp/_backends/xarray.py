@@ -28,8 +28,8 @@ def devices() -> list[str]:
 
 
 def put(array: Any, device: str) -> Labelled:
-    """Label a NumPy array."""
-    return xarray.DataArray(array)
+    """Label a NumPy array, its dimensions counted from the last, as what broadcasts in NumPy does."""
+    return xarray.DataArray(array, dims=[f"axis_{axis}" for axis in range(-array.ndim, 0)])
 
 
 def get(x: Labelled) -> Any:

@@ -28,7 +28,6 @@ FRESH, OUT = "fresh", "out="
 SMALL = 16  # elements, whose arithmetic costs nothing beside the call
 LIMIT = "copy"
 DIFFERENT = 1 << 20
-COLD_SIZES = (1 << 14, 1 << 17, 1 << 20)
 WORKER_SIZES = (1 << 20, 1 << 22, 1 << 24)
 
 
@@ -43,16 +42,15 @@ class Benchmark:
     size: int
     mode: str
     make: Callable[[], Candidates]
-    cache: str = "warm"
     task: str = ""
     weight: float = 1.0  # its part of the time
 
     def hold(self, seconds: float) -> dict[str, Any]:
         """Run them for about so long; give the record."""
         candidates, left_out = self.make()
-        entries, refused = measure(candidates, seconds, _flusher() if self.cache == "cold" else None)
+        entries, refused = measure(candidates, seconds)
         passes = 0 if self.task else len(self.function.arrays) + 1  # over memory, at least; a task is not so measured
-        keys = ("part", "device", "dtype", "size", "mode", "cache", "task")
+        keys = ("part", "device", "dtype", "size", "mode", "task")
         return {
             **{key: getattr(self, key) for key in keys},
             "function": self.function.name,
@@ -93,15 +91,6 @@ def kernels(
             yield Benchmark(part, device, function, dtype, size, mode, make, weight=_weight(size))
 
 
-def growth(function: Function, dtype: str, *, room: int) -> Iterator[Benchmark]:
-    """One NumPy function from one element to what memory sensibly holds."""
-    size = 1
-    while 4 * size * DTYPES[dtype].itemsize <= room:
-        make = functools.partial(_fresh_and_out, function, dtype, size)
-        yield Benchmark("growth", "cpu", function, dtype, size, "both", make, weight=0.4 + size / (1 << 24))
-        size *= 2
-
-
 def workers(functions: Sequence[Function], dtype: str, most: int, largest: int) -> Iterator[Benchmark]:
     """Large NumPy arrays on one thread and on several; without the page faults of a fresh result."""
     counts = sorted({most, *itertools.takewhile(lambda n: n <= most, (1 << i for i in range(10)))})
@@ -109,24 +98,6 @@ def workers(functions: Sequence[Function], dtype: str, most: int, largest: int) 
         for function in functions:
             make = functools.partial(_threads, function, dtype, size, counts)
             yield Benchmark("workers", "cpu", function, dtype, size, OUT, make, weight=_weight(size))
-
-
-def cold(function: Function, dtype: str, largest: int) -> Iterator[Benchmark]:
-    """Data that no cache holds any more, as after other work."""
-    for size in (size for size in COLD_SIZES if size <= largest):
-        make = functools.partial(_into, function, dtype, size)
-        for cache in ("warm", "cold"):
-            yield Benchmark(
-                "cold", "cpu", function, dtype, size, OUT, make, cache, weight=3.0 if cache == "cold" else 1
-            )
-
-
-def _flusher() -> Call:
-    """Something that drives all else out of the caches: it writes as much as the last of them holds."""
-    most = max(_environment.caches().values(), default=64 << 20)
-    filler = np.empty(min(most, _environment.available_memory() // 8), np.uint8)
-    turns = itertools.count(1)
-    return lambda: filler.fill(next(turns) % 251)
 
 
 def _weight(size: int) -> float:
@@ -218,25 +189,6 @@ def _synchronize(x: Array) -> None:  # pragma: no cover  # on a GPU
 
 def _finished(call: Call, finish: Callable[[Array], Any]) -> Any:
     return finish(call())
-
-
-def _fresh_and_out(function: Function, dtype: str, size: int) -> Candidates:
-    x, g = data(dtype, size)
-    out = np.empty_like(x)
-    return [
-        Candidate("copy, fresh", "copy", x.copy),
-        _limit(x, out),
-        *_idioms(function, x, g)[:1],
-        Candidate("relu_xp, fresh", "ours", _ours(function, (x, g))),
-        Candidate("relu_xp, out=", "ours", _ours(function, (x, g), out)),
-    ], {}
-
-
-def _into(function: Function, dtype: str, size: int) -> Candidates:
-    x, g = data(dtype, size)
-    out = np.empty_like(x)
-    ours = Candidate("relu_xp, numpy", "ours", _ours(function, (x, g), out))
-    return [_limit(x, out), *_idioms(function, x, g)[:1], ours], {}
 
 
 def _threads(function: Function, dtype: str, size: int, counts: Sequence[int]) -> Candidates:

@@ -1,11 +1,11 @@
 """Holds two runs against each other, and tells a change from noise.
 
-What is compared is each candidate's time over that of the limit in the same benchmark, a copy of the same array, so
-that a machine that drifts as a whole cancels out. Both the median and the fastest sample have to tell of a change,
-since what only stalls at times does not slow the fastest. It counts if it is larger than ten per cent and than what
-chance allows, as seen from how much idioms and peers, which are not ours to change, differ between the two runs. And
-where other sizes of the same line were measured, a neighbour has to have changed the same way: a single size may be off
-for a whole run, by where its arrays happened to lie.
+What is compared is how each candidate's time moved beside the copy's in the same benchmark, and beside that of idioms
+and peers there, which are not ours to change: a machine that drifts as a whole cancels out, and so does a copy that
+alone was disturbed. The medians and the fastest samples have to tell of it, since what only stalls at times does not
+slow the fastest. Short arrays and long ones are one line each, of which the median over its sizes counts: a single size
+may be off for a whole run, by where its arrays happened to lie. A change counts if it is larger than ten per cent and
+than what chance allows, as seen from how much idioms and peers move.
 """
 
 import math
@@ -13,89 +13,109 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from relu_xp.bench import _summary
 from relu_xp.bench._summary import Record
 
 LEAST = math.log(1.10)  # no smaller change is worth a mark
 SIGMAS = 4.0
-LONELY = 2.0  # times the allowance, for what has no neighbour
-HEADINGS = ("before", "now", "now / before", "chance allows")
+ALONE = 2.0  # times what chance allows, for a line of one benchmark
+MOST = math.log(2)  # beyond it chance explains everything
+LONG = 1 << 16  # elements, from which on an array counts as long
 
 
-@dataclass
+@dataclass(frozen=True)
 class Change:
-    """One candidate in both runs; times are over the limit's, and a ratio above 1 is slower than before."""
+    """One candidate's line in both runs."""
 
-    benchmark: Record
+    what: str
     name: str
     kind: str
-    before: float
-    after: float
-    fastest: float  # the ratio of the fastest samples
-    allowance: float = LEAST  # of the ratio's logarithm, by chance
-    marked: bool = False
+    change: float  # the logarithm of now over before
+    count: int  # of its benchmarks
 
     @property
     def ratio(self) -> float:
-        """After over before."""
-        return self.after / self.before
+        """Now over before: above 1 is slower."""
+        return math.exp(self.change)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All lines that both runs have, and how far chance alone moves one."""
+
+    changes: list[Change]
+    chance: float  # a logarithm
+    loads: tuple[float, ...]
+    since: str
+    versions: list[tuple[str, str, str]]  # of what was updated, or removed: its name, then and now
 
     @property
-    def numbers(self) -> tuple[str, ...]:
-        """What a table says of it, under HEADINGS."""
-        return f"{self.before:.3g}", f"{self.after:.3g}", f"{self.ratio:.2f}", f"± {self.allowance:.0%}"
+    def marked(self) -> list[Change]:
+        """What changed beyond chance, the largest change first."""
+        if self.chance > MOST:
+            return []
+        found = [each for each in self.changes if abs(each.change) > self.chance * (ALONE if each.count == 1 else 1)]
+        return sorted(found, key=lambda each: -abs(each.change))
 
-    @property
-    def excess(self) -> float:
-        """The change over what chance allows: beyond 1 either way it may count."""
-        usual, best = math.log(self.ratio), math.log(self.fastest)
-        return min(usual, best, key=abs) / self.allowance if usual * best > 0 else 0.0
-
-
-def compare(old: Record, new: Record) -> list[Change]:
-    """Every candidate that both runs know, in the order of the new one."""
-    earlier = {_key(benchmark): benchmark for benchmark in old["benchmarks"]}
-    both = [(then, now) for now in new["benchmarks"] if (then := earlier.get(_key(now)))]
-    changes = [change for pair in both for change in _changes(*pair)]
-    others = [abs(math.log(change.ratio)) for change in changes if change.kind != "ours"]
-    for change in changes:
-        change.allowance = max(LEAST, SIGMAS * 1.4826 * statistics.median(others or [0.0]))
-    _mark(changes)
-    return changes
-
-
-def busy(*runs: Record) -> str:
-    """A warning, where other programs kept the machine busy when a run began: no statistics make up for that."""
-    loads = [run["about"]["load"] or 0 for run in runs]
-    shown = ", ".join(f"{load:g}" for load in loads)
-    return f"The machine was busy, with a load of {shown}: compare runs of an idle one." if max(loads) > 1 else ""
+    def answer(self) -> str:
+        """What came out, in a sentence or two."""
+        by_chance = math.expm1(self.chance)
+        if self.chance > MOST:
+            said = (
+                "The two runs can't be compared: even what is not ours to change differs by more than a factor of two."
+            )
+        else:
+            slower = sum(each.change > 0 for each in self.marked)
+            said = f"Since {self.since}, {slower} of {len(self.changes)} lines became slower and "
+            said += f"{len(self.marked) - slower} faster; up to {by_chance:.0%} counts as chance."
+        if max(self.loads) > 1:
+            shown = " and ".join(f"{load:g}" for load in self.loads)
+            said += f" The machine was busy, with a load of {shown}: better compare runs of an idle one."
+        return said
 
 
-def _key(benchmark: Record) -> tuple[Any, ...]:
-    return tuple(benchmark[k] for k in ("part", "device", "function", "dtype", "size", "mode", "cache", "task"))
+def compare(old: Record, new: Record) -> Comparison:
+    """Every candidate that both runs have."""
+    keys = ("part", "device", "function", "dtype", "size", "mode", "task")
+    earlier = {tuple(each[key] for key in keys): each for each in old["benchmarks"]}
+    lines: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for now in new["benchmarks"]:
+        if then := earlier.get(tuple(now[key] for key in keys)):
+            for each, change in _moved(then, now):
+                lines[_line(now), each["name"], each["kind"]].append(change)
+    changes = [Change(*line, statistics.median(found), len(found)) for line, found in lines.items()]
+    others = [abs(each.change) for each in changes if each.kind != "ours"]
+    chance = max(LEAST, SIGMAS * 1.4826 * statistics.median(others or [0.0]))
+    about, now = old["about"], new["about"]["versions"]
+    versions = [(name, was, now.get(name, "none")) for name, was in about["versions"].items() if was != now.get(name)]
+    return Comparison(changes, chance, (about["load"] or 0, new["about"]["load"] or 0), about["date"], versions)
 
 
-def _changes(then: Record, now: Record) -> Iterator[Change]:
-    """All but the limit, in one benchmark of both runs."""
-    limits = _summary.limit(then), _summary.limit(now)
-    for each in now["entries"] if all(limits) else ():
-        earlier = _summary.entry(then, each["name"])
-        if each["kind"] != "limit" and earlier:
-            pairs = [*zip((earlier, each), limits, strict=True)]
-            before, after = (_summary.median(entry) / _summary.median(limit) for entry, limit in pairs if limit)
-            first, last = (min(entry["seconds"]) / min(limit["seconds"]) for entry, limit in pairs if limit)
-            yield Change(now, each["name"], each["kind"], before, after, last / first)
+def _moved(then: Record, now: Record) -> Iterator[tuple[Record, float]]:
+    """How each candidate moved beside the limit and beside the others: the least of it, 0 where they disagree."""
+    moved = {}
+    for each in now["entries"]:
+        if before := _summary.entry(then, each["name"]):
+            pairs = ((how(each["seconds"]), how(before["seconds"])) for how in (statistics.median, min))
+            moved[each["name"]] = [math.log(after / earlier) for after, earlier in pairs]
+    limits = [moved[each["name"]] for each in _summary.of_kind(now, "limit") if each["name"] in moved]
+    for each in now["entries"] if limits else ():
+        if each["name"] in moved and each["kind"] != "limit":
+            others = [e for e in now["entries"] if e is not each and e["name"] in moved and e["kind"] != "limit"]
+            fixed = [e for e in others if e["kind"] != "ours"] or others
+            columns = zip(*(moved[e["name"]] for e in fixed), strict=True)
+            beside = [*limits, list(map(statistics.median, columns))] if fixed else limits
+            found = [mine - its for it in beside for mine, its in zip(moved[each["name"]], it, strict=True)]
+            yield each, min(found, key=abs) if min(found) > 0 or max(found) < 0 else 0.0
 
 
-def _mark(changes: list[Change]) -> None:
-    lines = defaultdict(list)
-    for change in changes:
-        lines[_key({**change.benchmark, "size": 0}), change.name].append(change)
-    for line in lines.values():
-        line.sort(key=lambda change: change.benchmark["size"])
-        for index, change in enumerate(line):
-            beside = [other.excess for other in line[max(0, index - 1) : index + 2] if other is not change]
-            agrees = any(abs(excess) > 1 and excess * change.excess > 0 for excess in beside)
-            change.marked = abs(change.excess) > 1 and agrees if beside else abs(change.excess) > LONELY
+def _line(benchmark: Record) -> str:
+    """What a benchmark is one of, in words."""
+    size = _summary.size_name(benchmark["size"])
+    if benchmark["part"] == "kernels":
+        size = f"{'from' if benchmark['size'] >= LONG else 'below'} {_summary.size_name(LONG)}"
+    told = [benchmark["function"], benchmark["dtype"], benchmark["task"] or size, benchmark["mode"]]
+    told += [benchmark["device"]] if benchmark["device"] != "cpu" else []
+    told += [benchmark["part"]] if benchmark["part"] == "workers" else []
+    return ", ".join(told)

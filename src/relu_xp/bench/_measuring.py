@@ -42,13 +42,11 @@ class Candidate:
         return time.perf_counter() - begin
 
 
-def measure(
-    candidates: list[Candidate], seconds: float, flush: Call | None = None
-) -> tuple[list[Entry], dict[str, str]]:
+def measure(candidates: list[Candidate], seconds: float) -> tuple[list[Entry], dict[str, str]]:
     """Let all take part in every round; give their samples, and why some could not take part.
 
     Before each sample a candidate makes a call that is not counted, since with what another left in the caches none
-    would start alike; where `flush` is given, it empties the caches instead, and a sample is one call.
+    would start alike.
     """
     fit: list[tuple[Candidate, float, Entry]] = []  # with seconds a call
     refused: dict[str, str] = {}
@@ -74,11 +72,9 @@ def measure(
             if turn >= (FEWEST_LONG if is_long else FEWEST_ROUNDS) and time.perf_counter() > end:
                 break
             for candidate, usual, entry in order.sample(fit, len(fit)):  # so that none always follows the same one
-                repeats = 1 if flush else max(1, min(MOST_REPEATS, int(SAMPLE / max(usual, 1e-9))))
+                repeats = max(1, min(MOST_REPEATS, int(SAMPLE / max(usual, 1e-9))))
                 with candidate.options():
-                    if flush:
-                        flush()
-                    elif not is_long:
+                    if not is_long:
                         candidate.seconds(1)
                     entry["seconds"].append(_digits(candidate.seconds(repeats) / repeats))
     finally:

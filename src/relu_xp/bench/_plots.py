@@ -7,6 +7,7 @@ What is black here takes the colour of the text around it, so that one drawing s
 
 import io
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -17,13 +18,13 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from relu_xp.bench import _summary
 from relu_xp.bench._summary import Record
 
 Axes = Any
-Lines = dict[str, tuple[list[tuple[float, float]], dict[str, str]]]  # by label, points and a look of its own, or {}
+Lines = dict[str, list[tuple[float, float]]]  # by label, points
 
 INK, FAINT = "#010203", "#040506"  # stand for the page's colours
 # Apart for readers who see few colours, and legible on white and on black.
@@ -40,7 +41,8 @@ STYLE = {
     "axes.prop_cycle": cycler(color=COLOURS, marker=list(MARKERS)),
     "lines.linewidth": 1.8, "lines.markersize": 4,
 }  # fmt: skip
-WIDTH, HEIGHT = 5.2, 3.8  # inches: small, so that the letters stay large where a page is narrow
+MIDDLE = 1 << 16  # elements: in the caches, and no longer small
+WIDTH, HEIGHT = 5.6, 3.8  # inches: small, so that the letters stay large where a page is narrow
 
 
 @dataclass(frozen=True)
@@ -56,139 +58,94 @@ class Plot:
 def plots(record: Record) -> Iterator[Plot]:
     """Draw all that the record has the samples for."""
     with mpl.rc_context(STYLE):
-        for draw in (_throughput, _overhead, _speedups, _growth, _workers, _cold, _training):
+        for draw in (_throughput, _overhead, _speedups, _growth, _training):
             yield from draw(record)
 
 
 def _throughput(record: Record) -> Iterator[Plot]:
-    benchmarks = _summary.select(record, "kernels", mode="fresh")
-    for (device, function, dtype), chosen in _summary.grouped(benchmarks).items():
-        if len(chosen) < 2:
-            continue
-        names = dict.fromkeys(e["name"] for c in chosen for e in _summary.ours(c))
-        lines: Lines = {"copy: the limit": (_points(chosen, "copy", _summary.rate), PLAIN)}
-        lines |= {name.partition(", ")[2]: (_points(chosen, name, _summary.rate), {}) for name in names}
-        yield Plot(
-            f"throughput-{device}-{function}-{dtype}".replace(":", "-"),
-            f"{function}, {dtype} on {device}",
-            "Bytes that have to be read and written a second, caches warm, results fresh. Higher is better; a copy of "
-            "the same array, measured in the same turns, is what the memory allows.",
-            _lines("elements", "GB/s", lines),
-        )
+    by = _summary.grouped(_summary.select(record, "kernels", mode="fresh"), "device", "function", "dtype")
+    for (device, function, dtype), chosen in by.items():
+        if len(chosen) > 1:
+            yield Plot(
+                f"throughput-{device}-{function}-{dtype}".replace(":", "-"),
+                f"{function} of {dtype} on {device}",
+                "Bytes read and written a second, results fresh. Higher is better.",
+                _lines("GB/s", _beside_copy(chosen, _summary.rate)),
+            )
 
 
 def _overhead(record: Record) -> Iterator[Plot]:
-    for device in _summary.values(benchmarks := _summary.select(record, "overhead"), "device"):
-        chosen = [c for c in benchmarks if c["device"] == device][:1]
-        entries = [e for c in chosen for e in c["entries"] if e["kind"] != "limit"]
-        if entries:
-            bars = [(e["name"], _summary.median(e), e["kind"] == "ours") for e in entries]
+    for (device,), benchmarks in _summary.grouped(_summary.select(record, "overhead"), "device").items():
+        benchmark = benchmarks[0]
+        found = [(e["name"], _summary.median(e), e["kind"]) for e in benchmark["entries"] if e["kind"] != "limit"]
+        if found:
             yield Plot(
                 f"overhead-{device}".replace(":", "-"),
-                f"A call of {chosen[0]['function']} on {chosen[0]['size']} elements, {device}",
-                "On a logarithmic scale; nearly all of it is the way to the arithmetic. Shorter is better.",
-                _bars(bars, TIME, _summary.time_name),
+                f"{benchmark['function']} of {benchmark['size']} elements on {device}",
+                "Nearly all of it is the way to the arithmetic. Each line is ten times the one to its left.",
+                _dots(found),
             )
 
 
 def _speedups(record: Record) -> Iterator[Plot]:
-    benchmarks = _summary.select(record, "kernels", mode="fresh", device="cpu")
-    for dtype in _summary.values(benchmarks, "dtype"):
-        lines: Lines = {}
-        for benchmark in (c for c in benchmarks if c["dtype"] == dtype):
-            ours = _summary.entry(benchmark, "relu_xp, numpy")
-            idiom = next((e for e in benchmark["entries"] if e["kind"] == "idiom"), None)
-            if ours and idiom:
-                points, _ = lines.setdefault(f"{benchmark['function']} / {idiom['name']}", ([], {}))
-                points.append((benchmark["size"], _summary.median(idiom) / _summary.median(ours)))
-        if any(len(points) > 1 for points, _ in lines.values()):
+    by = _summary.grouped(_summary.select(record, "kernels", mode="fresh", device="cpu"), "dtype", "size")
+    for dtype in dict.fromkeys(dtype for dtype, _ in by):
+        sizes = [int(size) for of, size in by if of == dtype]
+        size = min(sizes, key=lambda size: abs(size - MIDDLE))
+        bars = []
+        for benchmark in by[dtype, size]:  # type: ignore[index]
+            ours, idioms = _summary.entry(benchmark, "relu_xp, numpy"), _summary.of_kind(benchmark, "idiom")
+            if ours and idioms:
+                ratio = _summary.median(idioms[0]) / _summary.median(ours)
+                bars.append((f"{benchmark['function']}: {idioms[0]['name']}", ratio))
+        if bars:
             yield Plot(
                 f"speedup-{dtype}",
-                f"NumPy arrays, {dtype}: against the idioms",
-                "How many times as fast as the idiom named, results fresh. Above the dashed line ours is faster.",
-                _lines("elements", "times as fast as the idiom", lines, level=1),
+                f"{_summary.size_name(size)} elements of {dtype} in NumPy: times as fast as the idiom",
+                "The dotted line is equal speed; to its right relu_xp is faster.",
+                _bars(bars, 1.0),
             )
 
 
 def _growth(record: Record) -> Iterator[Plot]:
-    benchmarks = _summary.select(record, "growth")
-    if len(benchmarks) < 2:
-        return
-    names = dict.fromkeys(e["name"] for c in benchmarks for e in c["entries"])
-    order = sorted(names, key=lambda name: (not name.startswith("relu_xp"), name))
-    caption = (
-        f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays, results fresh and into an array that "
-        "is there: first the call costs most, then the arithmetic, then the memory, and of a fresh result its pages."
-    )
-    looks = {"copy": PLAIN, "copy, fresh": {**PLAIN, "linestyle": ":"}}
-    for what, label, value in (("time", TIME, lambda _, e: _summary.median(e)), ("rate", "GB/s", _summary.rate)):
-        lines = {
-            "copy, out=" if name == "copy" else name: (_points(benchmarks, name, value), looks.get(name, {}))
-            for name in order
-        }
-        drawing = _lines("elements", label, lines, log=label == TIME)
-        yield Plot(f"growth-{what}", f"How the cost grows: {label}", caption, drawing)
-
-
-def _workers(record: Record) -> Iterator[Plot]:
-    benchmarks = _summary.select(record, "workers")
-    lines: Lines = {}
-    most = 0
-    for benchmark in sorted(benchmarks, key=lambda c: (c["function"], c["size"])):
-        times = {int(e["name"].split()[0]): _summary.median(e) for e in _summary.ours(benchmark)}
-        label = f"{benchmark['function']}, {_summary.size_name(benchmark['size'])}"
-        lines[label] = [(n, times[1] / time) for n, time in times.items()], {}
-        most = max(most, *times)
-    if most > 1:
-        lines["as many as workers"] = [(1, 1), (most, most)], PLAIN
-        caption = "NumPy arrays shared among threads by relu_xp.cpu_options, into an array that is there."
-        drawing = _lines("workers", "times as fast as one", lines, log=False)
-        yield Plot("workers", "Several workers", caption, drawing)
-
-
-def _cold(record: Record) -> Iterator[Plot]:
-    benchmarks = _summary.select(record, "cold")
-    bars = [
-        (
-            f"{_summary.size_name(benchmark['size'])}, {benchmark['cache']}, {e['name'].removesuffix(', numpy')}",
-            _summary.rate(benchmark, e),
-            e["kind"] == "ours",
-        )
-        for benchmark in benchmarks
-        for e in benchmark["entries"]
-        if e["kind"] != "idiom"
-    ]
-    if bars:
-        yield Plot(
-            "cold",
-            "Warm and cold caches",
-            f"{benchmarks[0]['function']} of {benchmarks[0]['dtype']} NumPy arrays into an array that is there: GB/s "
-            "in a row of calls, and in one call after all caches were overwritten.",
-            _bars(bars, "GB/s", lambda value: f"{value:.3g}"),
-        )
+    by = _summary.grouped(_summary.select(record, "overhead", "kernels", mode="fresh"), "device", "function", "dtype")
+    first = {device: (device, function, dtype) for device, function, dtype in reversed(by)}  # of each device
+    for device, function, dtype in first.values():
+        chosen = by[device, function, dtype]
+        if len(chosen) > 1:
+            yield Plot(
+                f"growth-{device}".replace(":", "-"),
+                f"{function} of {dtype} on {device}: {TIME}",
+                "At first the call costs most, then the arithmetic and the memory. Lower is better.",
+                _lines(TIME, _beside_copy(chosen, lambda _, each: _summary.median(each))),
+            )
 
 
 def _training(record: Record) -> Iterator[Plot]:
-    for task in _summary.values(benchmarks := _summary.select(record, "training"), "task"):
+    for (task,), benchmarks in _summary.grouped(_summary.select(record, "training"), "task").items():
         bars = [
-            (f"{benchmark['mode']}, {benchmark['function']}: {name}", ratio, False)
+            (f"{benchmark['mode']}, {benchmark['function']}", _summary.median(other) / _summary.median(ours))
             for benchmark in benchmarks
-            if benchmark["task"] == task
-            for ours in _summary.ours(benchmark)
-            for name, ratio in _summary.ratios(benchmark, ours)
+            for ours in _summary.of_kind(benchmark, "ours")
+            for other in _summary.of_kind(benchmark, "idiom", "peer")
         ]
         if bars:
             yield Plot(
                 f"training-{task}".replace(" ", "-").replace(",", ""),
-                task,
-                "Time of the same network with the other rectifier over the time with ours: 1 is equal, more means "
-                "that ours is faster.",
-                _bars(bars, "times our time", lambda value: f"{value:.2f}", line=1.0),
+                f"{task}: time with the library's own rectifier over time with relu_xp's",
+                "The dotted line is equal time; to its right relu_xp is faster.",
+                _bars(bars, 1.0),
             )
 
 
-def _points(benchmarks: list[Record], name: str, value: Callable[[Record, Record], float]) -> list[tuple[float, float]]:
-    return [(c["size"], value(c, each)) for c in benchmarks if (each := _summary.entry(c, name))]
+def _beside_copy(benchmarks: list[Record], value: Callable[[Record, Record], float]) -> Lines:
+    """A line for each of ours, and one for the copy."""
+    ours = [each["name"] for benchmark in benchmarks for each in _summary.of_kind(benchmark, "ours")]
+    labels = {"copy": "a copy"} | {name: name.partition(", ")[2] for name in ours}
+    return {
+        label: [(c["size"], value(c, each)) for c in benchmarks if (each := _summary.entry(c, name))]
+        for name, label in labels.items()
+    }
 
 
 def _axes(x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Axes]:
@@ -199,46 +156,52 @@ def _axes(x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _lines(x: str, y: str, lines: Lines, *, log: bool = True, level: float | None = None) -> str:
-    """Curves over x, the legend above them, where it hides none; and a level to compare with."""
-    figure, axes = _axes(x, y)
-    for label, (points, look) in lines.items():
-        axes.plot(*zip(*points, strict=True), label=label, **look)
-    if x == "elements":
-        axes.set_xscale("log", base=2)
-    else:
-        axes.set_xticks(sorted({at for points, _ in lines.values() for at, _ in points}))
-    if log:
-        axes.set_yscale("log", base=10 if level is None else 2)
-    else:
-        axes.set_ylim(bottom=0)
+def _lines(y: str, lines: Lines) -> str:
+    """Curves over the number of elements, the legend above them, where it hides none."""
+    figure, axes = _axes("elements", y)
+    for label, points in lines.items():
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, **(PLAIN if label == "a copy" else {}))
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
     axes.yaxis.set_major_formatter(EngFormatter("s") if y == TIME else "{x:g}")
-    if level is not None:
-        axes.axhline(level, color=INK, linestyle="--", linewidth=1)
     figure.legend(loc="outside upper left", ncols=2)
-    return _svg(figure)
+    return svg(figure)
 
 
-def _bars(
-    bars: list[tuple[str, float, bool]], label: str, number: Callable[[float], str], line: float | None = None
-) -> str:
-    """Horizontal, each with its name and its number; what is marked in the first colour."""
-    figure, axes = _axes(label, "", 0.7 + 0.27 * len(bars))
-    names, widths, marked = zip(*bars, strict=True)
-    colours = [COLOURS[0] if mark else COLOURS[-1] for mark in marked]
-    drawn = axes.barh(names, widths, color=colours, height=0.7, log=label == TIME)
-    axes.bar_label(drawn, [number(width) for width in widths], padding=3, fontsize=9)
-    if label == TIME:
-        axes.xaxis.set_major_formatter(EngFormatter("s"))
-    axes.invert_yaxis()
-    axes.margins(x=0.15)
+def _named(names: list[str]) -> tuple[Figure, Axes]:
+    """A line down for each name, which has its number with it: a number in the drawing would lie on something."""
+    figure, axes = _axes("", "", 0.6 + 0.27 * len(names))
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    if line is not None:
-        axes.axvline(line, color=INK, linestyle="--", linewidth=1)
-    return _svg(figure)
+    return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def _bars(bars: list[tuple[str, float]], line: float) -> str:
+    """Horizontal, from 0 on, and a line to compare with."""
+    figure, axes = _named([f"{name}   {width:.2f}" for name, width in bars])
+    axes.barh(range(len(bars)), [width for _, width in bars], color=COLOURS[0], height=0.6)
+    axes.axvline(line, color=INK, linestyle=":", linewidth=1.2)
+    axes.set_xlim(left=0)
+    return svg(figure)
+
+
+def _dots(dots: list[tuple[str, float, str]]) -> str:
+    """Times on a logarithmic scale, which has no zero for a bar to begin at; ours in the first colour."""
+    figure, axes = _named([f"{name}   {_summary.time_name(time)}" for name, time, _ in dots])
+    for row, (_, time, kind) in enumerate(dots):
+        axes.plot(time, row, "o", color=COLOURS[0] if kind == "ours" else COLOURS[-1], markersize=7)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(EngFormatter("s"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = min(time for _, time, _ in dots), max(time for _, time, _ in dots)
+    axes.set_xlim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
+    return svg(figure)
+
+
+def svg(figure: Figure) -> str:
     """Text for the inside of a page: no prolog, nothing to fetch, and the page's colours."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -249,17 +212,21 @@ def _svg(figure: Figure) -> str:
     return svg.replace(INK, "currentColor").replace(FAINT, "var(--faint, #8885)")
 
 
+def stand_alone(text: str, title: str) -> str:
+    """Make a file's text of it, which follows the reader's light or dark scheme."""
+    style = "<style>svg{color:#222}@media(prefers-color-scheme:dark){svg{color:#ddd}}</style>"
+    return re.sub(r"(<svg\b[^>]*>)", rf"\1<title>{title}</title>{style}", text, count=1)
+
+
 def main(arguments: list[str]) -> int:
-    """Write each plot of a record into a folder, as a file that follows the reader's light or dark scheme."""
+    """Write each plot of a record into a folder."""
     if len(arguments) != 2:
         print("usage: python -m relu_xp.bench._plots RESULTS.json FOLDER", file=sys.stderr)
         return 2
     source, folder = map(Path, arguments)
     folder.mkdir(parents=True, exist_ok=True)
-    style = "<style>svg{color:#222}@media(prefers-color-scheme:dark){svg{color:#ddd}}</style>"
     for plot in plots(json.loads(source.read_text(encoding="utf-8"))):
-        svg = re.sub(r"(<svg\b[^>]*>)", rf"\1<title>{plot.title}</title>{style}", plot.svg, count=1)
-        (folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
+        (folder / f"{plot.name}.svg").write_text(stand_alone(plot.svg, plot.title), encoding="utf-8")
         print(folder / f"{plot.name}.svg")
     return 0
 

@@ -24,7 +24,7 @@ Activate = Callable[[Array], Array]
 # Widths from the input to the output, and the batch.
 NETWORKS = {"digits": ((64, 128, 128, 10), 64), "wide MLP": ((64, 2048, 2048, 10), 128)}
 RATE = 1e-3
-LIMIT = "matrix products alone"
+WITHOUT = "no rectifier"
 
 
 def steps(functions: Collection[Function], backends: Collection[str]) -> Iterator[Benchmark]:
@@ -57,38 +57,32 @@ def _forward(activate: Activate, params: Params, x: Array) -> Array:
     return x @ w + b
 
 
-def _products(params: Params, x: Array, trains: bool) -> list[Array]:
-    """What no rectifier can save: the layers' products, and a step's others."""
-    results = []
-    for index, (w, _) in enumerate(params):
-        y = x @ w
-        if trains:
-            results.append(x.T @ y)
-            if index:
-                results.append(y @ w.T)
-        x = y
-    return [*results, x]
+def _candidates(network_of: Callable[..., Call], ours: Any, name: str, kind: str, other: Any) -> Candidates:
+    """The same network without a rectifier, with ours, and with the library's own."""
+    made = {WITHOUT: ("limit", _identity), "relu_xp": ("ours", ours), name: (kind, other)}
+    return [Candidate(each, kind, network_of(activate)) for each, (kind, activate) in made.items()], {}
 
 
-def _candidates(products: Call, ours: Call, name: str, kind: str, other: Call) -> Candidates:
-    return [Candidate(LIMIT, "limit", products), Candidate("relu_xp", "ours", ours), Candidate(name, kind, other)], {}
+def _identity(x: Array) -> Array:
+    return x
 
 
 def _numpy(activation: Function, network: str, trains: bool) -> Candidates:
     first, x, labels = _material(network)
     onehot = np.eye(NETWORKS[network][0][-1], dtype=np.float32)[labels]
 
-    def network_of(activate: Activate, pull: Callable[[Array, Array], Array]) -> Call:
+    pulls = {_identity: lambda x, g: g, getattr(relu_xp, activation.name): getattr(relu_xp, activation.vjp.name)}
+
+    def network_of(activate: Activate) -> Call:
         if not trains:
             return functools.partial(_forward, activate, first, x)
         params = [(w.copy(), b.copy()) for w, b in first]
-        return functools.partial(_numpy_step, activate, pull, params, x, onehot)
+        return functools.partial(_numpy_step, activate, pulls[activate], params, x, onehot)
 
-    products = functools.partial(_products, first, x, trains)
-    ours = network_of(getattr(relu_xp, activation.name), getattr(relu_xp, activation.vjp.name))
     name, *textbook = TEXTBOOK[activation.rectifier]
     value, pull = (functools.partial(each, s=np.float32(NEGATIVE_SLOPE.default)) for each in textbook)
-    return _candidates(products, ours, name, "idiom", network_of(value, pull))
+    pulls[value] = pull
+    return _candidates(network_of, getattr(relu_xp, activation.name), name, "idiom", value)
 
 
 def _numpy_step(
@@ -131,9 +125,8 @@ def _jax(activation: Function, network: str, trains: bool) -> Candidates:
         compiled = jax.jit(function)
         return lambda: jax.block_until_ready(compiled(first, x, labels))
 
-    products = finished(lambda params, x, _: _products(params, x, trains))
-    ours, other = (network_of(getattr(library, activation.name)) for library in (relu_xp, jax.nn))
-    return _candidates(products, ours, f"jax.nn.{activation}", "peer", other)
+    ours, other = (getattr(library, activation.name) for library in (relu_xp, jax.nn))
+    return _candidates(network_of, ours, f"jax.nn.{activation}", "peer", other)
 
 
 def _torch(activation: Function, network: str, trains: bool) -> Candidates:
@@ -158,6 +151,5 @@ def _torch(activation: Function, network: str, trains: bool) -> Candidates:
 
         return step
 
-    products = functools.partial(_products, first, x, trains)
-    ours, other = (network_of(getattr(library, activation.name)) for library in (relu_xp, functional))
-    return _candidates(products, ours, f"torch {activation}", "peer", other)
+    ours, other = (getattr(library, activation.name) for library in (relu_xp, functional))
+    return _candidates(network_of, ours, f"torch {activation}", "peer", other)

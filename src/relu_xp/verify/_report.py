@@ -6,7 +6,6 @@ import json
 import platform
 from argparse import Namespace
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,18 +44,16 @@ def run(console: Console, options: Namespace) -> int:
     interrupted = False
     covered = ""  # what of the sweep is done
     try:
-        _all_cases(console, records, targets, dtypes, functions, quick=options.quick)
+        _all_cases(records, targets, dtypes, functions, quick=options.quick)
         if options.exhaustive:
-            for done in _sweeps(console, records, targets, functions):
+            for done in _sweeps(records, targets, functions):
                 covered = done
     except KeyboardInterrupt:
         interrupted = True
+    if options.json:
+        options.json.write(json.dumps({"interrupted": interrupted, **_as_json(records, covered)}, indent=1) + "\n")
     for target, record in records.items():
         _show(console, target, record)
-    if options.json:
-        Path(options.json).write_text(
-            json.dumps({"interrupted": interrupted, **_as_json(records, covered)}, indent=1) + "\n", encoding="utf-8"
-        )
     tallies = [tally for record in records.values() for tally in record.values()]
     mismatches, values = sum(t.mismatches for t in tallies), sum(t.values for t in tallies)
     if mismatches:
@@ -69,13 +66,15 @@ def run(console: Console, options: Namespace) -> int:
     return INTERRUPTED if interrupted else OK
 
 
-def _progress(console: Console) -> Progress:
+def _progress() -> Progress:
+    """On standard error: it is no result."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console)
+    return Progress(
+        *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True)
+    )
 
 
 def _all_cases(
-    console: Console,
     records: Records,
     targets: list[Target],
     dtypes: list[np.dtype[Any]],
@@ -83,7 +82,7 @@ def _all_cases(
     *,
     quick: bool,
 ) -> None:
-    with _progress(console) as progress:
+    with _progress() as progress:
         for target in targets:
             few = quick or data.is_slow(target.name)
             count = sum(1 for dtype in dtypes for _ in data.cases(dtype, functions, few=few)) + len(dtypes) + 1
@@ -94,10 +93,10 @@ def _all_cases(
             progress.update(task, completed=count)
 
 
-def _sweeps(console: Console, records: Records, targets: list[Target], functions: list[Function]) -> Iterator[str]:
+def _sweeps(records: Records, targets: list[Target], functions: list[Function]) -> Iterator[str]:
     """Sweep all float32; yield what is done, as text."""
     whole: list[str] = []
-    with _progress(console) as progress:
+    with _progress() as progress:
         every = progress.add_task(
             "all float32, all functions", total=len(targets) * len(functions) * (1 << 32) // CHUNK
         )
@@ -130,13 +129,13 @@ def _show(console: Console, target: Target, record: dict[str, Tally]) -> None:
             console.print(str(mismatch), style="red", markup=False)
 
 
-def _show_peers(console: Console, targets: list[Target], file: str | None) -> int:
+def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
     """Tell how other libraries differ from the definition: a comparison, which cannot fail."""
     entered = [(target, library, peer) for target in targets for library, peer in peers_at(target).items()]
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in PEER_DTYPES]
     found: dict[str, list[Difference]] = {library: [] for _, library, _ in entered}
     reasons: dict[str, str] = {}
-    with _progress(console) as progress:
+    with _progress() as progress:
         task = progress.add_task("peers", total=len(entered) * len(FUNCTIONS) * len(dtypes))
         for (target, library, peer), function, dtype in itertools.product(entered, FUNCTIONS.values(), dtypes):
             try:
@@ -157,13 +156,13 @@ def _show_peers(console: Console, targets: list[Target], file: str | None) -> in
             table.add_row(each.peer, each.function, each.dtype, *numbers, why)
         if differences:
             console.print(table)
-    console.print("What is called a convention is as good as ours, only another.")
+    console.print("A difference that is called a convention is a choice as good as ours.")
     for name, reason in reasons.items():
         console.print(f"{name}: {reason}", style="dim", markup=False, highlight=False)
-    if file:
+    if output:
         all_ = itertools.chain(*found.values())
         record = {"peers": [{**vars(each), "reasons": dict(each.reasons.most_common())} for each in all_]}
-        Path(file).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        output.write(json.dumps(record, indent=1) + "\n")
     return OK
 
 
