@@ -54,6 +54,46 @@ def test_vjps_have_derivatives_too(tf, function):
     oracle.assert_same(pulled.numpy(), oracle.expected(function, (X, G[::-1])))
 
 
+@pytest.mark.parametrize("how", ["eager", "graph", "compiled"])
+@pytest.mark.parametrize("shape", [(), (9,), (2, 1), (2, 9)])
+def test_slopes_are_learned(tf, how, shape):
+    """One for all, a column, a row or an element; NaN and infinities apart, which have no exact sums."""
+    exact = np.where(np.isfinite(X) & np.isfinite(G), 1, 0)
+    x, g = (np.where(exact, np.nan_to_num(a), 0).astype("f4") * [[1], [2]] for a in (X, G))
+    x, g = x.astype("f4"), g.astype("f4")
+    slope = np.resize(np.array([0.5, -2.0], np.float32), shape)
+
+    def gradients(x, slope, g):
+        with tf.GradientTape() as tape:
+            tape.watch([x, slope])
+            y = relu_xp.leaky_relu(x, slope)
+        return y, *tape.gradient(y, [x, slope], output_gradients=g)
+
+    if how != "eager":
+        spec = [tf.TensorSpec([None, 9] if how == "graph" else a.shape, tf.float32) for a in (x, slope, g)]
+        spec[1] = tf.TensorSpec(shape, tf.float32)
+        gradients = tf.function(gradients, jit_compile=how == "compiled", input_signature=spec)
+    y, by_x, by_slope = gradients(*map(tf.constant, (x, slope, g)))
+    full = np.broadcast_to(slope, x.shape)
+    oracle.assert_same(y.numpy(), oracle.expected("leaky_relu", (x,), full))
+    oracle.assert_same(by_x.numpy(), oracle.expected("leaky_relu_vjp", (x, g), full))
+    products = oracle.expected("leaky_relu_slope_vjp", (x, g))
+    axes = tuple(i for i, n in enumerate((1,) * (2 - len(shape)) + shape) if n == 1)
+    np.testing.assert_array_equal(by_slope.numpy(), products.sum(axes).reshape(shape))
+
+
+def test_a_variable_is_a_slope(tf):
+    slope, x = tf.Variable([0.5]), tf.constant([-2.0, 4.0, -1.0])
+    for function in oracle.RECORDS:
+        if any(each.may_be_array for each in function.scalars):
+            with tf.GradientTape() as tape:
+                y = call(function, x, x, negative_slope=slope)
+            whole = oracle.arrays_of(function, x.numpy(), x.numpy())
+            oracle.assert_same(y.numpy(), oracle.expected(function, whole, 0.5))
+            factor = {"value": x, "grad": tf.ones_like(x), "vjp": x}[function.role].numpy()
+            assert tape.gradient(y, slope).numpy().tolist() == [factor[[0, 2]].sum()]
+
+
 def test_variables(tf):
     x = tf.Variable(X)
     with tf.GradientTape() as tape:
@@ -107,5 +147,5 @@ def test_bad_input(tf):
     ]
     with pytest.raises(TypeError, match=r"^relu_xp\.relu: a TensorFlow tensor cannot be written to"):
         relu_xp.relu(x, out=tf.Variable(X))
-    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: negative_slope must be a real number, got tensorfl"):
-        relu_xp.leaky_relu(x, x)
+    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: negative_slope must be a real number, got numpy"):
+        relu_xp.leaky_relu(x, X)

@@ -233,7 +233,8 @@ def _tensorflow() -> tuple[Modes, Modes, Modes]:
         "compiled, followed by a sum": graph(lambda f, x, g: reverse(f, x, g) + g, jit_compile=True),
         "compiled, of a residual block": graph(lambda f, x, g: reverse(lambda x: f(x) + x, x, g), jit_compile=True),
     }
-    return modes, {}, {"second": twice, "second, compiled": graph(twice, jit_compile=True)}
+    in_slope: Modes = {"by slope": reverse, "by slope, compiled": graph(reverse, jit_compile=True)}
+    return modes, in_slope, {"second": twice, "second, compiled": graph(twice, jit_compile=True)}
 
 
 # By the backend whose arrays they differentiate: in x, in a slope, and twice.
