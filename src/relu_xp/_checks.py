@@ -54,6 +54,9 @@ def not_an_array(function: Function, name: str, x: object) -> TypeError:
 def _conversion(function: Function, name: str, x: Any) -> str:
     """Say what makes an array or a number of it: only what does, which is tried where the type alone does not tell."""
     package = type(x).__module__.partition(".")[0]
+    if package == "tensorflow" and hasattr(x, "with_values"):  # ragged or sparse
+        dense = f"{name}.to_tensor()" if hasattr(x, "to_tensor") else f"tensorflow.sparse.to_dense({name})"
+        return f"convert it first, for example {dense}"
     if package == "keras" and hasattr(x, "value"):  # a variable
         return f"take what it holds, for example {name}.value"
     if hasattr(type(x), "__jax_array__"):

@@ -48,7 +48,7 @@ class Delegating(Holder, Protocol):
 
 
 # The registry: packages whose arrays the module of the same name in `_backends` may own, in the order of every list.
-BACKENDS = ("numpy", "jax", "cupy", "torch", "dask", "xarray", "pandas", "polars", "scipy", "pint")
+BACKENDS = ("numpy", "jax", "cupy", "torch", "tensorflow", "dask", "xarray", "pandas", "polars", "scipy", "pint")
 # From the top-level package of a class to that module. Keras' symbolic tensors hold no values: no list has them.
 _MODULES = {**{name: name for name in BACKENDS}, "jaxlib": "jax", "builtins": "python", "keras": "keras"}
 ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in names its package and its module
@@ -69,6 +69,9 @@ def call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], 
     if len(arrays) > 1 and type(arrays[1]) is not type(x):
         _check_owner(function, x, arrays[1])
     return run(function, arrays, scalars, out)
+
+
+vars(call)["autograph_info__"] = {}  # by which TensorFlow's AutoGraph knows what not to rewrite
 
 
 def _check_owner(function: Function, x: object, cotangent: object) -> None:

@@ -208,5 +208,34 @@ def _torch() -> tuple[Modes, Modes, Modes]:
     return modes, {"by slope": reverse, "by slope, forward": forward}, {"second": twice}
 
 
+def _tensorflow() -> tuple[Modes, Modes, Modes]:
+    import tensorflow as tf
+
+    def reverse(f: F, x: Any, g: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = f(x)
+        return tape.gradient(y, x, output_gradients=g)
+
+    def graph(mode: Mode, **options: Any) -> Mode:
+        return lambda f, x, g: tf.function(lambda x, g: mode(f, x, g), **options)(x, g)
+
+    def twice(f: F, x: Any, g: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            first = reverse(f, x, g)
+        return tape.gradient(first, x)
+
+    modes: Modes = {
+        "reverse": reverse,
+        "in a tf.function": graph(reverse),
+        "compiled": graph(reverse, jit_compile=True),
+        "compiled, followed by a sum": graph(lambda f, x, g: reverse(f, x, g) + g, jit_compile=True),
+        "compiled, of a residual block": graph(lambda f, x, g: reverse(lambda x: f(x) + x, x, g), jit_compile=True),
+    }
+    in_slope: Modes = {"by slope": reverse, "by slope, compiled": graph(reverse, jit_compile=True)}
+    return modes, in_slope, {"second": twice, "second, compiled": graph(twice, jit_compile=True)}
+
+
 # By the backend whose arrays they differentiate: in x, in a slope, and twice.
-_MODES: dict[str, Callable[[], tuple[Modes, Modes, Modes]]] = {"jax": _jax, "torch": _torch}
+_MODES: dict[str, Callable[[], tuple[Modes, Modes, Modes]]] = {"jax": _jax, "torch": _torch, "tensorflow": _tensorflow}
