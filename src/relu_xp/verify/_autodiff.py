@@ -4,6 +4,7 @@ A mode takes f, x, and a cotangent or tangent g, and gives what the library make
 library's own words, which is imported only then.
 """
 
+import importlib.util
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -157,11 +158,12 @@ def _jax() -> tuple[Modes, Modes, Modes]:
         "forward, compiled": compiled(forward),
         "reverse, compiled": compiled(reverse),
         "vmap": batched,
-        "export": exported,
         "remat": compiled(lambda f, x, g: reverse(jax.checkpoint(f), x, g)),
         "reverse, followed by a sum": compiled(lambda f, x, g: reverse(f, x, g) + g),
         "reverse, of a residual block": compiled(lambda f, x, g: reverse(lambda x: f(x) + x, x, g)),
     }
+    if importlib.util.find_spec("flatbuffers"):  # which an export is written with
+        modes["export"] = exported
     in_slope: Modes = {"by slope": reverse, "by slope, compiled": compiled(reverse), "by slope, forward": forward}
     return modes, in_slope, {"second": compiled(twice)}
 
@@ -201,7 +203,6 @@ def _torch() -> tuple[Modes, Modes, Modes]:
         "vmap": lambda f, x, g: torch.func.vmap(lambda x, g: torch.func.vjp(f, x)[1](g)[0])(x, g),
         "compiled": compiled,
         "trace": traced,
-        "export": exported,
         "reverse, followed by a sum": lambda f, x, g: reverse(f, x, g) + g,
         "reverse, of a residual block": lambda f, x, g: reverse(lambda x: f(x) + x, x, g),
     }
