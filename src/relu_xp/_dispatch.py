@@ -48,7 +48,7 @@ class Delegating(Holder, Protocol):
 
 
 # The registry: packages whose arrays the module of the same name in `_backends` may own, in the order of every list.
-BACKENDS = ("numpy", "jax", "cupy", "torch", "dask", "xarray", "pandas", "polars", "scipy", "pint")
+BACKENDS = ("numpy", "jax", "cupy", "torch", "tensorflow", "dask", "xarray", "pandas", "polars", "scipy", "pint")
 # From the top-level package of a class to that module. Keras' symbolic tensors hold no values: no list has them.
 _MODULES = {**{name: name for name in BACKENDS}, "jaxlib": "jax", "builtins": "python", "keras": "keras"}
 ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in names its package and its module
@@ -286,7 +286,8 @@ def load(package: str, backend: Any) -> Any:
     if isinstance(backend, str):
         name = backend
         try:
-            backend = _loaded[name] = importlib.import_module(name)
+            __import__(name)  # of Python's own: TensorFlow, which may be tracing this, would convert import_module
+            backend = _loaded[name] = sys.modules[name]
         except Exception as error:
             error.add_note(f"relu_xp: {name} is the backend of {package}")
             raise

@@ -5,6 +5,7 @@ library's own words, which is imported only then.
 """
 
 import itertools
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -208,5 +209,59 @@ def _torch() -> tuple[Modes, Modes, Modes]:
     return modes, {"by slope": reverse, "by slope, forward": forward}, {"second": twice}
 
 
+def _tensorflow() -> tuple[Modes, Modes, Modes]:
+    import tensorflow as tf
+
+    def reverse(f: F, x: Any, g: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = f(x)
+        return tape.gradient(y, x, g)
+
+    def forward(f: F, x: Any, g: Any) -> Any:
+        with tf.autodiff.ForwardAccumulator(x, g) as accumulator:
+            y = f(x)
+        return accumulator.jvp(y)
+
+    def compiled(mode: Mode, **how: bool) -> Mode:
+        return lambda f, x, g: tf.function(lambda x, g: mode(f, x, g), autograph=False, **how)(x, g)
+
+    def batched(f: F, x: Any, g: Any) -> Any:
+        return tf.vectorized_map(lambda both: reverse(f, *both), (x, g))
+
+    def loaded(f: F, x: Any, g: Any) -> Any:
+        module = tf.Module()
+        module.f = tf.function(f, input_signature=[tf.TensorSpec([None], x.dtype)])
+        with tempfile.TemporaryDirectory() as folder:
+            tf.saved_model.save(module, folder)
+            return reverse(tf.saved_model.load(folder).f, x, g)
+
+    def twice(f: F, x: Any, g: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            first = reverse(f, x, g)
+        return tape.gradient(first, x)
+
+    modes: Modes = {
+        "reverse": reverse,
+        "forward": forward,
+        "reverse, function": compiled(reverse),
+        "forward, function": compiled(forward),
+        "reverse, compiled": compiled(reverse, jit_compile=True),
+        "vectorized_map": batched,
+        "saved model": loaded,
+        "reverse, followed by a sum": compiled(lambda f, x, g: reverse(f, x, g) + g, jit_compile=True),
+        "reverse, of a residual block": compiled(
+            lambda f, x, g: reverse(lambda x: f(x) + x, x, g), jit_compile=True
+        ),
+    }
+    in_slope: Modes = {
+        "by slope": reverse,
+        "by slope, compiled": compiled(reverse, jit_compile=True),
+        "by slope, forward": forward,
+    }
+    return modes, in_slope, {"second": twice, "second, compiled": compiled(twice, jit_compile=True)}
+
+
 # By the backend whose arrays they differentiate: in x, in a slope, and twice.
-_MODES: dict[str, Callable[[], tuple[Modes, Modes, Modes]]] = {"jax": _jax, "torch": _torch}
+_MODES: dict[str, Callable[[], tuple[Modes, Modes, Modes]]] = {"jax": _jax, "torch": _torch, "tensorflow": _tensorflow}

@@ -1,0 +1,167 @@
+"""TensorFlow's tensors and variables: the formulas in its own operations, which its tapes, graphs and XLA know.
+
+A derivative is `function.vjp`, which `tf.custom_gradient` applies; that one's own gradient is the VJP once more, which is
+linear in what it pulls back. So tapes, forward accumulators and higher derivatives get the definition's bits.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from relu_xp import _checks, _formulas
+from relu_xp._functions import FUNCTIONS, Function
+
+Array = Any  # a tf.Tensor; where it comes from the caller, a tf.Variable too
+
+_KINDS = {
+    **dict.fromkeys(("float16", "bfloat16", "float32", "float64"), "f"),
+    **dict.fromkeys(("int8", "int16", "int32", "int64"), "i"),
+    **dict.fromkeys(("uint8", "uint16", "uint32", "uint64"), "u"),
+}
+
+
+class _Unknown:
+    """The size of a dimension that a graph does not know yet: whatever another array's is."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return "None"
+
+
+class _Namespace:
+    """What the formulas call; constants are 0-d tensors, since full ones would cost memory and a pass over it."""
+
+    where = staticmethod(tf.where)
+    full_like = staticmethod(lambda x, value: tf.constant(value, x.dtype))
+    ones_like = staticmethod(lambda x: tf.constant(1, x.dtype))
+    zeros_like = staticmethod(lambda x: tf.constant(0, x.dtype))
+
+
+def owns(x: object) -> bool:
+    """Tensors, eager ones and those of a graph, and variables."""
+    return isinstance(x, (tf.Tensor, tf.Variable))
+
+
+_LIBRARY = _checks.Library(
+    "a tf.Tensor",
+    is_array=owns,
+    dtype=lambda a: a.dtype.name,
+    shape=lambda a: tuple([_Unknown() if n is None else n for n in a.shape]),
+    # No device: TensorFlow itself moves what lies on another.
+    kind=lambda name: _KINDS.get(name, ""),
+    cast="cast it first, for example tf.cast(x, tf.float32)",
+)
+_UNRANKED = dataclasses.replace(_LIBRARY, shape=lambda _: ())
+
+
+@tf.autograph.experimental.do_not_convert  # type: ignore[misc]  # mypy does not see it
+def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None) -> Array:
+    """Check every argument; compute, or add to the graph that is being traced."""
+    if isinstance(out, tf.Variable):
+        msg = f"relu_xp.{function}: a tf.Variable cannot be written to by out=; leave it out, and out.assign(the result)"
+        raise TypeError(msg)
+    given = [a for a in (*arrays, *scalars) if owns(a)]
+    library = _UNRANKED if any(a.shape.rank is None for a in given) else _LIBRARY
+    scalars = _checks.call(library, function, arrays, scalars, out)
+    x, *others = arrays = tuple(map(tf.convert_to_tensor, arrays))
+    scalars = tuple([_slope(s, x) if owns(s) else s for s in scalars])
+    if not all(a.shape.is_fully_defined() for a in arrays):
+        others = [_shaped(function, a, x) for a in others]
+    if _KINDS[x.dtype.name] != "f":
+        return _formula(function, (x,), scalars)
+    if function.role == "value":
+        return _value(function, x, scalars)
+    if function.role == "vjp":
+        return _pulled(function, x, others[0], scalars)
+    return _linked(x, _formula(function, (x, *others), scalars))
+
+
+def devices() -> list[str]:
+    """List the CPU and the accelerators, such as CPU:0."""
+    return [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
+
+
+def put(array: np.ndarray[Any, Any], device: str) -> Array:
+    """Copy a NumPy array to the device so named."""
+    with tf.device(device):
+        return tf.constant(array)
+
+
+def get(x: Array) -> np.ndarray[Any, Any]:
+    """Copy the tensor to the host."""
+    return x.numpy()
+
+
+def _slope(s: Array, x: Array) -> Array:
+    """The slope in the dtype and the shape of x, by operations whose gradient casts back and sums to its own shape."""
+    s = tf.cast(s, x.dtype)
+    same = s.shape.is_fully_defined() and s.shape == x.shape
+    return s if same else tf.broadcast_to(s, tf.shape(x))
+
+
+def _shaped(function: Function, g: Array, x: Array) -> Array:
+    """The cotangent, once a graph that runs has found it to be of the shape of x."""
+    text = f"relu_xp.{function}: x and cotangent must have one shape"
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(x), tf.shape(g), text)]):
+        return tf.identity(g)
+
+
+def _formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+    """Run the maths; there may be more scalars than it takes."""
+    return getattr(_formulas, function.name)(_Namespace, *arrays, *scalars[: len(function.scalars)])
+
+
+def _constant(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+    """Run the maths unseen: a forward accumulator would go by the tangents of its operations, not by the rule."""
+    scalars = tuple([tf.stop_gradient(s) if owns(s) else s for s in scalars])
+    return _formula(function, tuple(map(tf.stop_gradient, arrays)), scalars)
+
+
+def _value(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
+    """Compute a value whose derivative, in x and in a slope that is a tensor, the first of the scalars, is its VJP."""
+
+    @tf.custom_gradient  # type: ignore[misc]
+    def value(x: Array, *slopes: Array) -> Any:
+        given = (*slopes, *scalars[len(slopes) :])
+
+        def pull(g: Array) -> Any:
+            by_x = _pulled(function.vjp, x, g, given)
+            return (by_x, *(_by_slope(function, x, g) for _ in slopes)) if slopes else by_x
+
+        return _constant(function, (x,), given), pull
+
+    return value(x, *filter(owns, scalars))
+
+
+def _by_slope(function: Function, x: Array, g: Array) -> Array:
+    return _formula(FUNCTIONS[f"{function.rectifier}_slope_vjp"], (x, g), ())
+
+
+def _pulled(function: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
+    """Apply a VJP, linear in g, whose gradient in g is itself: a tape might add two shares of it, and lose its -0."""
+
+    @tf.custom_gradient  # type: ignore[misc]
+    def vjp(x: Array, g: Array, *slopes: Array) -> Any:
+        given = (*slopes, *scalars[len(slopes) :])
+
+        def pull(h: Array) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch((x, *slopes))
+                result = _linked(x, _formula(function, (x, g), given))
+            by_x, *by_slopes = tape.gradient(result, (x, *slopes), h)
+            return by_x, _pulled(function, x, h, given), *by_slopes
+
+        return _constant(function, (x, g), given), pull
+
+    return vjp(x, g, *filter(owns, scalars))
+
+
+def _linked(x: Array, result: Array) -> Array:
+    """Let a derivative depend on x as far as TensorFlow knows, so that a second one is zeros, not None."""
+    return tf.where(tf.constant(False), x, result)
