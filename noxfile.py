@@ -51,6 +51,7 @@ BACKENDS = {
         ["torch==2.13.0", "keras", "onnx", "onnxruntime", "scikit-learn", "scipy", "thinc"],
         ["torch"],
     ),
+    "tensorflow": ("cli", ["tensorflow-cpu"], ["tensorflow"]),
     "cupy": ("cuda13", [], ["cupy"]),
 }
 

@@ -27,7 +27,8 @@ LAYERS = (
 )
 FRAMEWORKS = (
     "array_api_strict", "awkward", "cupy", "dask", "jax", "keras", "matplotlib", "ml_dtypes", "ndonnx", "onnx",
-    "onnxruntime", "pandas", "pint", "polars", "rich", "scipy", "sklearn", "sparse", "thinc", "torch", "xarray",
+    "onnxruntime", "pandas", "pint", "polars", "rich", "scipy", "sklearn", "sparse", "tensorflow", "thinc", "torch",
+    "xarray",
 )  # fmt: skip
 # Beside the backends, the files that pyproject.toml lets import some when they are loaded.
 MAY_IMPORT = ("_backends/", "demo.py", "verify/_report.py", "bench/_report.py", "bench/_plots.py")

@@ -31,6 +31,7 @@ OF_SOME = {
     "test_keras.py": {"jax", "torch"},
     "test_polars.py": {"polars"},
     "test_scipy.py": {"scipy"},
+    "test_tensorflow.py": {"tensorflow"},
     "test_cli.py": {"numpy", "jax"},
     "test_verify.py": {"numpy", "jax", "torch"},
 }

@@ -38,7 +38,8 @@ class _Namespace:
     """What the formulas call; constants are 0-d tensors, since full ones would cost memory and a pass over it."""
 
     where = staticmethod(tf.where)
-    full_like = staticmethod(lambda x, value: tf.constant(value, x.dtype))
+    # By way of NumPy: TensorFlow may hand out a constant that it has made of an equal number, 0.0 for -0.0.
+    full_like = staticmethod(lambda x, value: tf.constant(np.asarray(value, x.dtype.as_numpy_dtype)))
     ones_like = staticmethod(lambda x: tf.constant(1, x.dtype))
     zeros_like = staticmethod(lambda x: tf.constant(0, x.dtype))
 
@@ -77,8 +78,6 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         return _formula(function, (x,), scalars)
     if function.role == "value":
         return _value(function, x, scalars)
-    if function.role == "vjp":
-        return _pulled(function, x, others[0], scalars)
     return _linked(x, _formula(function, (x, *others), scalars))
 
 
@@ -117,49 +116,51 @@ def _formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
     return getattr(_formulas, function.name)(_Namespace, *arrays, *scalars[: len(function.scalars)])
 
 
-def _constant(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
-    """Run the maths unseen: a forward accumulator would go by the tangents of its operations, not by the rule."""
-    scalars = tuple([tf.stop_gradient(s) if owns(s) else s for s in scalars])
-    return _formula(function, tuple(map(tf.stop_gradient, arrays)), scalars)
-
-
 def _value(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
     """Compute a value whose derivative, in x and in a slope that is a tensor, the first of the scalars, is its VJP."""
 
-    @tf.custom_gradient  # type: ignore[misc]
     def value(x: Array, *slopes: Array) -> Any:
         given = (*slopes, *scalars[len(slopes) :])
 
         def pull(g: Array) -> Any:
-            by_x = _pulled(function.vjp, x, g, given)
+            by_x = _linked(x, _linear(function.vjp, x, g, given))
             return (by_x, *(_by_slope(function, x, g) for _ in slopes)) if slopes else by_x
 
-        return _constant(function, (x,), given), pull
+        # Unseen: a forward accumulator would go by the tangents of these operations.
+        unseen = [tf.stop_gradient(s) if owns(s) else s for s in (x, *given)]
+        return _formula(function, (unseen[0],), tuple(unseen[1:])), pull
 
-    return value(x, *filter(owns, scalars))
+    compute = tf.custom_gradient(value)
+    if not tf.executing_eagerly():  # where a forward accumulator knows the rule of a function alone
+        compute = tf.function(compute, autograph=False)
+    return compute(x, *filter(owns, scalars))
 
 
 def _by_slope(function: Function, x: Array, g: Array) -> Array:
+    """Select on both sides of the product, so that no NaN of x is left in what is linear in g."""
+    g = tf.where(x < 0, g, tf.constant(0, x.dtype))
     return _formula(FUNCTIONS[f"{function.rectifier}_slope_vjp"], (x, g), ())
 
 
-def _pulled(function: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
-    """Apply a VJP, linear in g, whose gradient in g is itself: a tape might add two shares of it, and lose its -0."""
+def _linear(vjp: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
+    """Run a VJP's formula as operations of whose derivative in g, that of a forward accumulator, it is again the VJP.
 
-    @tf.custom_gradient  # type: ignore[misc]
-    def vjp(x: Array, g: Array, *slopes: Array) -> Any:
-        given = (*slopes, *scalars[len(slopes) :])
-
-        def pull(h: Array) -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch((x, *slopes))
-                result = _linked(x, _formula(function, (x, g), given))
-            by_x, *by_slopes = tape.gradient(result, (x, *slopes), h)
-            return by_x, _pulled(function, x, h, given), *by_slopes
-
-        return _constant(function, (x, g), given), pull
-
-    return vjp(x, g, *filter(owns, scalars))
+    The formula says what becomes of ones: 0 where g is dropped, 1 where it passes whole, else the factor. TensorFlow
+    adds what it gets for the two parts: where one takes no part it is a zero, which negated on either side is -0, and
+    that leaves every number as it is, -0 too.
+    """
+    pairs = [*zip(vjp.scalars, scalars, strict=True)]
+    if vjp.compares and all(p.above_zero or (not p.may_be_array and s in (0, 1)) for p, s in pairs):
+        return _formula(vjp, (x, g), scalars)  # where g takes part once
+    zero, one = tf.constant(0, x.dtype), tf.constant(1, x.dtype)
+    factor = _formula(vjp, (x, one), scalars)
+    if not vjp.compares:  # the factor is itself a function of x, with a derivative of its own
+        return tf.where(factor != 0, factor * g, zero)
+    # A slope is a factor whatever its value, be it 0 or 1; so it is told from both by another.
+    probe = _formula(vjp, (x, one), tuple([2.0 if p.may_be_array else s for p, s in pairs]))
+    whole = probe == 1
+    passed, product = -tf.where(whole, -g, zero), -(factor * tf.where(whole, zero, -g))
+    return tf.where(probe != 0, tf.where(whole, passed, product), zero)
 
 
 def _linked(x: Array, result: Array) -> Array:

@@ -79,6 +79,13 @@ DEVIATIONS = (
         explains=flushed,
     ),
     KnownDeviation(
+        name="TensorFlow flushes subnormals",
+        library="tensorflow",
+        platforms=("cpu",),
+        dtypes=("float32", "bfloat16", "float64"),
+        explains=flushed,
+    ),
+    KnownDeviation(
         name="onnxruntime's Where gives +0 for -0",
         library="ndonnx",
         platforms=("cpu",),
