@@ -1,7 +1,8 @@
 """TensorFlow's tensors and variables: the formulas in its own operations, which its tapes, graphs and XLA know.
 
-A derivative is `function.vjp`, which `tf.custom_gradient` applies; that one's own gradient is the VJP once more, which is
-linear in what it pulls back. So tapes, forward accumulators and higher derivatives get the definition's bits.
+A schedule of the formulas in one respect, tested bit-identical to them: a derivative is `function.vjp`, by a rule of
+`tf.custom_gradient`, and written so that TensorFlow's derivative of it in the cotangent is the VJP again: that is how
+forward accumulators, which differentiate what pulls back, get the same bits as tapes.
 """
 
 import dataclasses
@@ -58,17 +59,23 @@ _LIBRARY = _checks.Library(
     kind=lambda name: _KINDS.get(name, ""),
     cast="cast it first, for example tf.cast(x, tf.float32)",
 )
+_CASTS = {
+    **dict.fromkeys(("complex64", "complex128"), "take tf.math.real(x), or tf.math.imag(x)"),
+    "string": "convert it first, for example tf.strings.to_number(x)",
+}
 _UNRANKED = dataclasses.replace(_LIBRARY, shape=lambda _: ())
 
 
-@tf.autograph.experimental.do_not_convert  # type: ignore[misc]  # mypy does not see it
+@tf.autograph.experimental.do_not_convert
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None) -> Array:
     """Check every argument; compute, or add to the graph that is being traced."""
     if isinstance(out, tf.Variable):
-        msg = f"relu_xp.{function}: a tf.Variable cannot be written to by out=; leave it out, and out.assign(the result)"
+        msg = f"relu_xp.{function}: a tf.Variable is not written to by out=; leave out=None and use out.assign(...)"
         raise TypeError(msg)
     given = [a for a in (*arrays, *scalars) if owns(a)]
     library = _UNRANKED if any(a.shape.rank is None for a in given) else _LIBRARY
+    if cast := _CASTS.get(arrays[0].dtype.name):
+        library = dataclasses.replace(library, cast=cast)
     scalars = _checks.call(library, function, arrays, scalars, out)
     x, *others = arrays = tuple(map(tf.convert_to_tensor, arrays))
     scalars = tuple([_slope(s, x) if owns(s) else s for s in scalars])
@@ -78,6 +85,8 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         return _formula(function, (x,), scalars)
     if function.role == "value":
         return _value(function, x, scalars)
+    if function.role == "vjp":
+        return _product(function, x, others[0], scalars)
     return _linked(x, _formula(function, (x, *others), scalars))
 
 
@@ -123,12 +132,10 @@ def _value(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
         given = (*slopes, *scalars[len(slopes) :])
 
         def pull(g: Array) -> Any:
-            by_x = _linked(x, _linear(function.vjp, x, g, given))
+            by_x = _product(function.vjp, x, g, given)
             return (by_x, *(_by_slope(function, x, g) for _ in slopes)) if slopes else by_x
 
-        # Unseen: a forward accumulator would go by the tangents of these operations.
-        unseen = [tf.stop_gradient(s) if owns(s) else s for s in (x, *given)]
-        return _formula(function, (unseen[0],), tuple(unseen[1:])), pull
+        return _unseen(function, (x,), given), pull
 
     compute = tf.custom_gradient(value)
     if not tf.executing_eagerly():  # where a forward accumulator knows the rule of a function alone
@@ -136,9 +143,33 @@ def _value(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
     return compute(x, *filter(owns, scalars))
 
 
+def _product(vjp: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
+    """Apply a VJP; eagerly its formula, with the derivatives of its linear form, which takes several times as long."""
+    if not tf.executing_eagerly():  # where a rule within a rule would break forward accumulators
+        return _linked(x, _linear(vjp, x, g, scalars))
+
+    def product(*given: Array) -> Any:
+        (x, g), filled = given[:2], (*given[2:], *scalars[len(given) - 2 :])
+
+        def pull(h: Array) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(given)
+                result = _linked(x, _linear(vjp, x, g, filled))
+            return tape.gradient(result, given, h)
+
+        return _unseen(vjp, (x, g), filled), pull
+
+    return tf.custom_gradient(product)(x, g, *filter(owns, scalars))
+
+
+def _unseen(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+    """Run the maths apart from a rule: a forward accumulator would go by the tangents of its operations instead."""
+    scalars = tuple([tf.stop_gradient(s) if owns(s) else s for s in scalars])
+    return _formula(function, tuple(map(tf.stop_gradient, arrays)), scalars)
+
+
 def _by_slope(function: Function, x: Array, g: Array) -> Array:
-    """Select on both sides of the product, so that no NaN of x is left in what is linear in g."""
-    g = tf.where(x < 0, g, tf.constant(0, x.dtype))
+    g = tf.where(x < 0, g, tf.constant(0, x.dtype))  # so that no NaN of x is left in what is linear in g
     return _formula(FUNCTIONS[f"{function.rectifier}_slope_vjp"], (x, g), ())
 
 

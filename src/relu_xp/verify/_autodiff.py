@@ -252,9 +252,7 @@ def _tensorflow() -> tuple[Modes, Modes, Modes]:
         "vectorized_map": batched,
         "saved model": loaded,
         "reverse, followed by a sum": compiled(lambda f, x, g: reverse(f, x, g) + g, jit_compile=True),
-        "reverse, of a residual block": compiled(
-            lambda f, x, g: reverse(lambda x: f(x) + x, x, g), jit_compile=True
-        ),
+        "reverse, of a residual block": compiled(lambda f, x, g: reverse(lambda x: f(x) + x, x, g), jit_compile=True),
     }
     # Not forward: TensorFlow adds a zero for what x has no part in, which loses -0.
     in_slope: Modes = {"by slope": reverse, "by slope, compiled": compiled(reverse, jit_compile=True)}
