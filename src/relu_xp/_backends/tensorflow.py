@@ -72,8 +72,7 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
     if isinstance(out, tf.Variable):
         msg = f"relu_xp.{function}: a tf.Variable is not written to by out=; leave out=None and use out.assign(...)"
         raise TypeError(msg)
-    given = [a for a in (*arrays, *scalars) if owns(a)]
-    library = _UNRANKED if any(a.shape.rank is None for a in given) else _LIBRARY
+    library = _UNRANKED if any(a.shape.rank is None for a in (*arrays, *scalars) if owns(a)) else _LIBRARY
     if cast := _CASTS.get(arrays[0].dtype.name):
         library = dataclasses.replace(library, cast=cast)
     scalars = _checks.call(library, function, arrays, scalars, out)
@@ -148,16 +147,17 @@ def _product(vjp: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Arr
     if not tf.executing_eagerly():  # where a rule within a rule would break forward accumulators
         return _linked(x, _linear(vjp, x, g, scalars))
 
-    def product(*given: Array) -> Any:
-        (x, g), filled = given[:2], (*given[2:], *scalars[len(given) - 2 :])
+    def product(x: Array, g: Array, *slopes: Array) -> Any:
+        given = (*slopes, *scalars[len(slopes) :])
 
         def pull(h: Array) -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch(given)
-                result = _linked(x, _linear(vjp, x, g, filled))
-            return tape.gradient(result, given, h)
+            with tf.GradientTape() as tape:  # which sees nothing where a forward accumulator is: g has its own rule
+                tape.watch((x, *slopes))
+                result = _linked(x, _linear(vjp, x, g, given))
+            by_x, *by_slopes = tape.gradient(result, (x, *slopes), h)
+            return by_x, _product(vjp, x, h, given), *by_slopes
 
-        return _unseen(vjp, (x, g), filled), pull
+        return _unseen(vjp, (x, g), given), pull
 
     return tf.custom_gradient(product)(x, g, *filter(owns, scalars))
 
