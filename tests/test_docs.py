@@ -45,7 +45,19 @@ def _blocks(language):
 # Each block runs on its own, as a reader would copy it.
 @pytest.mark.parametrize(("page", "block"), list(_blocks("python")))
 def test_examples_run(page, block, request, monkeypatch):
-    for package in ("jax", "keras", "cupy", "dask", "pandas", "pint", "polars", "scipy", "torch", "xarray"):
+    for package in (
+        "jax",
+        "keras",
+        "cupy",
+        "dask",
+        "pandas",
+        "pint",
+        "polars",
+        "scipy",
+        "tensorflow",
+        "torch",
+        "xarray",
+    ):
         if re.search(rf"import {package}\b", block) and importlib.util.find_spec(package) is None:
             pytest.skip(f"{package}: not installed")
     if "assert_conforms" in block and importlib.util.find_spec("ml_dtypes") is None:
