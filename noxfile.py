@@ -59,7 +59,7 @@ if shutil.which("pyenv"):  # its shims find only the versions that are switched 
     held = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True).stdout.split()
     os.environ["PYENV_VERSION"] = ":".join(v for v in held if v.rpartition(".")[0] in PYTHONS)
 
-# The others run by name only: torch downloads gigabytes, cupy needs a GPU.
+# The others run by name only: torch and TensorFlow download gigabytes, cupy needs a GPU.
 nox.options.sessions = [f"tests-{CURRENT}({backend})" for backend in ("numpy", "jax", "array_api", "dask")]
 nox.options.error_on_missing_interpreters = False  # skipped, and listed as such
 
