@@ -1,4 +1,4 @@
-"""Keras' symbolic tensors, on each backend of Keras: models of the functions compute and train, are saved and loaded."""
+"""Keras' symbolic tensors, on each of its backends: models of the functions compute and train, are saved and loaded."""
 
 import importlib.util
 import os
