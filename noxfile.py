@@ -17,10 +17,12 @@ DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 
 MLX = {"linux": ["mlx[cpu]"], "darwin": ["mlx"]}.get(sys.platform, [])
 
+OTHERS_OF_NUMPY = ["astropy", "quantities", "unyt", "awkward"]
+
 # Session id -> our extras and what else it installs, and the names that `pytest --backend` must then find here.
 BACKENDS = {
     "numpy": ("bench", ["scikit-learn"], ["numpy"]),  # the demo has to do without JAX
-    "jax": ("demo", ["flatbuffers", "flax"], ["jax"]),
+    "jax": ("demo", ["flatbuffers", "flax", "keras"], ["jax"]),
     "array_api": (
         "",
         ["array-api-strict", "sparse", "ndonnx", "onnxruntime", *MLX],
@@ -29,20 +31,7 @@ BACKENDS = {
     "dask": ("cli,dask", ["dask[dataframe]", "distributed", "h5py", "zarr", "sparse"], ["dask"]),
     "labelled": (
         "dask",
-        [
-            "xarray",
-            "pandas",
-            "pyarrow",
-            "polars",
-            "pint",
-            "pint-pandas",
-            "astropy",
-            "quantities",
-            "unyt",
-            "scipy",
-            "array-api-strict",
-            "awkward",
-        ],
+        ["xarray", "pandas", "pyarrow", "polars", "pint", "pint-pandas", "scipy", *OTHERS_OF_NUMPY, "array-api-strict"],
         ["xarray", "pandas", "polars", "scipy", "pint"],
     ),
     # With all the peers of `verify` and `bench`.

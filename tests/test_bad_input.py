@@ -238,7 +238,7 @@ SLOPE_ERRORS = [
 @pytest.mark.parametrize("name", oracle.SLOPED)
 @pytest.mark.parametrize(("slope", "error", "text"), SLOPE_ERRORS, ids=["dtype", "shape", "dimensions"])
 def test_bad_array_of_slopes(target, name, slope, error, text):
-    if target.name not in ("numpy", "array_api_strict", "sparse", "ndonnx", "mlx"):
+    if target.name not in ("numpy", "tensorflow", "array_api_strict", "sparse", "ndonnx", "mlx"):
         pytest.skip(f"{target.name}: its own tests tell")
     with pytest.raises(error, match=says(name, text)):
         call(name, target.put(np.ones((2, 3), np.float32)), negative_slope=target.put(slope))

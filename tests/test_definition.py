@@ -16,7 +16,7 @@ EACH = [
 ]
 # By kinds of cases: what is left to be asked of those backends whose arrays can be so given.
 WRITEABLE = ("numpy", "cupy", "array_api_strict", "torch", "mlx")
-TAKES_ARRAYS_FOR_SCALARS = ("numpy", "array_api_strict", "sparse", "ndonnx", "mlx")
+TAKES_ARRAYS_FOR_SCALARS = ("numpy", "tensorflow", "array_api_strict", "sparse", "ndonnx", "mlx")
 
 
 @pytest.mark.parametrize(("name", "function"), EACH, ids=lambda each: str(each))

@@ -250,6 +250,16 @@ def test_pandas_nullable_columns_keep_dtype_and_missing_values(pandas, function,
 
 
 @pytest.mark.parametrize("dtype", NULLABLE)
+def test_what_is_missing_raises_no_floating_point_error(pandas, dtype):
+    """Whatever stands beside it: these warn where the other is a number."""
+    for function in oracle.RECORDS:
+        held, missing = (of_dtype(pandas, [value], dtype) for value in (-np.inf, None))
+        for given in [(missing, held), (held, missing)][: len(function.arrays)]:
+            with np.errstate(all="raise"):
+                assert call(function, *given).isna().all()
+
+
+@pytest.mark.parametrize("dtype", NULLABLE)
 def test_nan_is_no_missing_value(pandas, dtype):
     """Where a column has both."""
     numbers, missing = np.array([np.nan, 1, -1], X.dtype), np.array([False, False, True])

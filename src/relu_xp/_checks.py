@@ -66,10 +66,10 @@ def _conversion(function: Function, name: str, x: Any) -> str:
             return f"pass it on, for example polars.map_batches([{arrays}], lambda held: relu_xp.{function}(*held))"
     if package == "tensorflow" and hasattr(x, "flat_values"):  # ragged
         arrays = ", ".join(function.arrays)
-        return f"pass it on, for example tf.ragged.map_flat_values(relu_xp.{function}, {arrays})"
+        return f"pass it on, for example tensorflow.ragged.map_flat_values(relu_xp.{function}, {arrays})"
     if package == "tensorflow" and hasattr(x, "dense_shape"):  # sparse, or the slices of a gradient
-        dense = "tf.sparse.to_dense" if hasattr(x, "with_values") else "tf.convert_to_tensor"
-        return f"convert it first, for example {dense}({name})"
+        dense = "sparse.to_dense" if hasattr(x, "with_values") else "convert_to_tensor"
+        return f"convert it first, for example tensorflow.{dense}({name})"
     if package in ("zarr", "h5py") and hasattr(x, "dtype"):
         lazily = "from_zarr" if package == "zarr" else "from_array"
         return f"read it first, for example {name}[...], or go through Dask, for example dask.array.{lazily}({name})"

@@ -71,6 +71,9 @@ def call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], 
     return run(function, arrays, scalars, out)
 
 
+vars(call)["autograph_info__"] = {}  # by which TensorFlow's AutoGraph knows what not to rewrite
+
+
 def _check_owner(function: Function, x: object, cotangent: object) -> None:
     if owner(function, "cotangent", cotangent) is not owner(function, "x", x):
         raise _checks.same_library(function, x, cotangent)
@@ -286,8 +289,7 @@ def load(package: str, backend: Any) -> Any:
     if isinstance(backend, str):
         name = backend
         try:
-            __import__(name)  # of Python's own: TensorFlow, which may be tracing this, would convert import_module
-            backend = _loaded[name] = sys.modules[name]
+            backend = _loaded[name] = importlib.import_module(name)
         except Exception as error:
             error.add_note(f"relu_xp: {name} is the backend of {package}")
             raise

@@ -19,8 +19,9 @@ NAMES = _dispatch.BACKENDS  # what is surveyed under the name of its package
 _INSTALL = {"cupy": "cupy-cuda13x ml_dtypes", "array_api_strict": "array-api-strict"}
 _DISTRIBUTIONS = (
     "relu-xp", "numpy", "array-api-compat", "ml_dtypes", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x",
-    "torch", "tensorflow", "tensorflow-cpu", "dask", "xarray", "pandas", "polars", "scipy", "pint",
-    "array-api-strict", "sparse", "ndonnx", "keras", "thinc", "onnxruntime",
+    "torch", "tensorflow", "tensorflow-cpu",
+    "dask", "xarray", "pandas", "polars", "scipy", "pint", "array-api-strict", "sparse", "ndonnx", "keras",
+    "thinc", "onnxruntime",
 )  # fmt: skip
 
 

@@ -100,8 +100,11 @@ def _nullable(function: Function, inside: Callable[..., Any], columns: Sequence[
     numbers = getattr(x.dtype, "numpy_dtype", None) if isinstance(x, _NULLABLE) else None
     _checks.dtype(function, x.dtype, _dtypes.kind(numbers), _cast(x.dtype))
     values = [np.stack([a.to_numpy(dtype=numbers, na_value=0) for a in each], axis=1) for each in columns]
-    results, missing = inside(*values).T, [[a.isna() for a in each] for each in columns]
+    missing = [[a.isna() for a in each] for each in columns]
     masks = [functools.reduce(operator.or_, each) for each in zip(*missing, strict=True)]
+    for each in values if len(values) > 1 else ():  # zeros in all of them raise no floating-point error
+        each[np.stack(masks, axis=1)] = 0
+    results = inside(*values).T
     if isinstance(x, pd.arrays.ArrowExtensionArray):
         arrow = sys.modules["pyarrow"].array
         return [type(x)(arrow(result, mask=mask)) for result, mask in zip(results, masks, strict=True)]

@@ -51,26 +51,25 @@ def owns(x: object) -> bool:
 
 
 _LIBRARY = _checks.Library(
-    "a tf.Tensor",
+    "a TensorFlow tensor",
     is_array=owns,
     dtype=lambda a: a.dtype.name,
     shape=lambda a: tuple([_Unknown() if n is None else n for n in a.shape]),
     # No device: TensorFlow itself moves what lies on another.
     kind=lambda name: _KINDS.get(name, ""),
-    cast="cast it first, for example tf.cast(x, tf.float32)",
+    cast="cast it first, for example tensorflow.cast(x, 'float32')",
 )
 _CASTS = {
-    **dict.fromkeys(("complex64", "complex128"), "take tf.math.real(x), or tf.math.imag(x)"),
-    "string": "convert it first, for example tf.strings.to_number(x)",
+    **dict.fromkeys(("complex64", "complex128"), "take tensorflow.math.real(x), or tensorflow.math.imag(x)"),
+    "string": "convert it first, for example tensorflow.strings.to_number(x)",
 }
 _UNRANKED = dataclasses.replace(_LIBRARY, shape=lambda _: ())
 
 
-@tf.autograph.experimental.do_not_convert
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None) -> Array:
     """Check every argument; compute, or add to the graph that is being traced."""
     if isinstance(out, tf.Variable):
-        msg = f"relu_xp.{function}: a tf.Variable is not written to by out=; leave out=None and use out.assign(...)"
+        msg = f"relu_xp.{function}: a TensorFlow variable cannot be written to; leave out=None and use out.assign(...)"
         raise TypeError(msg)
     library = _UNRANKED if any(a.shape.rank is None for a in (*arrays, *scalars) if owns(a)) else _LIBRARY
     if cast := _CASTS.get(arrays[0].dtype.name):
@@ -86,7 +85,7 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         return _value(function, x, scalars)
     if function.role == "vjp":
         return _product(function, x, others[0], scalars)
-    return _linked(x, _formula(function, (x, *others), scalars))
+    return _linked(x, _by_slope(function, x, *others) if others else _formula(function, (x,), scalars))
 
 
 def devices() -> list[str]:
@@ -132,14 +131,12 @@ def _value(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
 
         def pull(g: Array) -> Any:
             by_x = _product(function.vjp, x, g, given)
-            return (by_x, *(_by_slope(function, x, g) for _ in slopes)) if slopes else by_x
+            record = FUNCTIONS[f"{function.rectifier}_slope_vjp"] if slopes else None
+            return (by_x, _by_slope(record, x, g)) if record else by_x
 
         return _unseen(function, (x,), given), pull
 
-    compute = tf.custom_gradient(value)
-    if not tf.executing_eagerly():  # where a forward accumulator knows the rule of a function alone
-        compute = tf.function(compute, autograph=False)
-    return compute(x, *filter(owns, scalars))
+    return tf.custom_gradient(value)(x, *filter(owns, scalars))
 
 
 def _product(vjp: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
@@ -164,13 +161,15 @@ def _product(vjp: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Arr
 
 def _unseen(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
     """Run the maths apart from a rule: a forward accumulator would go by the tangents of its operations instead."""
+    if not tf.executing_eagerly():
+        return _formula(function, arrays, scalars)  # within a graph it knows no rule, and has nothing but those
     scalars = tuple([tf.stop_gradient(s) if owns(s) else s for s in scalars])
     return _formula(function, tuple(map(tf.stop_gradient, arrays)), scalars)
 
 
 def _by_slope(function: Function, x: Array, g: Array) -> Array:
     g = tf.where(x < 0, g, tf.constant(0, x.dtype))  # so that no NaN of x is left in what is linear in g
-    return _formula(FUNCTIONS[f"{function.rectifier}_slope_vjp"], (x, g), ())
+    return _formula(function, (x, g), ())
 
 
 def _linear(vjp: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:

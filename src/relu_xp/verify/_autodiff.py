@@ -246,7 +246,6 @@ def _tensorflow() -> tuple[Modes, Modes, Modes]:
         "reverse": reverse,
         "forward": forward,
         "reverse, function": compiled(reverse),
-        "forward, in a function": compiled(forward),
         "forward, of a function": lambda f, x, g: forward(tf.function(f, autograph=False), x, g),
         "reverse, compiled": compiled(reverse, jit_compile=True),
         "vectorized_map": batched,
