@@ -28,7 +28,7 @@ OF_SOME = {
     "test_bench.py": {"numpy", "torch"},
     "test_docs.py": {"numpy"},
     "test_plugins.py": {"numpy", "xarray"},
-    "test_keras.py": {"jax", "torch"},
+    "test_keras.py": {"jax", "torch", "tensorflow"},
     "test_polars.py": {"polars"},
     "test_scipy.py": {"scipy"},
     "test_tensorflow.py": {"tensorflow"},

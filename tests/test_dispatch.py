@@ -16,7 +16,7 @@ from relu_xp._backends import numpy as numpy_backend
 from relu_xp._backends import python as python_backend
 from relu_xp._functions import RELU
 
-HEAVY = ("jax", "cupy", "torch", "dask", "ml_dtypes", "array_api_strict", "rich", "sklearn")
+HEAVY = ("jax", "cupy", "torch", "tensorflow", "dask", "ml_dtypes", "array_api_strict", "rich", "sklearn")
 
 
 def imported_by(code):

@@ -1,4 +1,4 @@
-"""Keras' symbolic tensors, on JAX and on PyTorch: models of the functions compute and train, are saved and loaded."""
+"""Keras' symbolic tensors, on each of its backends: models of the functions compute and train, are saved and loaded."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ def has(package):
     return importlib.util.find_spec(package) is not None
 
 
-BACKENDS = [name for name in ("jax", "torch") if has(name)]
+BACKENDS = [name for name in ("jax", "torch", "tensorflow") if has(name)]
 pytestmark = pytest.mark.skipif(not has("keras"), reason="keras: not installed")
 
 
@@ -40,7 +40,7 @@ def test_models(folder, backend):
     run(backend, "build", folder, f"{backend}.keras")
 
 
-@pytest.mark.skipif(not BACKENDS, reason="neither JAX nor PyTorch is installed")
+@pytest.mark.skipif(not BACKENDS, reason="none of JAX, PyTorch and TensorFlow is installed")
 def test_a_model_saved_by_one_process_is_loaded_by_another(folder):
     """If possible, with the other backend."""
     saved = folder / f"{BACKENDS[0]}.keras"

@@ -1,6 +1,9 @@
-"""What only TensorFlow has: tapes, graphs, XLA, variables, sizes nobody knows yet, pipelines, and saved models."""
+"""TensorFlow: tapes, graphs, XLA, slopes that are learned, saved models, and what is refused there."""
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import oracle
@@ -8,10 +11,11 @@ import pytest
 
 import relu_xp
 
-X = np.array([1.5, -2.0, 0.0, -0.0, np.nan, np.inf, -np.inf, 6.0, 7.0], np.float32)
-G = np.array([2.0, -0.0, 3.0, np.inf, 1.0, -1.0, 0.5, -4.0, -0.0], np.float32)
-VALUES = [each for each in oracle.RECORDS if each.role == "value"]
-VJPS = [each for each in oracle.RECORDS if len(each.arrays) == 2]
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it writes pages about the processor
+VALUES = np.array([1.5, -2.0, 0.0, -0.0, np.nan, np.inf, -np.inf, 6.0, 7.0, 0.25], np.float32)
+X, G = np.repeat(VALUES, len(VALUES)), np.tile(VALUES, len(VALUES))
+OTHERS = {"negative_slope": -0.0, "grad_at_zero": 0.5, "ceiling": 0.25, "grad_at_ceiling": -0.0}
+RECTIFIERS = [each for each in oracle.RECORDS if each.role == "value"]
 call = oracle.call
 
 
@@ -20,132 +24,349 @@ def tf(wanted):
     return wanted("tensorflow")
 
 
-@pytest.mark.parametrize("function", VALUES, ids=str)
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def given(function, **changed):
+    return {each.name: {**OTHERS, **changed}[each.name] for each in function.parameters}
+
+
+def expected(function, *arrays, **scalars):
+    return oracle.expected(function, oracle.arrays_of(function, *arrays), **scalars)
+
+
+def function(tf, f, *specs, **how):
+    """A graph of its own, as each parameter of a test has."""
+    return tf.function(f, autograph=False, **({"input_signature": specs} if specs else {}), **how)
+
+
+@pytest.mark.parametrize("record", oracle.RECORDS, ids=str)
+@pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
+@pytest.mark.parametrize("compiled", [False, True], ids=["function", "jit_compile"])
+def test_values_in_graphs(tf, record, dtype, compiled):
+    x, g = X.astype(dtype), G.astype(dtype)
+    for scalars in ({}, given(record)):
+        f = function(tf, lambda x, g, s=scalars: call(record, x, g, **s), jit_compile=compiled)
+        want = expected(record, x, g, **{**record.named(record.defaults), **scalars})
+        oracle.assert_same(f(x, g).numpy(), want, scalars)
+
+
+@pytest.mark.parametrize("record", oracle.RECORDS, ids=str)
+def test_variables_and_tensors_mix(tf, record):
+    want = expected(record, X, G)
+    for x in (tf.Variable(X), tf.constant(X)):
+        for g in (tf.Variable(G), tf.constant(G)):
+            result = call(record, x, g)
+            assert isinstance(result, tf.Tensor)
+            oracle.assert_same(result.numpy(), want)
+
+
+def test_integers_in_graphs(tf):
+    for dtype in ("int8", "int64", "uint8", "uint64"):
+        x = np.array([0, 1, np.iinfo(dtype).max, np.iinfo(dtype).min], dtype)
+        for compiled in (False, True):
+            result = function(tf, relu_xp.relu, jit_compile=compiled)(x)
+            oracle.assert_same(result.numpy(), np.maximum(x, 0))
+
+
+@pytest.mark.parametrize("record", oracle.RECORDS, ids=str)
+@pytest.mark.parametrize("shape", [[None], [None, None], None], ids=str)
+def test_shapes_that_a_graph_does_not_know(tf, record, shape):
+    spec = tf.TensorSpec(shape, tf.float32)
+    f = function(tf, lambda x, g: call(record, x, g), spec, spec)
+    for n in (4, 0, 100):
+        x, g = (a[:n].reshape(-1, 2) if shape and len(shape) == 2 else a[:n] for a in (X, G))
+        oracle.assert_same(f(x, g).numpy(), expected(record, x, g))
+    if len(record.arrays) == 2:
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"relu_xp.{record}: x and cotangent must have one sh"):
+            f(x, g[:1])
+
+
+def test_shapes_that_a_graph_knows_in_part(tf):
+    def traced(x, g, f=relu_xp.relu_vjp):
+        return function(tf, f, tf.TensorSpec(x), tf.TensorSpec(g)).get_concrete_function()
+
+    assert traced([None, 3], [2, None]).output_shapes.rank == 2
+    traced([None, 3], None)
+    for x, g in (([None, 3], [2, 4]), ([None], [None, 1])):
+        with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have one shape, got .*None"):
+            traced(x, g)
+    traced([None, 3], [None], relu_xp.leaky_relu)
+    for x, s in (([None, 3], [4]), ([None], [None, 1])):
+        with pytest.raises(ValueError, match=r"^relu_xp\.leaky_relu: negative_slope must broadcast to the shape of x"):
+            traced(x, s, relu_xp.leaky_relu)
+
+
+@pytest.mark.parametrize("record", RECTIFIERS, ids=str)
+def test_a_tape_gives_the_vjp(tf, record):
+    """Of variables, and where the call stands within a model that is compiled and changes what it knows of shapes."""
+    scalars, x = given(record), tf.Variable(X)
+    vjp = record.vjp
+    want = expected(vjp, X, G, **{each.name: scalars[each.name] for each in vjp.parameters})
+
+    def step(g):
+        with tf.GradientTape() as tape:
+            y = call(record, x, **scalars)
+        return tape.gradient(y, x, g)
+
+    for f in (
+        step,
+        function(tf, step),
+        function(tf, step, tf.TensorSpec([None])),
+        function(tf, step, jit_compile=True),
+    ):
+        oracle.assert_same(f(tf.constant(G)).numpy(), want)
+
+
+@pytest.mark.parametrize("record", RECTIFIERS, ids=str)
+@pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
 @pytest.mark.parametrize("how", ["eager", "graph", "compiled"])
-def test_the_tape_gives_the_vjp(tf, function, dtype, how):
-    x, g = (tf.constant(a.astype(tf.as_dtype(dtype).as_numpy_dtype)) for a in (X, G))
+def test_within_another_tape_too(tf, record, dtype, how):
+    x, g = (tf.constant(a.astype(dtype)) for a in (X, G))
 
     def derivatives(x, g):
         with tf.GradientTape() as outer:
             outer.watch(x)
             with tf.GradientTape() as tape:
                 tape.watch(x)
-                y = call(function, x)
+                y = call(record, x)
             first = tape.gradient(y, x, output_gradients=g)
         return first, outer.gradient(first, x)
 
     if how != "eager":
         derivatives = tf.function(derivatives, jit_compile=how == "compiled")
     first, second = derivatives(x, g)
-    oracle.assert_same(first.numpy(), oracle.expected(function.vjp, (x.numpy(), g.numpy())))
-    want = np.where(X > 0, 2 * G, 0) if function.degree == 2 else np.zeros_like(X)
+    oracle.assert_same(first.numpy(), oracle.expected(record.vjp, (x.numpy(), g.numpy())))
+    want = np.zeros_like(X) if record.vjp.compares else np.where(X > 0, 2 * G, 0)
     np.testing.assert_array_equal(second.numpy().astype("f4"), want)
 
 
-@pytest.mark.parametrize("function", VJPS, ids=str)
-def test_vjps_have_derivatives_too(tf, function):
-    """They are linear in the cotangent."""
-    x, g = tf.constant(X), tf.constant(G)
-    with tf.GradientTape() as tape:
-        tape.watch(g)
-        y = call(function, x, g)
-    pulled = tape.gradient(y, g, output_gradients=tf.constant(G[::-1].copy()))
-    oracle.assert_same(pulled.numpy(), oracle.expected(function, (X, G[::-1])))
+@pytest.mark.parametrize("record", RECTIFIERS, ids=str)
+def test_derivatives_of_derivatives(tf, record):
+    x = tf.constant([2.0, -1.0, 0.5, 0.0])
+    want = [0, 0, 0, 0] if record.vjp.compares else [2, 0, 2, 0]
 
+    def second(x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = call(record, x)
+            first = inner.gradient(y, x)
+        return outer.gradient(first, x)
 
-@pytest.mark.parametrize("how", ["eager", "graph", "compiled"])
-@pytest.mark.parametrize("shape", [(), (9,), (2, 1), (2, 9)])
-def test_slopes_are_learned(tf, how, shape):
-    """One for all, a column, a row or an element; NaN and infinities apart, which have no exact sums."""
-    exact = np.where(np.isfinite(X) & np.isfinite(G), 1, 0)
-    x, g = (np.where(exact, np.nan_to_num(a), 0).astype("f4") * [[1], [2]] for a in (X, G))
-    x, g = x.astype("f4"), g.astype("f4")
-    slope = np.resize(np.array([0.5, -2.0], np.float32), shape)
-
-    def gradients(x, slope, g):
-        with tf.GradientTape() as tape:
-            tape.watch([x, slope])
-            y = relu_xp.leaky_relu(x, slope)
-        return y, *tape.gradient(y, [x, slope], output_gradients=g)
-
-    if how != "eager":
-        spec = [tf.TensorSpec([None, 9] if how == "graph" else a.shape, tf.float32) for a in (x, slope, g)]
-        spec[1] = tf.TensorSpec(shape, tf.float32)
-        gradients = tf.function(gradients, jit_compile=how == "compiled", input_signature=spec)
-    y, by_x, by_slope = gradients(*map(tf.constant, (x, slope, g)))
-    full = np.broadcast_to(slope, x.shape)
-    oracle.assert_same(y.numpy(), oracle.expected("leaky_relu", (x,), full))
-    oracle.assert_same(by_x.numpy(), oracle.expected("leaky_relu_vjp", (x, g), full))
-    products = oracle.expected("leaky_relu_slope_vjp", (x, g))
-    axes = tuple(i for i, n in enumerate((1,) * (2 - len(shape)) + shape) if n == 1)
-    np.testing.assert_array_equal(by_slope.numpy(), products.sum(axes).reshape(shape))
-
-
-def test_a_variable_is_a_slope(tf):
-    slope, x = tf.Variable([0.5]), tf.constant([-2.0, 4.0, -1.0])
-    for function in oracle.RECORDS:
-        if any(each.may_be_array for each in function.scalars):
+    def of_functions(x):
+        others = [
+            each for each in oracle.RECORDS if each.rectifier == record.rectifier and each.role in ("grad", "vjp")
+        ]
+        for each in others:
             with tf.GradientTape() as tape:
-                y = call(function, x, x, negative_slope=slope)
-            whole = oracle.arrays_of(function, x.numpy(), x.numpy())
-            oracle.assert_same(y.numpy(), oracle.expected(function, whole, 0.5))
-            factor = {"value": x, "grad": tf.ones_like(x), "vjp": x}[function.role].numpy()
-            assert tape.gradient(y, slope).numpy().tolist() == [factor[[0, 2]].sum()]
+                tape.watch(x)
+                y = call(each, x, tf.ones_like(x))
+            yield tape.gradient(y, x)
+
+    def third(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = second(x)
+        return tape.gradient(y, x, unconnected_gradients="zero")  # as it is of TensorFlow's own
+
+    for result in (second(x), function(tf, second)(x), *of_functions(x)):
+        assert result.numpy().tolist() == want
+    for f in (third, function(tf, third, jit_compile=True)):
+        assert f(x).numpy().tolist() == [0, 0, 0, 0]
 
 
-def test_variables(tf):
-    x = tf.Variable(X)
-    with tf.GradientTape() as tape:
-        y = relu_xp.leaky_relu(x, 0.25)
-    oracle.assert_same(y.numpy(), oracle.expected("leaky_relu", (X,), 0.25))
-    oracle.assert_same(tape.gradient(y, x).numpy(), oracle.expected("leaky_relu_grad", (X,), 0.25))
-    oracle.assert_same(relu_xp.relu_vjp(x, tf.constant(G)).numpy(), oracle.expected("relu_vjp", (X, G)))
+@pytest.mark.parametrize("record", [each for each in oracle.RECORDS if each.role == "vjp"], ids=str)
+def test_a_vjp_is_linear_in_the_cotangent(tf, record):
+    """So its derivative there is itself, of the cotangent's cotangent."""
+    scalars, x, g = given(record), tf.constant(X), tf.constant(G[::-1].copy())
+
+    def pulled(h):
+        with tf.GradientTape() as tape:
+            tape.watch(g)
+            y = call(record, x, g, **scalars)
+        return tape.gradient(y, g, h)
+
+    want = expected(record, X, G, **scalars)
+    for f in (pulled, function(tf, pulled), function(tf, pulled, jit_compile=True)):
+        oracle.assert_same(f(tf.constant(G)).numpy(), want)
 
 
-def test_sizes_that_are_not_known(tf):
-    spec = tf.TensorSpec([None], tf.float32), tf.TensorSpec(None, tf.float32)
-    graph = tf.function(relu_xp.relu_vjp, input_signature=spec)
-    oracle.assert_same(graph(X, G).numpy(), oracle.expected("relu_vjp", (X, G)))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"relu_xp\.relu_vjp: x and cotangent must have one shape"):
-        graph(X, G[:1])
+SHAPES = [(), (4,), (3, 1), (3, 4), (1, 1)]
+WHOLE, COTANGENT = np.random.default_rng(0).integers(-2, 3, (2, 3, 4)).astype(np.float32)
 
 
-def test_pipelines_and_saved_models(tf, tmp_path):
-    held = np.stack([X, G])
-    pipeline = tf.data.Dataset.from_tensor_slices(held).map(relu_xp.relu)
-    oracle.assert_same(np.stack(list(pipeline.as_numpy_iterator())), oracle.expected("relu", (held,)))
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_slopes_that_are_learned(tf, shape, dtype):
+    """Whole numbers, whose sums are exact; the gradient has the slope's own shape and dtype."""
+    numbers = np.resize(np.array([0.25, -2.0, 0.5], dtype), shape)
+    products = np.where(WHOLE < 0, WHOLE * COTANGENT, 0)
+    by_slope = products.sum(tuple(i for i in range(-2, 0) if i < -len(shape) or shape[i] == 1), keepdims=True)
+    slope = tf.Variable(numbers)
 
-    class Model(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
-        def __call__(self, x):
-            return relu_xp.leaky_relu(x, -0.5)
+    def step(x, g):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = relu_xp.leaky_relu(x, slope, grad_at_zero=0.5)
+        return y, *tape.gradient(y, (x, slope), g)
 
-    tf.saved_model.save(Model(), str(tmp_path))
-    loaded, x = tf.saved_model.load(str(tmp_path)), tf.constant(X)
+    broadcast = np.broadcast_to(numbers.astype("f4"), WHOLE.shape)
+    unknown = tf.TensorSpec(None)
+    for f in (step, function(tf, step, jit_compile=True), function(tf, step, unknown, unknown)):
+        y, by_x, got = f(tf.constant(WHOLE), tf.constant(COTANGENT))
+        oracle.assert_same(y.numpy(), expected("leaky_relu", WHOLE, negative_slope=broadcast))
+        want = expected("leaky_relu_vjp", WHOLE, COTANGENT, negative_slope=broadcast, grad_at_zero=0.5)
+        oracle.assert_same(by_x.numpy(), want)
+        assert (got.shape, got.dtype) == (slope.shape, slope.dtype)
+        np.testing.assert_array_equal(got.numpy(), by_slope.reshape(shape))
+
+
+def test_slopes_of_the_derivatives(tf):
+    """Of the derivative, and of the VJP, which a tape differentiates in the slope too, be it 1 or another."""
+    x, g = tf.constant(WHOLE), tf.constant(COTANGENT)
+
+    def step(s):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(s)
+            results = relu_xp.leaky_relu_grad(x, s, grad_at_zero=0.5), relu_xp.leaky_relu_vjp(x, g, s, grad_at_zero=0.5)
+        return [tape.gradient(y, s) for y in results]
+
+    for slope in (tf.constant(1.0), tf.constant([[0.0], [1.0], [2.0]])):
+        for f in (step, function(tf, step, jit_compile=True)):
+            for got, factor in zip(f(slope), (np.ones_like(WHOLE), COTANGENT), strict=True):
+                each = np.where(WHOLE < 0, factor, 0)
+                want = each.sum(1, keepdims=True) if slope.shape.rank else each.sum()
+                np.testing.assert_array_equal(got.numpy(), want)
+
+
+def test_forward_in_a_slope(tf):
+    """But for the sign of a zero, which TensorFlow loses as it adds what x has no part in."""
+    x, s, dot = tf.constant(X), tf.fill(X.shape, 0.25), tf.constant(G)
+    with tf.autodiff.ForwardAccumulator(s, dot) as accumulator:
+        y = relu_xp.leaky_relu(x, s)
+    np.testing.assert_array_equal(accumulator.jvp(y).numpy(), expected("leaky_relu_slope_vjp", X, G))
+
+
+@pytest.mark.parametrize(
+    ("slope", "error", "text"),
+    [
+        (np.ones((2, 3), np.int32), TypeError, "negative_slope must be real floating, got int32"),
+        (np.ones((2, 2), np.float32), ValueError, r"negative_slope must broadcast to the shape of x, \(2, 3\), got"),
+        (np.ones((1, 2, 3), np.float32), ValueError, r"negative_slope must broadcast .* got \(1, 2, 3\)"),
+    ],
+)
+def test_bad_slopes(tf, slope, error, text):
+    for name in oracle.SLOPED:
+        for held in (tf.constant(slope), tf.Variable(slope)):
+            with pytest.raises(error, match=rf"^relu_xp\.{name}: {text}"):
+                call(name, tf.ones((2, 3)), negative_slope=held)
+
+
+def test_batches(tf):
+    """A map over examples, and the Jacobian of each."""
+    for record in oracle.RECORDS:
+        f = lambda both, record=record: call(record, *both)  # noqa: E731
+        result = tf.vectorized_map(f, (tf.constant(WHOLE), tf.constant(COTANGENT)))
+        oracle.assert_same(result.numpy(), expected(record, WHOLE, COTANGENT))
+    x = tf.constant([[-1.0, 2.0], [0.0, -3.0]])
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = loaded(x)
-    oracle.assert_same(y.numpy(), oracle.expected("leaky_relu", (X,), -0.5))
-    gradient = tape.gradient(y, x, output_gradients=tf.constant(G))
-    oracle.assert_same(gradient.numpy(), oracle.expected("leaky_relu_vjp", (X, G), -0.5))
+        y = relu_xp.leaky_relu(x, 0.5)
+    assert tape.batch_jacobian(y, x).numpy().tolist() == [[[0.5, 0], [0, 1]], [[1, 0], [0, 0.5]]]
 
 
-def test_bad_input(tf):
-    x = tf.constant(X)
-    for made in (tf.ragged.constant([[1.0, -2.0], [3.0]]), tf.sparse.from_dense([[0.0, -1.0]])):
-        with pytest.raises(TypeError, match=r"^relu_xp\.relu: x must be an array .*Tensor; convert it fi") as raised:
-            relu_xp.relu(made)
-        advice = re.search(r"for example (.*)$", str(raised.value))[1]
-        assert relu_xp.relu(eval(advice, {"x": made, "tensorflow": tf})).numpy().min() == 0
-    with pytest.raises(TypeError, match=r"takes real floating dtypes, got int32; cast it first, for ex") as raised:
-        relu_xp.leaky_relu(tf.constant([1, -2]))
-    advice = re.search(r"for example (.*)$", str(raised.value))[1]
-    assert relu_xp.leaky_relu(eval(advice, {"x": tf.constant([1, -2]), "tensorflow": tf}), 0.5).numpy().tolist() == [
-        1,
-        -1,
-    ]
-    with pytest.raises(TypeError, match=r"^relu_xp\.relu: a TensorFlow tensor cannot be written to"):
-        relu_xp.relu(x, out=tf.Variable(X))
-    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: negative_slope must be a real number, got numpy"):
-        relu_xp.leaky_relu(x, X)
+@pytest.mark.parametrize("record", oracle.RECORDS, ids=str)
+def test_datasets(tf, record):
+    found = tf.data.Dataset.from_tensor_slices((X, G)).batch(7).map(lambda x, g: call(record, x, g))
+    got = np.concatenate([each.numpy() for each in found])
+    oracle.assert_same(got, expected(record, X, G))
+
+
+def test_control_flow_and_training(tf):
+    """Where AutoGraph converts the caller, and an optimizer's step is one graph."""
+    slope, weight = tf.Variable(0.25), tf.Variable([2.0, -2.0])
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            y = weight * x
+            if tf.reduce_sum(x) > 0:
+                for _ in tf.range(2):
+                    y = relu_xp.leaky_relu(y, slope)
+        for variable, by in zip((weight, slope), tape.gradient(y, (weight, slope)), strict=True):
+            variable.assign_sub(by)
+        return y
+
+    assert step(tf.constant([1.0, 1.0])).numpy().tolist() == [2, -0.125]
+    assert weight.numpy().tolist() == [1, -2.0625]
+    assert slope.numpy() == 0.25 + 2 * 0.25 * 2
+
+
+@pytest.mark.parametrize("record", RECTIFIERS, ids=str)
+def test_saved_models(tf, record, tmp_path):
+    scalars, spec = given(record), tf.TensorSpec([None], tf.float32)
+    module = tf.Module()
+    module.value = function(tf, lambda x: call(record, x, **scalars), spec)
+    module.vjp = function(tf, lambda x, g: call(record.vjp, x, g, **scalars), spec, spec)
+    tf.saved_model.save(module, tmp_path / "saved")
+    loaded, x = tf.saved_model.load(tmp_path / "saved"), tf.constant(X)
+    oracle.assert_same(loaded.value(x).numpy(), expected(record, X, **scalars))
+    want = expected(record.vjp, X, G, **scalars)
+    oracle.assert_same(loaded.vjp(x, tf.constant(G)).numpy(), want)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = loaded.value(x)
+    oracle.assert_same(tape.gradient(y, x, tf.constant(G)).numpy(), want)
+
+
+def test_subnormals_are_flushed_or_kept(tf):
+    """Nothing else may become of them; of float16 none is flushed."""
+    tiny = np.array([1e-40, -1e-40, 1e-45, -1e-45], np.float32)
+    result = relu_xp.leaky_relu(tf.constant(tiny), 0.5).numpy()
+    assert (np.abs(result) <= np.abs(tiny)).all()
+    assert (np.signbit(result) == np.signbit(tiny)).all()
+    half = np.array([6e-8, -6e-8, 1e-5], np.float16)
+    oracle.assert_same(
+        relu_xp.leaky_relu(tf.constant(half), 0.5).numpy(), expected("leaky_relu", half, None, negative_slope=0.5)
+    )
+
+
+def test_out_is_refused_with_what_to_do(tf):
+    for record in oracle.RECORDS:
+        x, g, out = tf.constant(X), tf.constant(G), tf.Variable(X)
+        with pytest.raises(TypeError, match=rf"^relu_xp\.{record}: a TensorFlow tensor cannot be written to; leave"):
+            call(record, x, g, out=x)
+        with pytest.raises(TypeError, match=rf"^relu_xp\.{record}: a TensorFlow variable .* use out\.assign"):
+            call(record, x, g, out=out)
+        out.assign(call(record, x, g))
+        oracle.assert_same(out.numpy(), expected(record, X, G))
+
+
+def test_advice_for_what_is_no_dense_tensor(tf):
+    """Each followed, computes."""
+    ragged = tf.ragged.constant([[1.0, -2.0], [-3.0]])
+    sparse = tf.sparse.from_dense([[1.0, 0.0, -2.0]])
+    slices = tf.IndexedSlices(tf.constant([[1.0, -1.0]]), tf.constant([0]), tf.constant([2, 2]))
+    kinds = [tf.constant([[-1, 2]]), tf.constant([[True]]), tf.constant([["1.5"]]), tf.constant([[1j]])]
+    for x in (ragged, sparse, slices, *kinds):
+        for record in oracle.RECORDS:
+            if record.takes_integers and x is kinds[0]:
+                continue
+            with pytest.raises(TypeError, match=rf"^relu_xp\.{record}: ") as raised:
+                call(record, x)
+            advice = re.search(r"(?:, for example|; take) (.*?)(?:, or .*)?$", str(raised.value))[1]
+            result = eval(advice, {"tensorflow": tf, "x": x, "cotangent": x, "relu_xp": relu_xp})
+            if x is not ragged:
+                result = call(record, result)
+            assert result.shape[0] == x.shape[0]
+
+
+def test_a_first_call_within_a_function_warns_of_nothing(tf):
+    """In a process of its own: AutoGraph, which converts what it calls, tells of what it can't on the way."""
+    code = (
+        "import tensorflow as tf, relu_xp\n"
+        "f = tf.function(lambda x: relu_xp.leaky_relu(x))\n"
+        "print(f(tf.constant([-1.0, 2.0])).numpy().tolist())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("[-0.00999")
+    assert "AutoGraph" not in ran.stderr

@@ -54,9 +54,6 @@ def not_an_array(function: Function, name: str, x: object) -> TypeError:
 def _conversion(function: Function, name: str, x: Any) -> str:
     """Say what makes an array or a number of it: only what does, which is tried where the type alone does not tell."""
     package = type(x).__module__.partition(".")[0]
-    if package == "tensorflow" and hasattr(x, "with_values"):  # ragged or sparse
-        dense = f"{name}.to_tensor()" if hasattr(x, "to_tensor") else f"tensorflow.sparse.to_dense({name})"
-        return f"convert it first, for example {dense}"
     if package == "keras" and hasattr(x, "value"):  # a variable
         return f"take what it holds, for example {name}.value"
     if hasattr(type(x), "__jax_array__"):
@@ -67,6 +64,12 @@ def _conversion(function: Function, name: str, x: Any) -> str:
         if hasattr(x, "map_batches"):  # an expression
             arrays = ", ".join(function.arrays)
             return f"pass it on, for example polars.map_batches([{arrays}], lambda held: relu_xp.{function}(*held))"
+    if package == "tensorflow" and hasattr(x, "flat_values"):  # ragged
+        arrays = ", ".join(function.arrays)
+        return f"pass it on, for example tensorflow.ragged.map_flat_values(relu_xp.{function}, {arrays})"
+    if package == "tensorflow" and hasattr(x, "dense_shape"):  # sparse, or the slices of a gradient
+        dense = "sparse.to_dense" if hasattr(x, "with_values") else "convert_to_tensor"
+        return f"convert it first, for example tensorflow.{dense}({name})"
     if package in ("zarr", "h5py") and hasattr(x, "dtype"):
         lazily = "from_zarr" if package == "zarr" else "from_array"
         return f"read it first, for example {name}[...], or go through Dask, for example dask.array.{lazily}({name})"

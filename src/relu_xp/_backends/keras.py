@@ -1,6 +1,6 @@
 """Keras' symbolic tensors: a call adds an operation to the model, which runs on what Keras then hands it.
 
-They hold no values, so there is nothing here to verify or to measure: what runs are JAX's and PyTorch's backends.
+They hold no values, so there is nothing here to verify or to measure: what runs is the backend of Keras' own.
 """
 
 import importlib

@@ -1,124 +1,198 @@
-"""TensorFlow's tensors and variables: the formulas in its own operations, eager, in a tf.function, and compiled by XLA.
+"""TensorFlow's tensors and variables: the formulas in its own operations, which its tapes, graphs and XLA know.
 
-A schedule of the formulas in one respect, tested bit-identical to them: a value function's gradient is its VJP, and
-that of a VJP, which is linear in the cotangent, the same VJP once more. Left to itself TensorFlow would add the shares
-of a cotangent, which loses -0, and would have no second derivative where it should be zeros. Its forward mode asks no
-gradient, but differentiates what is computed here: what it takes at 0 and NaN is its own.
+A schedule of the formulas in one respect, tested bit-identical to them: a derivative is `function.vjp`, by a rule of
+`tf.custom_gradient`, and written so that TensorFlow's derivative of it in the cotangent is the VJP again: that is how
+forward accumulators, which differentiate what pulls back, get the same bits as tapes.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from relu_xp import _checks, _dtypes, _formulas
-from relu_xp._functions import Function
+from relu_xp import _checks, _formulas
+from relu_xp._functions import FUNCTIONS, Function
 
-Array = Any  # a tensorflow.Tensor or Variable
+Array = Any  # a tf.Tensor; where it comes from the caller, a tf.Variable too
+
+_KINDS = {
+    **dict.fromkeys(("float16", "bfloat16", "float32", "float64"), "f"),
+    **dict.fromkeys(("int8", "int16", "int32", "int64"), "i"),
+    **dict.fromkeys(("uint8", "uint16", "uint32", "uint64"), "u"),
+}
+
+
+class _Unknown:
+    """The size of a dimension that a graph does not know yet: whatever another array's is."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return "None"
 
 
 class _Namespace:
-    """What the formulas ask of a library; `where` broadcasts, so that one number may stand for a full array."""
+    """What the formulas call; constants are 0-d tensors, since full ones would cost memory and a pass over it."""
 
-    where, zeros_like, ones_like = tf.where, tf.zeros_like, tf.ones_like
-
-    @staticmethod
-    def full_like(a: Array, value: float) -> Array:
-        """Make a number a tensor; of numbers themselves TensorFlow keeps some, and takes -0 for 0."""
-        return tf.constant(np.array(value, a.dtype.as_numpy_dtype))
+    where = staticmethod(tf.where)
+    # By way of NumPy: TensorFlow may hand out a constant that it has made of an equal number, 0.0 for -0.0.
+    full_like = staticmethod(lambda x, value: tf.constant(np.asarray(value, x.dtype.as_numpy_dtype)))
+    ones_like = staticmethod(lambda x: tf.constant(1, x.dtype))
+    zeros_like = staticmethod(lambda x: tf.constant(0, x.dtype))
 
 
 def owns(x: object) -> bool:
-    """Dense tensors, also those of a graph, and variables."""
-    return isinstance(x, tf.Tensor | tf.Variable)
+    """Tensors, eager ones and those of a graph, and variables."""
+    return isinstance(x, (tf.Tensor, tf.Variable))
 
 
-def devices() -> list[str]:
-    """List the devices, such as CPU:0."""
-    return [each.name.removeprefix("/device:") for each in tf.config.list_logical_devices()]
-
-
-def put(array: Any, device: str) -> Array:
-    """Copy a NumPy array to the device so named."""
-    with tf.device(device):
-        return tf.identity(tf.constant(np.array(array)))
-
-
-def get(x: Array) -> Any:
-    """Copy the tensor to the host."""
-    return np.array(x.numpy())
+_LIBRARY = _checks.Library(
+    "a TensorFlow tensor",
+    is_array=owns,
+    dtype=lambda a: a.dtype.name,
+    shape=lambda a: tuple([_Unknown() if n is None else n for n in a.shape]),
+    # No device: TensorFlow itself moves what lies on another.
+    kind=lambda name: _KINDS.get(name, ""),
+    cast="cast it first, for example tensorflow.cast(x, 'float32')",
+)
+_CASTS = {
+    **dict.fromkeys(("complex64", "complex128"), "take tensorflow.math.real(x), or tensorflow.math.imag(x)"),
+    "string": "convert it first, for example tensorflow.strings.to_number(x)",
+}
+_UNRANKED = dataclasses.replace(_LIBRARY, shape=lambda _: ())
 
 
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None) -> Array:
     """Check every argument; compute, or add to the graph that is being traced."""
-    _checks.no_out(function, out, "a TensorFlow tensor")
-    x, g = arrays[0], arrays[-1]
-    dtype, kind = x.dtype.name, _dtypes.kind(x.dtype)
-    _checks.dtype(function, dtype, kind, "cast it first, for example tensorflow.cast(x, 'float32')")
-    x_shape, shape = _shapes(x, g)
-    _checks.alike(function, dtype, x_shape, g.dtype.name, shape)
-    numbers, slopes = list[float | None](), list[Array]()
-    for each, value in zip(function.parameters, scalars, strict=True):
-        if each.may_be_array and owns(value):
-            slopes.append(_slope(function, each.name, value, x))
-            numbers.append(None)
-        else:
-            numbers.append(_checks.number(function, each, value, dtype))
-    tensors = [tf.convert_to_tensor(a) for a in arrays]
-    if not all(a.shape.is_fully_defined() for a in arrays[1:]):  # the rest is seen when the graph runs
-        words = f"relu_xp.{function}: x and cotangent must have one shape"
-        tf.debugging.assert_equal(*map(tf.shape, tensors), message=words)
-    if kind != "f":
-        return tf.maximum(tensors[0], tf.zeros((), x.dtype))
-    return _differentiable(function, tuple(numbers))(*tensors, *slopes)
-
-
-def _slope(function: Function, name: str, slope: Array, x: Array) -> Array:
-    """A slope for each element of x, by an operation whose gradient sums them again."""
-    if _dtypes.kind(slope.dtype) != "f":
-        msg = f"relu_xp.{function}: {name} must be real floating, got {slope.dtype.name}; cast it first"
+    if isinstance(out, tf.Variable):
+        msg = f"relu_xp.{function}: a TensorFlow variable cannot be written to; leave out=None and use out.assign(...)"
         raise TypeError(msg)
-    if slope.shape.is_fully_defined() and x.shape.is_fully_defined():  # else TensorFlow sees when the graph runs
-        _checks.broadcasts(function, name, tuple(slope.shape), tuple(x.shape))
-    return tf.broadcast_to(tf.cast(slope, x.dtype), tf.shape(x))
+    library = _UNRANKED if any(a.shape.rank is None for a in (*arrays, *scalars) if owns(a)) else _LIBRARY
+    if cast := _CASTS.get(arrays[0].dtype.name):
+        library = dataclasses.replace(library, cast=cast)
+    scalars = _checks.call(library, function, arrays, scalars, out)
+    x, *others = arrays = tuple(map(tf.convert_to_tensor, arrays))
+    scalars = tuple([_slope(s, x) if owns(s) else s for s in scalars])
+    if not all(a.shape.is_fully_defined() for a in arrays):
+        others = [_shaped(function, a, x) for a in others]
+    if _KINDS[x.dtype.name] != "f":
+        return _formula(function, (x,), scalars)
+    if function.role == "value":
+        return _value(function, x, scalars)
+    if function.role == "vjp":
+        return _product(function, x, others[0], scalars)
+    return _linked(x, _by_slope(function, x, *others) if others else _formula(function, (x,), scalars))
 
 
-def _shapes(x: Array, g: Array) -> tuple[Any, Any]:
-    """Both shapes; a size, or a number of dimensions, that one of them does not know yet is as the other has it."""
-    if x.shape.rank is None or g.shape.rank is None:
-        return None, None
-    if x.shape.rank != g.shape.rank:
-        return tuple(x.shape), tuple(g.shape)
-    return tuple(x.shape), tuple(n if None in (m, n) else m for m, n in zip(g.shape, x.shape, strict=True))
+def devices() -> list[str]:
+    """List the CPU and the accelerators, such as CPU:0."""
+    return [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
 
 
-def _differentiable(function: Function, numbers: tuple[float | None, ...]) -> Any:
-    """The function of tensors that TensorFlow differentiates as often as it likes; a slope, the last, for a None."""
+def put(array: np.ndarray[Any, Any], device: str) -> Array:
+    """Copy a NumPy array to the device so named."""
+    with tf.device(device):
+        return tf.constant(array)
 
-    @tf.custom_gradient
-    def compute(x: Array, *others: Array) -> Any:
-        slopes = iter(others[len(function.arrays) - 1 :])
-        scalars = [next(slopes) if n is None else n for n in numbers]
+
+def get(x: Array) -> np.ndarray[Any, Any]:
+    """Copy the tensor to the host."""
+    return x.numpy()
+
+
+def _slope(s: Array, x: Array) -> Array:
+    """The slope in the dtype and the shape of x, by operations whose gradient casts back and sums to its own shape."""
+    s = tf.cast(s, x.dtype)
+    same = s.shape.is_fully_defined() and s.shape == x.shape
+    return s if same else tf.broadcast_to(s, tf.shape(x))
+
+
+def _shaped(function: Function, g: Array, x: Array) -> Array:
+    """The cotangent, once a graph that runs has found it to be of the shape of x."""
+    text = f"relu_xp.{function}: x and cotangent must have one shape"
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(x), tf.shape(g), text)]):
+        return tf.identity(g)
+
+
+def _formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+    """Run the maths; there may be more scalars than it takes."""
+    return getattr(_formulas, function.name)(_Namespace, *arrays, *scalars[: len(function.scalars)])
+
+
+def _value(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
+    """Compute a value whose derivative, in x and in a slope that is a tensor, the first of the scalars, is its VJP."""
+
+    def value(x: Array, *slopes: Array) -> Any:
+        given = (*slopes, *scalars[len(slopes) :])
+
+        def pull(g: Array) -> Any:
+            by_x = _product(function.vjp, x, g, given)
+            record = FUNCTIONS[f"{function.rectifier}_slope_vjp"] if slopes else None
+            return (by_x, _by_slope(record, x, g)) if record else by_x
+
+        return _unseen(function, (x,), given), pull
+
+    return tf.custom_gradient(value)(x, *filter(owns, scalars))
+
+
+def _product(vjp: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
+    """Apply a VJP; eagerly its formula, with the derivatives of its linear form, which takes several times as long."""
+    if not tf.executing_eagerly():  # where a rule within a rule would break forward accumulators
+        return _linked(x, _linear(vjp, x, g, scalars))
+
+    def product(x: Array, g: Array, *slopes: Array) -> Any:
+        given = (*slopes, *scalars[len(slopes) :])
 
         def pull(h: Array) -> Any:
-            zero, slope = tf.zeros_like(h), others[len(function.arrays) - 1 :]
-            if function.role == "value":
-                pulled = _differentiable(function.vjp, numbers)(x, h, *slope)
-                return pulled, *[tf.where(x < 0, x * h, zero) for _ in slope]
-            if len(function.arrays) == 1:
-                return _of_x(function, x, tf.ones_like(h), h), *[tf.where(x >= 0, zero, h) for _ in slope]
-            g = others[0]
-            if function.role == "slope_vjp":
-                return tf.where(x < 0, g * h, zero), tf.where(x < 0, x * h, zero)
-            by_g = _differentiable(function, numbers)(x, h, *slope)
-            return _of_x(function, x, g, h), by_g, *[tf.where(x >= 0, zero, g * h) for _ in slope]
+            with tf.GradientTape() as tape:  # which sees nothing where a forward accumulator is: g has its own rule
+                tape.watch((x, *slopes))
+                result = _linked(x, _linear(vjp, x, g, given))
+            by_x, *by_slopes = tape.gradient(result, (x, *slopes), h)
+            return by_x, _product(vjp, x, h, given), *by_slopes
 
-        arrays = x, *others[: len(function.arrays) - 1]
-        return getattr(_formulas, function.name)(_Namespace, *arrays, *scalars[: len(function.scalars)]), pull
+        return _unseen(vjp, (x, g), given), pull
 
-    return compute
+    return tf.custom_gradient(product)(x, g, *filter(owns, scalars))
 
 
-def _of_x(function: Function, x: Array, g: Array, h: Array) -> Array:
-    """The second derivative, applied to g and h: zeros, but where a rectifier is no line."""
-    return tf.where(x > 0, (g + g) * h, tf.zeros_like(h)) if function.degree == 2 else tf.zeros_like(h)
+def _unseen(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
+    """Run the maths apart from a rule: a forward accumulator would go by the tangents of its operations instead."""
+    if not tf.executing_eagerly():
+        return _formula(function, arrays, scalars)  # within a graph it knows no rule, and has nothing but those
+    scalars = tuple([tf.stop_gradient(s) if owns(s) else s for s in scalars])
+    return _formula(function, tuple(map(tf.stop_gradient, arrays)), scalars)
+
+
+def _by_slope(function: Function, x: Array, g: Array) -> Array:
+    g = tf.where(x < 0, g, tf.constant(0, x.dtype))  # so that no NaN of x is left in what is linear in g
+    return _formula(function, (x, g), ())
+
+
+def _linear(vjp: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
+    """Run a VJP's formula as operations of whose derivative in g, that of a forward accumulator, it is again the VJP.
+
+    The formula says what becomes of ones: 0 where g is dropped, 1 where it passes whole, else the factor. TensorFlow
+    adds what it gets for the two parts: where one takes no part it is a zero, which negated on either side is -0, and
+    that leaves every number as it is, -0 too.
+    """
+    pairs = [*zip(vjp.scalars, scalars, strict=True)]
+    if vjp.compares and all(p.above_zero or (not p.may_be_array and s in (0, 1)) for p, s in pairs):
+        return _formula(vjp, (x, g), scalars)  # where g takes part once
+    zero, one = tf.constant(0, x.dtype), tf.constant(1, x.dtype)
+    factor = _formula(vjp, (x, one), scalars)
+    if not vjp.compares:  # the factor is itself a function of x, with a derivative of its own
+        return tf.where(factor != 0, factor * g, zero)
+    # A slope is a factor whatever its value, be it 0 or 1; so it is told from both by another.
+    probe = _formula(vjp, (x, one), tuple([2.0 if p.may_be_array else s for p, s in pairs]))
+    whole = probe == 1
+    passed, product = -tf.where(whole, -g, zero), -(factor * tf.where(whole, zero, -g))
+    return tf.where(probe != 0, tf.where(whole, passed, product), zero)
+
+
+def _linked(x: Array, result: Array) -> Array:
+    """Let a derivative depend on x as far as TensorFlow knows, so that a second one is zeros, not None."""
+    return tf.where(tf.constant(False), x, result)
