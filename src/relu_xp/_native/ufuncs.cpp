@@ -76,7 +76,8 @@ void by_rows(char **args, const npy_intp *dimensions, const npy_intp *steps, voi
         joins &= !spreads[k] || (k > 0 && k < loop.operands);
     }
     const npy_intp room = spreading ? (Bytes / spreading) & -64 : Bytes;
-    joins &= !spreading || length * loop.size <= room / 2;
+    // What is to be spread anew for each row costs more than a short row's call.
+    for (int k = 0; k <= loop.operands; k++) joins &= !spreads[k] || length * loop.size <= (steps[k] ? 1024 : room / 2);
     const npy_intp together = !joins ? 1 : spreading ? room / (length * loop.size) : count;
     for (npy_intp row = 0; row < count; row += together) {
         const npy_intp rows = std::min(together, count - row), elements = rows * length;
