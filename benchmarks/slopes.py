@@ -9,14 +9,13 @@ Needs NumPy, PyTorch and rich.
 import argparse
 import functools
 import json
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy_speed import measure
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +24,7 @@ import relu_xp
 # Of x, and of its slopes: a million elements in rows of channels, then images, whose channels come before their pixels.
 ROWS = [((-(-(1 << 20) // channels), channels), (channels,)) for channels in (3, 8, 16, 64, 256, 1024, 4096)]
 IMAGES = [((32, 64, 32, 32), (64, 1, 1)), ((32, 3, 128, 128), (3, 1, 1)), ((64, 512, 7, 7), (512, 1, 1))]
-SAMPLES, SAMPLE_SECONDS = 15, 4e-3
+SAMPLES = 15
 
 
 def calls(x: Any, g: Any, slope: Any) -> dict[str, Callable[[], Any]]:
@@ -44,24 +43,6 @@ def calls(x: Any, g: Any, slope: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
-def measure(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Median seconds of each, sampled in turns."""
-    repeats: dict[str, int] = {}
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    for name, call in calls.items():
-        call()
-        begin = time.perf_counter()
-        call()
-        repeats[name] = max(1, int(SAMPLE_SECONDS / (time.perf_counter() - begin)))
-    for _ in range(SAMPLES):
-        for name, call in calls.items():
-            begin = time.perf_counter()
-            for _ in range(repeats[name]):
-                call()
-            samples[name].append((time.perf_counter() - begin) / repeats[name])
-    return {name: statistics.median(each) for name, each in samples.items()}
-
-
 def main() -> None:
     """Measure, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,7 +56,7 @@ def main() -> None:
             rng = np.random.default_rng(0)
             x, g = (rng.normal(size=shape).astype(dtype) for _ in range(2))
             slope = rng.uniform(0.1, 0.4, of_slope).astype(dtype)
-            found = measure(calls(x, g, slope))
+            found = measure(calls(x, g, slope), SAMPLES)
             records.append({"dtype": np.dtype(dtype).name, "shape": shape, "slope": of_slope, "seconds": found})
             ratios = [f"{found[name] / found['value']:.2f}" for name in ("prelu", "where", "one slope")]
             back = found["prelu's backward"] / found["vjp"]

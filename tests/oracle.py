@@ -13,7 +13,7 @@ from relu_xp.verify._expected import patterns, rounded
 
 __all__ = [
     "FLOATS", "FUNCTIONS", "GRADS_AT_ZERO", "RECORDS", "SLOPED", "SLOPES", "arrays_of", "assert_same", "call",
-    "expected", "patterns", "rectifiers", "rounded",
+    "expected", "patterns", "rectifiers", "rounded", "scalars_of",
 ]  # fmt: skip
 
 RECORDS = tuple(_functions.FUNCTIONS.values())
@@ -40,11 +40,18 @@ def call(function, *arrays, **options):
     return getattr(relu_xp, str(function))(*arrays_of(function, *arrays), **options)
 
 
+def scalars_of(function, **given):
+    """Those of the scalars that the function takes."""
+    return {
+        each.name: given[each.name] for each in _functions.FUNCTIONS[str(function)].parameters if each.name in given
+    }
+
+
 def rectifiers(**scalars):
     """Each value function with its VJP, both closed over those of the scalars that they take."""
     for record in RECORDS:
         if record.role == "value":
-            given = {each.name: scalars[each.name] for each in record.parameters if each.name in scalars}
+            given = scalars_of(record, **scalars)
             yield tuple(functools.partial(getattr(relu_xp, each.name), **given) for each in (record, record.vjp))
 
 

@@ -16,7 +16,7 @@ SCALARS = {"negative_slope": 0.3, "grad_at_zero": 0.3, "ceiling": 1.25, "grad_at
 
 
 def scalars_of(name):
-    return {each.name: SCALARS[each.name] for each in FUNCTIONS[name].parameters}
+    return oracle.scalars_of(name, **SCALARS)
 
 
 def data(jax, dtype, shape=(1000,)):

@@ -20,15 +20,10 @@ CALLS = [(name, functools.partial(oracle.call, name)) for name in oracle.FUNCTIO
 every_function = pytest.mark.parametrize(("name", "call"), CALLS, ids=oracle.FUNCTIONS)
 
 
-def scalars_of(name, **given):
-    """Those of the scalars that the function takes."""
-    return {each.name: given[each.name] for each in FUNCTIONS[name].parameters if each.name in given}
-
-
 def want(name, x, **scalars):
     native = x.astype(x.dtype.newbyteorder("="))
     with np.errstate(all="ignore"):
-        return oracle.expected(name, oracle.arrays_of(name, native), **scalars_of(name, **scalars))
+        return oracle.expected(name, oracle.arrays_of(name, native), **oracle.scalars_of(name, **scalars))
 
 
 def ramp(shape, dtype=np.float32):
@@ -84,7 +79,7 @@ def test_any_shape_stride_and_dtype(name, call, data):
     x = np.asarray(whole[index])
     slope = data.draw(st.floats(-3, 3, width=16))
     grad_at_zero = data.draw(st.sampled_from([0.0, 0.5, 1.0, -2.0]))
-    options = scalars_of(name, negative_slope=slope, grad_at_zero=grad_at_zero, grad_at_ceiling=grad_at_zero)
+    options = oracle.scalars_of(name, negative_slope=slope, grad_at_zero=grad_at_zero, grad_at_ceiling=grad_at_zero)
     with np.errstate(all="ignore"):
         result = call(x, **options)
     oracle.assert_same(np.asarray(result), want(name, x, **options))
@@ -94,7 +89,7 @@ def test_any_shape_stride_and_dtype(name, call, data):
 def test_longdouble(name, call):
     tenth = np.longdouble(1) / 10  # has bits that binary64 lacks, where longdouble is wider
     x = np.array([tenth, -tenth, 0, -0.0, np.nan, np.inf, -np.inf], np.longdouble)
-    options, define = scalars_of(name, negative_slope=tenth), getattr(relu_xp.reference, name)
+    options, define = oracle.scalars_of(name, negative_slope=tenth), getattr(relu_xp.reference, name)
     expected = np.array([define(*oracle.arrays_of(name, v), **options) for v in x], np.longdouble)
     oracle.assert_same(call(x, **options), expected)
     if name in oracle.SLOPED:
@@ -402,7 +397,7 @@ def test_no_warning_is_invented(name, call, dtype, slope):
         x = x[x != largest]
     with np.errstate(all="raise"):
         for z in (1.0, 0.0, 0.5):
-            call(x, np.ones_like(x), **scalars_of(name, negative_slope=slope, grad_at_zero=z, grad_at_ceiling=z))
+            call(x, np.ones_like(x), **oracle.scalars_of(name, negative_slope=slope, grad_at_zero=z, grad_at_ceiling=z))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -54,8 +54,7 @@ def pairs(dtype=np.float32):
 def scalars_of(name, slope=0.01, grad_at_zero=1.0):
     """Those that the function takes; the ceiling is one of the points, with the same derivative as at zero."""
     z = grad_at_zero
-    given = {"negative_slope": slope, "grad_at_zero": z, "ceiling": 1.5, "grad_at_ceiling": z}
-    return {each.name: given[each.name] for each in RECORDS[name].parameters}
+    return oracle.scalars_of(name, negative_slope=slope, grad_at_zero=z, ceiling=1.5, grad_at_ceiling=z)
 
 
 def expected(name, arrays, slope=0.01, grad_at_zero=1.0):

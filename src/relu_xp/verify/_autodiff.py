@@ -87,6 +87,26 @@ def _by_slope(function: Function, dtype: DType, mode: str, pull: Mode, x: Array,
     """In a slope for each element, so that nothing is summed."""
     record = FUNCTIONS[f"{function.rectifier}_slope_vjp"]
     slope = np.resize(rounded([0.25, -2, 0], dtype), x.shape)
+    call = _pull_slope(function, pull, x, slope, g)
+    return Case(record, dtype, (), f"autodiff: {mode}"), (x, g), expected(record, (x, g), {}), call
+
+
+def _by_slopes_of_columns(function: Function, dtype: DType, mode: str, pull: Mode) -> Derivative:
+    """In a slope for each column, in whole numbers, whose sums are exact in every order; as a tangent, one for all."""
+    record = FUNCTIONS[f"{function.rectifier}_slope_vjp"]
+    x, g = rounded(np.random.default_rng(0).integers(-2, 3, (2, 8, 16)), dtype)
+    slope, forward = rounded(np.resize([0.25, -2], 16), dtype), mode.endswith("forward")
+    given = g[0] if forward else g
+    arrays = x, np.broadcast_to(given, x.shape)
+    products = widened(expected(record, arrays, {}))
+    case = Case(record, dtype, (), f"autodiff: {mode}, of columns")
+    shown = arrays if forward else (x[0], g[0])  # of each column the first
+    want = rounded(products if forward else products.sum(0), dtype)
+    return case, shown, want, _pull_slope(function, pull, x, slope, given)
+
+
+def _pull_slope(function: Function, pull: Mode, x: Array, slope: Array, g: Array) -> Callable[[Target], Array]:
+    """Ask for the derivative of the value as a function of its slope."""
 
     def make(target: Target) -> Array:
         def f(s: Any) -> Any:
@@ -94,27 +114,7 @@ def _by_slope(function: Function, dtype: DType, mode: str, pull: Mode, x: Array,
 
         return np.asarray(target.get(pull(f, target.put(slope), target.put(g))))
 
-    return Case(record, dtype, (), f"autodiff: {mode}"), (x, g), expected(record, (x, g), {}), make
-
-
-def _by_slopes_of_columns(function: Function, dtype: DType, mode: str, pull: Mode) -> Derivative:
-    """In a slope for each column, in whole numbers, whose sums are exact in every order; as a tangent, one for all."""
-    record = FUNCTIONS[f"{function.rectifier}_slope_vjp"]
-    x, g = rounded(np.random.default_rng(0).integers(-2, 3, (2, 8, 16)), dtype)
-    slope, products = rounded(np.resize([0.25, -2], 16), dtype), widened(expected(record, (x, g), {}))
-    forward = mode.endswith("forward")
-    given = g[0] if forward else g
-    want = widened(expected(record, (x, np.broadcast_to(given, x.shape)), {})) if forward else products.sum(0)
-
-    def make(target: Target) -> Array:
-        def f(s: Any) -> Any:
-            return getattr(relu_xp, function.name)(target.put(x), s)
-
-        return np.asarray(target.get(pull(f, target.put(slope), target.put(given))))
-
-    case = Case(record, dtype, (), f"autodiff: {mode}, of columns")
-    shown = (x, np.broadcast_to(given, x.shape)) if forward else (x[0], g[0])  # of each column the first
-    return case, shown, rounded(want, dtype), make
+    return make
 
 
 def _twice(function: Function, dtype: DType, mode: str, pull: Mode, x: Array, g: Array) -> Derivative:
