@@ -1,6 +1,7 @@
 """What only PyTorch has: autograd in both modes, transforms, compilers, memory formats, tensors of other kinds."""
 
 import functools
+import gc
 import importlib
 import inspect
 import operator
@@ -717,19 +718,99 @@ def test_layouts_of_derivatives_are_those_that_torch_gives(torch):
                 assert getattr(relu_xp, f"{name}_vjp")(x, g).stride() == x.stride()
 
 
-def test_the_fast_way_is_left_where_elements_need_it(torch, backend):
-    """One zero or NaN anywhere among many elements."""
-    for n in (1, 7, 1000, 1 << 15, (1 << 15) + 1):
-        for special in (0.0, -0.0, NAN, None):
-            a = np.random.default_rng(0).normal(size=n).astype(np.float32)
-            if special is not None:
-                a[-1] = special
-            g = np.full(n, -3.0, np.float32)
+@pytest.fixture(params=[1, 2])
+def threads(torch, request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+SIZES = (1, 7, 1000, 1 << 15, (1 << 15) + 1, (1 << 17) + 1)  # on both sides of those where the way changes
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
+def test_the_fast_way_is_left_where_elements_need_it(torch, backend, dtype, threads):
+    """One zero or NaN, or both, anywhere among many elements."""
+    normal = np.random.default_rng(0).normal(size=max(SIZES)).astype(dtype)
+    least = np.nextafter(dtype.type(0), dtype.type(1))
+    for n in SIZES[:5] if threads == 1 else SIZES[3:]:
+        g = np.full(n, -3.0, dtype)
+        for specials in ([], [0.0], [-0.0], [NAN], [-NAN], [-0.0, NAN], [0.0, -0.0, -NAN], [least, -least]):
+            a = normal[:n].copy()
+            a[n - len(specials[:n]) :] = specials[:n]
             for name, slope, grad_at_zero in each((0.01, -0.5), (1.0, 0.0, 0.5)):
+                if n > 1000 and (name not in ("relu", "leaky_relu") or slope < 0):
+                    continue
                 function, _ = both(name, slope, grad_at_zero)
-                got = reverse(torch, function, backend.put(a, "cpu"), backend.put(g, "cpu"))
+                x = backend.put(a, "cpu").requires_grad_()
+                y = function(x)
+                (got,) = torch.autograd.grad(y, x, backend.put(g, "cpu"))
+                context = f"{name}, {slope}, {grad_at_zero}, {n}, {specials}"
+                oracle.assert_same(backend.get(y), expected(name, (a,), slope, grad_at_zero), context)
                 want = expected(f"{name}_vjp", (a, g), slope, grad_at_zero)
-                oracle.assert_same(backend.get(got), want, f"{name}, {slope}, {grad_at_zero}, {n}, {special}")
+                oracle.assert_same(backend.get(got), want, context)
+
+
+def test_exceptions_of_floats_are_not_told(torch):
+    """Torch's own kernels raise them too, and tell nobody; nor is the next call on NumPy told of them."""
+    x, g = torch.tensor([-1e38, 1.0]), torch.tensor([1e38, 1e38])
+    with np.errstate(all="raise"):
+        assert relu_xp.leaky_relu_slope_vjp(x, g).tolist() == [-INF, 0.0]
+        assert relu_xp.relu(np.array([-1.0])).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_what_the_derivative_needs_and_is_written_to_is_an_error(torch, threads, n):
+    for name in VALUES:
+        x = torch.randn(n, requires_grad=True) + 0.0
+        y = getattr(relu_xp, name)(x)
+        x.add_(1.0)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.sum().backward()
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_one_tensor_is_kept_for_the_backward_pass(torch, threads, n):
+    """Where torch is given a substitute, too, and which torch makes only when it needs it."""
+    for name in VALUES:
+        x = torch.randn(n, requires_grad=True) + 0.0
+        y = getattr(relu_xp, name)(x)
+        kept = {each.data_ptr() for each in gc.get_objects() if type(each) is torch.Tensor and each.nbytes == x.nbytes}
+        assert {x.data_ptr(), y.data_ptr()} <= kept
+        del x
+        after = {each.data_ptr() for each in gc.get_objects() if type(each) is torch.Tensor and each.nbytes == y.nbytes}
+        assert after <= kept
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_what_is_saved_may_be_kept_elsewhere(torch, n):
+    """By hooks of the caller's, as an offload or a checkpoint has them: these are used, and ours are not."""
+    for name in ("relu", "leaky_relu"):
+        x, packed = torch.randn(n).clamp(0.0).requires_grad_(), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, p=packed: p.append(t) or t.clone(), lambda t: t):
+            y = getattr(relu_xp, name)(x)
+        assert len(packed) == 1
+        y.sum().backward()
+        assert x.grad.tolist() == [1.0] * n
+
+
+def test_subnormals_may_be_zeros(torch, backend, threads):
+    """Where the processor takes them for that, the number next to 0 is no help to tell 0 from those below."""
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor knows no such mode")
+    try:
+        for n in SIZES:
+            for name, slope, grad_at_zero in each((0.01,), (1.0, 0.0)):
+                x = torch.linspace(-1.0, 1.0, n)
+                x[-1:] = 0.0
+                function, vjp = both(name, slope, grad_at_zero)
+                g = torch.full((n,), 3.0)
+                assert torch.equal(reverse(torch, function, x, g), vjp(x, g))
+                assert vjp(x, g)[-1].item() == (3.0 * grad_at_zero if RECORDS[name].parameters else 0.0)
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_numbers_seen_before_are_told_apart(torch):
@@ -773,6 +854,7 @@ def test_private_names_are_there(torch):
         "torch._C": "_are_functorch_transforms_active _len_torch_dispatch_stack _is_tracing",
         "torch._C._functorch": "get_interpreter_stack TransformType is_legacy_batchedtensor",
         "torch.autograd.forward_ad": "_current_level",
+        "torch._C._autograd": "_top_saved_tensors_default_hooks",
         "torch": "_debug_has_internal_overlap",
     }
     for owner, each in names.items():
@@ -781,6 +863,8 @@ def test_private_names_are_there(torch):
             for n in each.split()
             if not hasattr(operator.attrgetter(owner.partition(".")[2])(torch) if "." in owner else torch, n)
         ] == []
+    assert hasattr(torch.ones(2, requires_grad=True).relu().grad_fn._raw_saved_result, "register_hooks")
+    assert torch.ones(2)._version == 0
     assert "_dynamo_marked_constant" in inspect.getsource(functions)
     assert _torch_private.apply_of(torch.autograd.Function) is not None
     source = inspect.getsource(importlib.import_module("relu_xp._backends.torch"))

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from relu_xp import _formulas
+from relu_xp._backends import _torch_private as private
 from relu_xp._functions import (
     CLIPPED_RELU,
     CLIPPED_RELU_VJP,
@@ -23,11 +24,21 @@ from relu_xp._functions import (
     Function,
 )
 
+try:
+    from relu_xp._native import _ufuncs  # type: ignore[attr-defined]
+except ImportError:  # there was no compiler when this was installed
+    _ufuncs = None
+
 Array = Any  # a torch.Tensor
 
 leaky = functional.leaky_relu  # torch's own
 _aten = torch.ops.aten
-_ZERO = {dtype: torch.zeros((), dtype=dtype) for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_ZERO = {dtype: torch.zeros((), dtype=dtype) for dtype in _FLOATS}
+_NUMPYS = (torch.float16, torch.float32, torch.float64)  # NumPy has no bfloat16
+FEW = 1 << 15  # elements, up to which torch computes on one thread
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_INFINITY = {d: torch.tensor(math.inf, dtype=d).view(INTEGERS[d.itemsize]).item() for d in _FLOATS}
 
 
 class _Namespace:
@@ -45,10 +56,65 @@ def formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, .
 
 
 def compute(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
-    """Compute, and let nobody differentiate it: in one of torch's kernels, or by the formula, which compilers fuse."""
-    kernel = None if torch.compiler.is_compiling() else _KERNELS.get(function)
-    result = kernel(*arrays, *scalars) if kernel else None
+    """Compute, and let nobody differentiate it: in one kernel or a few; or by the formula, which compilers fuse."""
+    result = None if torch.compiler.is_compiling() else _in_a_kernel(function, arrays, scalars)
     return formula(function, arrays, scalars) if result is None else result
+
+
+def _in_a_kernel(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array | None:
+    kernel = _KERNELS.get(function)
+    if kernel is None or function.role != "value":
+        result = _by_our_loops(function, arrays, scalars[: len(function.scalars)])
+        if result is not None:
+            return result
+    return kernel(*arrays, *scalars) if kernel else None
+
+
+def _by_our_loops(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array | None:
+    """Compute in one pass, where torch would run on one thread too."""
+    x = arrays[0]
+    if (
+        _ufuncs is None
+        or x.dtype not in _NUMPYS
+        or (x.numel() > FEW and torch.get_num_threads() > 1)
+        or not all(private.is_plain(a) for a in arrays)
+        or any(isinstance(s, torch.Tensor) for s in scalars)
+    ):
+        return None
+    result = torch.empty_like(x)
+    if any(a.stride() != result.stride() for a in arrays) or not x.numel():
+        return None  # torch gives such results strides of its own
+    getattr(_ufuncs, function.name)(*[a.numpy(force=True) for a in arrays], *scalars, out=result.numpy())
+    _ufuncs.take_errors()  # which torch does not tell of
+    return result
+
+
+def hooks_of(function: Function, scalars: tuple[Any, ...]) -> Any:
+    """What has torch's own function differentiate at a substitute for x, where its derivative is ours at x; or None."""
+    if function not in (RELU, LEAKY_RELU) or isinstance(scalars[0], torch.Tensor):
+        return None
+    z, is_torchs = scalars[-1], function is RELU or math.copysign(1.0, scalars[0]) > 0  # `_leaky_relu` says why
+    if is_torchs and (z == 1 or (z == 0 and function is RELU)):
+        return private.hooks(function, _active if z else _positive)
+    return None
+
+
+def tracked_relu(x: Array, z: float) -> Array | None:
+    """Relu with a derivative of torch's own: what is above the greatest number below 0 is not below 0.
+
+    None if there is a NaN, through which torch would pass a cotangent, or if the processor takes subnormals for zeros.
+    """
+    if not math.ulp(0.0) > 0:
+        return None
+    info = torch.finfo(x.dtype)
+    y = torch.threshold(x, -z * info.smallest_normal * info.eps, 0)
+    return y if _is_unsigned(y) or _is_unsigned(y.detach().add_(0.0)) else None
+
+
+def _is_unsigned(y: Array) -> bool:
+    """Whether there is neither a sign nor a NaN, by one look at the bits."""
+    low, high = torch.aminmax(y.detach().view(INTEGERS[y.itemsize]))
+    return low.item() >= 0 and high.item() <= _INFINITY[y.dtype]
 
 
 def rectified(x: Array, z: float = 1.0) -> Array:
@@ -108,12 +174,19 @@ _KERNELS: dict[Function, Any] = {
 }
 
 
+def _active(x: Array) -> Array:
+    """1 where x >= 0, else 0, in the dtype of x: a bool takes a CPU three times as long."""
+    return torch.ge(x, _ZERO[x.dtype], out=torch.empty_like(x))
+
+
+def _positive(x: Array) -> Array:
+    return torch.gt(x, _ZERO[x.dtype], out=torch.empty_like(x))
+
+
 def _from(x: Array, z: float) -> Array | None:
-    """1 where x is positive, or 0 if z is not 0; else 0, in the dtype of x: a bool takes a CPU three times as long."""
-    active = torch.empty_like(x)
-    if active.stride() == x.stride() and x.numel():  # else torch gives a new result strides of its own
-        return (torch.ge if z == 1 else torch.gt)(x, _ZERO[x.dtype], out=active)
-    return None
+    """1 where x is positive, or 0 if z is not 0; in whose place the result can be."""
+    active = _active(x) if z == 1 else _positive(x)
+    return active if active.stride() == x.stride() and x.numel() else None  # else a new result has its own strides
 
 
 def _masked(g: Array, active: Array) -> Array:

@@ -5,12 +5,14 @@ first array, so that torch.compile can trace that search; the backend itself may
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 
 from relu_xp import _dtypes
+from relu_xp._functions import Function
 
 _dispatch = sys.modules["relu_xp._dispatch"]  # which imports this file, and which backends do not import
 
@@ -22,6 +24,8 @@ for _each in _while_tracing:
 
 _functorch_is_active = torch._C._are_functorch_transforms_active
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _is_tracing = torch._C._is_tracing  # public, and three times as slow: torch.jit.is_tracing
 
@@ -51,6 +55,11 @@ def is_recorded() -> bool:
     return bool(_functorch_is_active() or forward_ad._current_level >= 0 or _dispatch_modes() or _is_tracing())
 
 
+def is_plain(a: torch.Tensor) -> bool:
+    """Whether it is elements in the host's memory, and nobody looks at what is done to it; not public."""
+    return type(a) in _PLAIN and a.is_cpu and not _dispatch_modes() and not is_batched(a)
+
+
 def is_watched(a: Any) -> bool:
     """Whether torch would differentiate or batch what is done to a; within vmap, a itself would not say so."""
     if not isinstance(a, torch.Tensor):
@@ -62,6 +71,34 @@ def is_watched(a: Any) -> bool:
         kinds = [level.key() for level in functorch.get_interpreter_stack()]
         return any(kind != functorch.TransformType.Functionalize for kind in kinds)
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(a).tangent is not None
+
+
+def may_hook() -> bool:
+    """Whether nobody else, such as a checkpoint, replaces what is saved for the backward pass; not public."""
+    return _saved_tensors_hooks(False) is None
+
+
+def hooks(function: Function, substitute: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """What saves x, and takes substitute(x) for it; torch itself then does not see what is written to x meanwhile."""
+
+    def unpack(saved: tuple[torch.Tensor, int]) -> torch.Tensor:
+        x, version = saved
+        if x._version != version:
+            msg = f"relu_xp.{function}: x was modified by an inplace operation, but its derivative needs it; clone it"
+            raise RuntimeError(msg)
+        return substitute(x)
+
+    return _with_version, unpack
+
+
+def _with_version(x: torch.Tensor) -> tuple[torch.Tensor, int]:
+    return x, x._version
+
+
+def hooked(y: torch.Tensor, hooks: Any) -> torch.Tensor:
+    """Let the node that made y go by the hooks; torch's notes on autograd name what it has saved, as not public."""
+    y.grad_fn._raw_saved_self.register_hooks(*hooks)
+    return y
 
 
 def shares_elements(out: torch.Tensor) -> bool:

@@ -4,7 +4,7 @@ A schedule of the formulas in three respects, each tested bit-identical to them:
 
 - Eagerly, the usual functions run in the kernels of torch's own rectifiers, see `_torch_kernels`.
 - A derivative is `function.vjp` in one of two ways. Where torch runs or compiles what is called, an autograd.Function
-  applies it; for few elements torch's own function, once none of them is found to be where its derivative differs.
+  applies it; for few elements torch's own function, whose backward pass is given a substitute for x.
 - Where operations are recorded or transformed, which an autograd.Function would not survive, the VJP is applied to x
   itself: it is linear in what it pulls back, so that torch's derivative of it, of whatever kind, is that VJP again.
 """
@@ -18,7 +18,16 @@ import torch
 
 from relu_xp import _checks
 from relu_xp._backends import _torch_private as private
-from relu_xp._backends._torch_kernels import compute, formula, leaky, rectified
+from relu_xp._backends._torch_kernels import (
+    FEW,
+    INTEGERS,
+    compute,
+    formula,
+    hooks_of,
+    leaky,
+    rectified,
+    tracked_relu,
+)
 from relu_xp._functions import LEAKY_RELU, RELU, SQUARED_RELU, Function
 
 Array = Any  # a torch.Tensor
@@ -38,9 +47,8 @@ _LIBRARY = _checks.Library(
     cast="cast it first, for example x.to(torch.float32)",
 )
 _TYPES = (torch.Tensor, torch.nn.Parameter)  # not subclasses, which may watch what is done to them
-_TORCHS_OWN = {RELU: torch.relu, LEAKY_RELU: leaky}
-_MANY = 1 << 15  # elements, from which on it costs more to look at them than a slower backward pass
-_seen: dict[Any, tuple[tuple[Any, ...], tuple[float, ...]]] = {}  # rounded numbers, by the ids of those given
+_MANY = 1 << 17  # elements, up to which, on several threads, to make a substitute costs less than a Function of ours
+_seen: dict[Any, tuple[Any, ...]] = {}  # numbers, the same rounded, and `hooks_of` them, by the ids of those given
 
 
 def owns(x: object) -> bool:
@@ -54,10 +62,11 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
     eager = eager and type(x) in _TYPES and not private.is_recorded()
     is_plain = eager and out is None and len(arrays) == 1 and x.layout is torch.strided and not x.is_nested
     if is_plain and (seen := _seen.get((function, x.dtype, *map(id, scalars)))):
+        _, rounded, hooks = seen
         if not (x.requires_grad and torch.is_grad_enabled()):
-            return compute(function, arrays, seen[1])
+            return compute(function, arrays, rounded)
         if function.role == "value":
-            return _tracked(function, x, seen[1])
+            return _tracked(function, x, rounded, hooks)
     if any(isinstance(a, torch.fx.Proxy) for a in (*arrays, *scalars, out)):
         public = getattr(sys.modules["relu_xp"], function.name)
         options = {**function.named(scalars), **({} if out is None else {"out": out})}
@@ -69,7 +78,8 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         if eager and all(type(s) is float for s in scalars):
             if len(_seen) >= 256:
                 _seen.clear()
-            _seen[function, x.dtype, *map(id, scalars)] = scalars, rounded  # which keeps the ids theirs
+            # Of which the first keeps the ids theirs.
+            _seen[function, x.dtype, *map(id, scalars)] = scalars, rounded, hooks_of(function, rounded)
         scalars = tuple([s.to(x.dtype) if isinstance(s, torch.Tensor) else s for s in rounded])
         result = _differentiable(function, arrays, scalars, eager)
     return result if out is None else out.copy_(result)  # only what is computed, so that all may overlap
@@ -136,18 +146,20 @@ def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tupl
         if function is LEAKY_RELU and not slopes and scalars[0] == scalars[1] > 0:
             return leaky(x, scalars[0])  # which differs nowhere, as in `_tracked`
         return _Rectifier.apply(x, (function, scalars), *slopes)
-    return _tracked(function, x, scalars, *slopes) if eager else _recordable(function, x, scalars)
+    if not eager:
+        return _recordable(function, x, scalars)
+    return _tracked(function, x, scalars, hooks_of(function, scalars), *slopes)
 
 
-def _tracked(function: Function, x: Array, scalars: tuple[Any, ...], *slopes: Array) -> Array:
-    """Call torch's own function, if none of the elements is one where it differs, 0 or NaN; else apply ours."""
-    if function in _TORCHS_OWN and x.is_cpu and not slopes:
-        if function is LEAKY_RELU and scalars[0] == scalars[1] > 0:
-            return leaky(x, scalars[0])  # which differs nowhere
-        if function is RELU and scalars[0] == 0 and x.numel() and not math.isnan(x.detach().amin().item()):
-            return torch.threshold(x, 0, 0)  # which differs at NaN alone
-        if 0 < x.numel() <= _MANY and x.detach().abs().amin().item() > 0:
-            return _TORCHS_OWN[function](x, *scalars[:-1])
+def _tracked(function: Function, x: Array, scalars: tuple[Any, ...], hooks: Any, *slopes: Array) -> Array:
+    """Call a function of torch's own, made to have our derivative; or else apply a Function of ours."""
+    n = x.numel()
+    if function is RELU and hooks and n > FEW and x.is_cpu and (y := tracked_relu(x, scalars[0])) is not None:
+        return y
+    if hooks and (n <= FEW or (n <= _MANY and torch.get_num_threads() > 1)) and private.may_hook():
+        return private.hooked(torch.threshold(x, 0, 0) if function is RELU else leaky(x, scalars[0]), hooks)
+    if function is LEAKY_RELU and not slopes and scalars[0] == scalars[1] > 0:
+        return leaky(x, scalars[0])  # which differs nowhere
     return _apply(x, (function, scalars), *slopes)
 
 
@@ -233,4 +245,4 @@ def _fixed(a: Array) -> Array:
     """The elements, which nothing differentiates; `detach` alone would be lost where torch decomposes an export."""
     if torch.jit.is_tracing() or private.is_transformed():
         return a.detach()
-    return a.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[a.itemsize]).view(a.dtype)
+    return a.view(INTEGERS[a.itemsize]).view(a.dtype)
