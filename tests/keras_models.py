@@ -89,6 +89,32 @@ def check_refusals():
     assert keras.ops.convert_to_numpy(result).tolist() == [0, 2]
 
 
+def check_verifier():
+    """It sees what a model's gradient is, and would see another one."""
+    from relu_xp._backends.keras import Rectifier  # which `load` must not import
+    from relu_xp._machine import Target
+    from relu_xp.verify._autodiff import derivatives
+    from relu_xp.verify._engine import Check, Tally, compare
+
+    backend = importlib.import_module(f"relu_xp._backends.{keras.backend.backend()}")
+    target = Target(keras.backend.backend(), backend, backend.devices()[0])
+    value = relu_xp._functions.LEAKY_RELU
+
+    def mismatches():
+        found = []
+        for case, arrays, want, call in derivatives(target, np.dtype("float32"), [value]):
+            if case.kind == "autodiff: reverse, in a Keras model":
+                tally = Tally()
+                compare(target, case, Check(arrays, case.scalars, want, call(target)), call(target), tally)
+                found.append(tally.mismatches)
+        return found
+
+    assert mismatches() == [0, 0]
+    right, Rectifier.call = Rectifier.call, lambda self, x: keras.ops.leaky_relu(x, self.scalars["negative_slope"])
+    assert all(mismatches())
+    Rectifier.call = right
+
+
 def main(command, file):
     if command == "load":
         importlib.import_module("relu_xp.keras")  # as the page on Keras tells
@@ -102,6 +128,7 @@ def main(command, file):
     check(keras.models.clone_model(model))
     train()
     check_refusals()
+    check_verifier()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ library's own words, which is imported only then.
 
 import importlib.util
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -34,6 +35,10 @@ def derivatives(target: Target, dtype: DType, functions: Iterable[Function]) -> 
     if target.name not in _MODES:
         return
     modes, in_slope, second = _MODES[target.name]()
+    if dtype.name == "float32":
+        modes |= _of_keras(target.name, modes["reverse"])
+    else:  # the others transform a program, whatever its dtype
+        modes = {mode: pull for mode, pull in modes.items() if mode.startswith(("reverse", "forward"))}
     for function in functions:
         if function.role != "value":
             continue
@@ -130,6 +135,20 @@ def _twice(function: Function, dtype: DType, mode: str, pull: Mode, x: Array, g:
     return case, (x, g), rounded(factor * widened(g), dtype) + zero, make
 
 
+def _of_keras(library: str, reverse: Mode) -> Modes:
+    """A model of Keras', where it is told to run on the library; on another, it could not be told any more."""
+    if os.environ.get("KERAS_BACKEND") != library or not importlib.util.find_spec("keras"):
+        return {}
+
+    def in_a_model(f: F, x: Any, g: Any) -> Any:
+        import keras
+
+        given = keras.Input(x.shape[1:], dtype=keras.backend.standardize_dtype(x.dtype))
+        return reverse(keras.Model(given, f(given)), x, g)
+
+    return {"reverse, in a Keras model": in_a_model}
+
+
 def _jax() -> tuple[Modes, Modes, Modes]:
     import jax
 
@@ -202,7 +221,7 @@ def _torch() -> tuple[Modes, Modes, Modes]:
         "reverse": reverse,
         "forward": forward,
         "vmap": lambda f, x, g: torch.func.vmap(lambda x, g: torch.func.vjp(f, x)[1](g)[0])(x, g),
-        "compiled": compiled,
+        "reverse, compiled": compiled,
         "trace": traced,
         "reverse, followed by a sum": lambda f, x, g: reverse(f, x, g) + g,
         "reverse, of a residual block": lambda f, x, g: reverse(lambda x: f(x) + x, x, g),
@@ -259,5 +278,6 @@ def _tensorflow() -> tuple[Modes, Modes, Modes]:
     return modes, in_slope, {"second": twice, "second, compiled": compiled(twice, jit_compile=True)}
 
 
-# By the backend whose arrays they differentiate: in x, in a slope, and twice.
+# By the backend whose arrays they differentiate: in x, in a slope, and twice. Dask is not there: it differentiates
+# nothing, and no library differentiates through it.
 _MODES: dict[str, Callable[[], tuple[Modes, Modes, Modes]]] = {"jax": _jax, "torch": _torch, "tensorflow": _tensorflow}
