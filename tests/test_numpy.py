@@ -1,6 +1,7 @@
 """What only NumPy has: scalars, layouts, subclasses, masks, warnings; and `out`, which few libraries can write."""
 
 import functools
+import itertools
 import numbers
 import warnings
 from fractions import Fraction
@@ -556,3 +557,41 @@ def test_slopes_of_large_arrays(shape, order):
         out = x.copy(order="K")
         assert oracle.call(name, out, g, **options, out=out) is out
         oracle.assert_same(out, result, name)
+
+
+def slopes_of(shape):
+    """The shapes that broadcast to it: each axis whole or one, those in front left out where they are one."""
+    for whole in itertools.product((True, False), repeat=len(shape)):
+        sizes = tuple(n if is_whole else 1 for n, is_whole in zip(shape, whole, strict=True))
+        for front in range(len(shape)):
+            if not any(whole[:front]):
+                yield sizes[front:]
+
+
+SHAPES = [(0,), (3, 0), (0, 3, 2), (1, 1, 1), (2,), (3, 5), (1, 7, 7), (17, 3, 1, 2), (91, 91), (2, 3, 1, 41, 17)]
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_slopes_of_every_shape(shape, dtype):
+    """Those of one block of axes are computed at once, others after a closer look: nobody can tell."""
+    rng = np.random.default_rng(0)
+    x, g = (rng.integers(-2, 3, shape).astype(dtype) for _ in range(2))
+    for size in slopes_of(shape):
+        slope = rng.normal(size=size).astype(dtype)
+        for name in oracle.SLOPED:
+            for z in (1.0, 0.5):
+                given = oracle.arrays_of(name, x, g)
+                options = oracle.scalars_of(name, negative_slope=slope, grad_at_zero=z)
+                want = oracle.expected(name, given, np.broadcast_to(slope, shape), z)
+                result = getattr(relu_xp, name)(*given, **options)
+                oracle.assert_same(result, want, f"{name} {size}")
+                assert result.flags.owndata
+
+
+def test_exceptions_of_slopes_are_told():
+    x, slope = np.array([[-1e38, 1.0], [-1.0, 2.0]], np.float32), np.array([1e38, 1.0], np.float32)
+    with pytest.warns(RuntimeWarning, match="overflow encountered in leaky_relu"):
+        assert relu_xp.leaky_relu(x, slope).tolist() == [[-np.inf, 1.0], [np.float32(-1e38), 2.0]]
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow"):
+        relu_xp.leaky_relu(x, slope)

@@ -111,7 +111,7 @@ def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh:
     """Compute into out, on several threads if they are asked for and worth it; return the floating-point errors."""
     x = operands[0]
     loop = _loop(function, out.dtype)
-    threads = min(_threads.workers(), out.size // SHARE)
+    threads = min(_threads.workers(), out.size // SHARE) if out.size >= 2 * SHARE else 1
     in_rows = (
         out.size >= BROADCAST and loop is _LOOPS[function] and any(a.ndim for a in operands[len(function.arrays) :])
     )
@@ -143,19 +143,24 @@ def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh:
 
 def _rows(operands: list[Array], out: Array) -> tuple[list[Array], Array]:
     """Views for the loops by rows: the last axis has the shortest strides, and is as long as it can be."""
-    order = sorted(range(out.ndim), key=lambda i: -abs(out.strides[i]))
-    operands = [a.reshape((1,) * (out.ndim - a.ndim) + a.shape).transpose(order) for a in operands]
-    out = out.transpose(order)
     if all(a.flags.c_contiguous for a in (out, *operands)):
-        # Axes along which each operand is broadcast, or none is, are one.
-        groups = itertools.groupby(range(out.ndim), key=lambda i: [a.shape[i] == 1 for a in operands])
-        edges = [0, *([*group][-1] + 1 for _, group in groups)]
+        shapes = _joined((out.shape, *[a.shape for a in operands]))
+        out, *operands = [a.reshape(shape) for a, shape in zip((out, *operands), shapes, strict=True)]
+    else:
+        order = sorted(range(out.ndim), key=lambda i: -abs(out.strides[i]))
+        operands = [a.reshape((1,) * (out.ndim - a.ndim) + a.shape).transpose(order) for a in operands]
+        out = out.transpose(order)
+    length = out.shape[-1]  # which a row has, while rows are broadcast by NumPy
+    return [a if a.shape[-1] == length else np.broadcast_to(a, (*a.shape[:-1], length)) for a in operands], out
 
-        def joined(a: Array) -> Array:
-            return a.reshape([math.prod(a.shape[i:j]) for i, j in itertools.pairwise(edges)])
 
-        operands, out = [joined(a) for a in operands], joined(out)
-    return [np.broadcast_to(a, out.shape) for a in operands], out
+@functools.lru_cache(maxsize=64)
+def _joined(shapes: tuple[tuple[int, ...], ...]) -> list[list[int]]:
+    """Shapes with as few axes as can be: of those side by side along which each operand is broadcast, or none is."""
+    whole = [(1,) * (len(shapes[0]) - len(shape)) + shape for shape in shapes]
+    groups = itertools.groupby(range(len(shapes[0])), key=lambda i: [shape[i] == 1 for shape in whole])
+    edges = [0, *([*group][-1] + 1 for _, group in groups)]
+    return [[math.prod(shape[i:j]) for i, j in itertools.pairwise(edges)] for shape in whole]
 
 
 def _overlaps(out: Array, a: Array) -> bool:
@@ -180,7 +185,10 @@ def _plan(function: Function, dtype: DType) -> tuple[Any, ...]:
     """What `plain` runs for a dtype: the loop, and for each scalar the operands by its value, once they are known."""
     known: tuple[dict[float, Array], ...] = tuple({} for _ in function.parameters)
     _remember(known, function.defaults, [_operand(each, dtype) for each in function.defaults])
-    return _LOOPS[function], len(function.scalars), known, SHARE, functools.partial(report, function)
+    plan = _LOOPS[function], len(function.scalars), known, SHARE, functools.partial(report, function)
+    if not (function.scalars and function.scalars[0].may_be_array):
+        return plan
+    return (*plan, getattr(_ufuncs.rows, function.name))
 
 
 def _remember(known: tuple[dict[float, Array], ...], scalars: tuple[Any, ...], operands: list[Array]) -> None:

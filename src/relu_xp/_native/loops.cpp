@@ -250,20 +250,30 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
         return value;
     }
 
-    // Contiguous arrays, the first operands, and scalars.
-    template <int Arrays, bool streaming> static void words(char *const *at, std::ptrdiff_t count) {
+    template <int Arrays> static RELU_XP_DEVICE Word word(char *const *at, const Word *scalars, std::ptrdiff_t i) {
+        return function((int(I) < Arrays ? load<Word>(at[I] + i) : scalars[I])...);
+    }
+
+    // Contiguous arrays, the first operands, of a word or more; and scalars. Whole words begin at the head; the first word
+    // and the last may overlap them, so they are made before anything is overwritten, as out may be an input.
+    template <int Arrays, bool streaming> static void words(char *const *at, std::ptrdiff_t head, std::ptrdiff_t count) {
         const Word scalars[] = {int(I) < Arrays ? Word{} : P::splat(load<Bits>(at[I]))...};
         char *const out = at[Operands];
+        const std::ptrdiff_t last = (count - Lanes) * Size;
+        const Word at_first = word<Arrays>(at, scalars, 0), at_last = word<Arrays>(at, scalars, last);
 #pragma GCC unroll 2
-        for (std::ptrdiff_t i = 0; i < count * std::ptrdiff_t(sizeof(Word)); i += sizeof(Word)) {
-            const Word result = function((int(I) < Arrays ? load<Word>(at[I] + i) : scalars[I])...);
+        for (std::ptrdiff_t i = head * Size; i <= last; i += sizeof(Word)) {
+            const Word result = word<Arrays>(at, scalars, i);
             if constexpr (streaming) stream(out + i, result);
             else std::memcpy(out + i, &result, sizeof result);
         }
         if constexpr (streaming) _mm_sfence();
+        std::memcpy(out, &at_first, sizeof at_first);
+        std::memcpy(out + last, &at_last, sizeof at_last);
     }
-    template <bool streaming> static void words(int arrays, char *const *at, std::ptrdiff_t count) {
-        ((arrays == int(I) + 1 ? words<int(I) + 1, streaming>(at, count) : void()), ...);
+    template <bool streaming>
+    static void words(int arrays, char *const *at, std::ptrdiff_t head, std::ptrdiff_t count) {
+        ((arrays == int(I) + 1 ? words<int(I) + 1, streaming>(at, head, count) : void()), ...);
     }
 
     // Any strides, and less than a word: by way of buffers. An element fills up the last word: it raises nothing new.
@@ -278,7 +288,7 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
                 buffers[k][full - 1] = P::splat(load<Bits>(at[k]));
                 copy(in[k], Size, at[k], steps[k], here);
             }
-            words<false>(arrays, in, full);
+            words<false>(arrays, in, 0, full * Lanes);
             copy(at[Operands], steps[Operands], in[Operands], Size, here);
             advance(at, steps, here);
             count -= here;
@@ -293,8 +303,7 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
         for (int k = 0; k <= Operands; k++) at[k] += n * steps[k];
     }
 
-    static void run(char **args, const std::ptrdiff_t *dimensions, const std::ptrdiff_t *steps, void *streaming) {
-        std::ptrdiff_t count = dimensions[0];
+    static RELU_XP_DEVICE void row(char *const *args, std::ptrdiff_t count, const std::ptrdiff_t *steps, bool streaming) {
         char *at[] = {args[I]..., args[Operands]};
         int arrays = Operands;  // and then scalars, which do not step; the first always counts as an array
         while (arrays > 1 && steps[arrays - 1] == 0) arrays--;
@@ -304,25 +313,40 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
             // A word across two cache lines takes twice as long, so a long array's words begin where out's lines do.
             const bool is_long = count >= Block;
             const std::ptrdiff_t head = is_long ? (-std::intptr_t(at[Operands]) & (sizeof(Word) - 1)) / Size : 0;
-            blocks(arrays, at, steps, head);
-            const std::ptrdiff_t whole = (count - head) / Lanes;
-            if (Streamed && streaming && is_long) words<Streamed>(arrays, at, whole);
-            else words<false>(arrays, at, whole);
-            advance(at, steps, whole * Lanes);
-            count -= head + whole * Lanes;
+            if (Streamed && streaming && is_long) words<Streamed>(arrays, at, head, count);
+            else words<false>(arrays, at, head, count);
+        } else {
+            blocks(arrays, at, steps, count);
         }
-        blocks(arrays, at, steps, count);
-        if (P::floating) {
-            const int raised = std::fetestexcept(FE_OVERFLOW | FE_UNDERFLOW | FE_INVALID);
-            if (raised) std::feclearexcept(raised), relu_xp_note(raised);
+    }
+
+    static void run(char **args, const std::ptrdiff_t *dimensions, const std::ptrdiff_t *steps, void *streaming) {
+        row(args, dimensions[0], steps, streaming != nullptr);
+        note();
+    }
+
+    // As a generalized ufunc's loop has them: the number of rows and their length, the steps between rows and within.
+    static void rows(char **args, const std::ptrdiff_t *dimensions, const std::ptrdiff_t *steps, void *) {
+        char *at[] = {args[I]..., args[Operands]};
+        for (std::ptrdiff_t i = 0; i < dimensions[0]; i++) {
+            row(at, dimensions[1], steps + Operands + 1, false);
+            for (int k = 0; k <= Operands; k++) at[k] += steps[k];
         }
+        note();
+    }
+
+    static void note() {
+        if (!P::floating) return;
+        const int raised = std::fetestexcept(FE_OVERFLOW | FE_UNDERFLOW | FE_INVALID);
+        if (raised) std::feclearexcept(raised), relu_xp_note(raised);
     }
 };
 
 template <class Word, class... Words> constexpr int arity(Word (*)(Words...)) { return sizeof...(Words); }
 template <class P, auto function> void add_loop(Add add, const char *name, char type) {
     constexpr int operands = arity(function);
-    add(name, operands, type, inner_loop<P, function, std::make_index_sequence<operands>>::run);
+    typedef inner_loop<P, function, std::make_index_sequence<operands>> loop;
+    add(name, operands, type, loop::run, loop::rows);
 }
 
 #define ADD(name) add_loop<P, rectifiers<P>::name>(add, #name, type);

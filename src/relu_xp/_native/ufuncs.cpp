@@ -33,9 +33,9 @@ void relu_xp_note(int exceptions) { noted |= exceptions; }
 
 namespace {
 
-// A loop that `by_rows` runs, and what it has to know of it.
+// Loops that `by_rows` runs, and what it has to know of them.
 struct Rows {
-    Run run;
+    Run run, rows;
     int operands;
     npy_intp size;  // of an element
 };
@@ -47,20 +47,28 @@ struct Function {
     std::vector<char> types;
     std::vector<void *> plain, streaming, by_rows;
     std::deque<Rows> rows;
-    Run bfloat16;
+    Run bfloat16, bfloat16_rows;
     PyObject *ufunc, *streaming_ufunc, *rows_ufunc;
 };
 
 std::map<std::string, Function> functions;
 
 template <class T> void spread(char *to, const char *from, npy_intp step, npy_intp length) {
-    for (npy_intp j = 0; j < length; j++) std::memcpy(to + j * sizeof(T), from + j * step, sizeof(T));
+    if (step == sizeof(T)) {
+        std::memcpy(to, from, length * sizeof(T));
+    } else if (step == 0) {  // apart, since it is a few wide stores then
+        T element;
+        std::memcpy(&element, from, sizeof(T));
+        for (npy_intp j = 0; j < length; j++) std::memcpy(to + j * sizeof(T), &element, sizeof(T));
+    } else {
+        for (npy_intp j = 0; j < length; j++) std::memcpy(to + j * sizeof(T), from + j * step, sizeof(T));
+    }
 }
 
 // Rows of operands of which some are broadcast, such as a slope a channel. A ufunc would copy these into its buffers, by
-// steps that are as short as they are. Here a long row goes to the loop as it is, and short ones several at a time.
+// steps that are as short as they are. Here long rows go to the loop as they are, and short ones several at a time.
 void by_rows(char **args, const npy_intp *dimensions, const npy_intp *steps, void *data) {
-    constexpr npy_intp Bytes = 16384, MostOperands = 7;
+    constexpr npy_intp Bytes = 8192, Short = 128, MostOperands = 7;
     const Rows &loop = *static_cast<const Rows *>(data);
     const npy_intp count = dimensions[0], length = dimensions[1], *const within = steps + loop.operands + 1;
     alignas(64) char buffers[Bytes];
@@ -76,15 +84,16 @@ void by_rows(char **args, const npy_intp *dimensions, const npy_intp *steps, voi
         joins &= !spreads[k] || (k > 0 && k < loop.operands);
     }
     const npy_intp room = spreading ? (Bytes / spreading) & -64 : Bytes;
-    // What is to be spread anew for each row costs more than a short row's call.
-    for (int k = 0; k <= loop.operands; k++) joins &= !spreads[k] || length * loop.size <= (steps[k] ? 1024 : room / 2);
-    const npy_intp together = !joins ? 1 : spreading ? room / (length * loop.size) : count;
+    // What is to be spread anew for each row costs more than all but a short row.
+    for (int k = 0; k <= loop.operands; k++) joins &= !spreads[k] || length * loop.size <= (steps[k] ? Short : room / 2);
+    if (!joins) return loop.rows(args, dimensions, steps, nullptr);
+    const npy_intp together = spreading ? room / (length * loop.size) : count;
     for (npy_intp row = 0; row < count; row += together) {
         const npy_intp rows = std::min(together, count - row), elements = rows * length;
         char *at[MostOperands];
         for (int k = 0; k <= loop.operands; k++) {
             at[k] = args[k] + row * steps[k];
-            if (!joins || !spreads[k]) continue;
+            if (!spreads[k]) continue;
             char *const buffer = buffers + spread_before[k] * room;
             for (npy_intp i = 0; i < rows && !is_filled[k]; i++) {
                 char *const to = buffer + i * length * loop.size;
@@ -96,15 +105,16 @@ void by_rows(char **args, const npy_intp *dimensions, const npy_intp *steps, voi
             is_filled[k] = steps[k] == 0;  // the next rows have the same
             at[k] = buffer;
         }
-        loop.run(at, &elements, joins ? joined : within, nullptr);
+        loop.run(at, &elements, joined, nullptr);
     }
 }
 
-void add(const char *name, int operands, char type, Run run) {
+void add(const char *name, int operands, char type, Run run, Run rows) {
     Function &function = functions[name];
     function.operands = operands;
     if (type == 'E') {
         function.bfloat16 = run;
+        function.bfloat16_rows = rows;
         return;
     }
     PyArray_Descr *const dtype = PyArray_DescrFromType(type);  // of a character too
@@ -113,7 +123,7 @@ void add(const char *name, int operands, char type, Run run) {
     function.plain.push_back(nullptr);
     function.streaming.push_back(&functions);  // any address but none
     function.loops_by_rows.push_back(by_rows);
-    function.by_rows.push_back(&function.rows.emplace_back(Rows{run, operands, PyDataType_ELSIZE(dtype)}));
+    function.by_rows.push_back(&function.rows.emplace_back(Rows{run, rows, operands, PyDataType_ELSIZE(dtype)}));
     Py_DECREF(dtype);
 }
 
@@ -178,7 +188,7 @@ PyObject *register_bfloat16(PyObject *, PyObject *dtype) {
     for (auto &[name, function] : functions)
         if (PyUFunc_RegisterLoopForType(
                 reinterpret_cast<PyUFuncObject *>(function.rows_ufunc), type, by_rows, nullptr,
-                &function.rows.emplace_back(Rows{function.bfloat16, function.operands, 2})) < 0)
+                &function.rows.emplace_back(Rows{function.bfloat16, function.bfloat16_rows, function.operands, 2})) < 0)
             return nullptr;
     Py_RETURN_TRUE;
 }
@@ -189,8 +199,69 @@ bool alike(PyArrayObject *a, PyArrayObject *b) {
            !std::memcmp(PyArray_DIMS(a), PyArray_DIMS(b), n * sizeof(npy_intp));
 }
 
-// What most calls are: arrays of one class and not 0-d, floats for scalars. None where more has to be looked at, which is
-// Python's to do: this is here because the same in Python takes as long as the ufunc on few elements.
+// Whether it is an array that needs no rounding to the dtype of x.
+bool are_slopes(PyObject *scalar, PyArrayObject *x) {
+    if (!PyArray_CheckExact(scalar)) return false;
+    PyArrayObject *const slopes = reinterpret_cast<PyArrayObject *>(scalar);
+    return PyArray_NDIM(slopes) && PyArray_DESCR(slopes) == PyArray_DESCR(x);
+}
+
+// The axes of x, joined, as an array of slopes sees them: those before the channels, these, and those after, in which a row
+// lies; or, where there are none after, a row of channels. Whether both lie in memory so.
+bool has_channels(PyArrayObject *x, PyArrayObject *slopes, npy_intp *dims, bool *in_row) {
+    const int n = PyArray_NDIM(x), before = n - PyArray_NDIM(slopes);
+    if (before < 0 || !PyArray_IS_C_CONTIGUOUS(x) || !PyArray_IS_C_CONTIGUOUS(slopes)) return false;
+    int part = 0;
+    dims[0] = dims[1] = dims[2] = 1;
+    for (int i = 0; i < n; i++) {
+        const npy_intp of_x = PyArray_DIM(x, i), here = i < before ? 1 : PyArray_DIM(slopes, i - before);
+        if (here != of_x && here != 1) return false;
+        if (of_x == 1) continue;
+        if (here != 1 && part > 1) return false;
+        part = here != 1 ? 1 : part == 0 ? 0 : 2;
+        dims[part] *= of_x;
+    }
+    *in_row = dims[1] > 1 && dims[2] == 1;
+    if (*in_row) dims[2] = dims[1], dims[1] = dims[0], dims[0] = 1;
+    else if (dims[1] == 1) dims[2] = dims[0], dims[0] = 1;  // one slope
+    return true;
+}
+
+// An operand of the loops by rows: of all elements, or one a channel, or one for all. It is in use only while its memory is.
+PyObject *in_rows(PyArrayObject *a, npy_intp *dims, bool is_whole, bool is_in_channels, bool in_row) {
+    const npy_intp size = PyArray_ITEMSIZE(a), whole[] = {dims[1] * dims[2] * size, dims[2] * size, size};
+    const npy_intp channels[] = {0, in_row ? 0 : size, in_row ? size : 0}, one[] = {0, 0, 0};
+    PyArray_Descr *const dtype = PyArray_DESCR(a);
+    Py_INCREF(dtype);
+    return PyArray_NewFromDescr(&PyArray_Type, dtype, 3, dims, is_whole ? whole : is_in_channels ? channels : one,
+                                PyArray_DATA(a), NPY_ARRAY_WRITEABLE, nullptr);
+}
+
+// Runs the loops by rows on what `plain` was given, of which the first are arrays, then the slopes, then scalars.
+PyObject *with_slopes(PyObject *loop, PyObject *const *given, Py_ssize_t arrays, Py_ssize_t size) {
+    PyArrayObject *const x = reinterpret_cast<PyArrayObject *>(given[0]);
+    PyArrayObject *const slopes = reinterpret_cast<PyArrayObject *>(given[arrays]);
+    npy_intp dims[3];
+    bool in_row;
+    if (!has_channels(x, slopes, dims, &in_row)) Py_RETURN_NONE;
+    PyObject *const out = PyArray_NewLikeArray(x, NPY_CORDER, nullptr, 0);
+    if (!out) return nullptr;
+    PyObject *views[9] = {};
+    bool made = true;
+    for (Py_ssize_t i = 0; made && i <= size; i++) {
+        PyArrayObject *const a = reinterpret_cast<PyArrayObject *>(i < size ? given[i] : out);
+        made = (views[i] = in_rows(a, dims, i < arrays || i == size, i == arrays, in_row)) != nullptr;
+    }
+    PyObject *const result = made ? PyObject_Vectorcall(loop, views, size + 1, nullptr) : nullptr;
+    for (PyObject *const view : views) Py_XDECREF(view);
+    Py_XDECREF(result);
+    if (result) return out;
+    Py_DECREF(out);
+    return nullptr;
+}
+
+// What most calls are: arrays of one class and not 0-d, floats for scalars, or slopes a channel. None where more has to be
+// looked at, which is Python's to do: this is here because the same in Python takes as long as the ufunc on few elements.
 PyObject *plain(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     PyObject *plans, *arrays, *scalars, *out = count == 4 ? arguments[3] : nullptr;
     if (!out || !PyDict_Check(plans = arguments[0]) || !PyTuple_Check(arrays = arguments[1]) ||
@@ -200,7 +271,7 @@ PyObject *plain(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     PyArrayObject *const x = reinterpret_cast<PyArrayObject *>(PyTuple_GET_ITEM(arrays, 0));
     if (!PyArray_CheckExact(x) || !PyArray_NDIM(x)) Py_RETURN_NONE;
     // By dtype: the ufunc, how many scalars it takes, the operands that stand for each, by its value; below how many elements;
-    // and who tells of errors.
+    // who tells of errors; and, where the first scalar may be an array, the ufunc by rows.
     PyObject *const plan = PyDict_GetItemWithError(plans, reinterpret_cast<PyObject *>(PyArray_DESCR(x)));
     if (!plan && PyErr_Occurred()) return nullptr;
     if (!plan || PyArray_SIZE(x) >= PyLong_AsSsize_t(PyTuple_GET_ITEM(plan, 3))) Py_RETURN_NONE;
@@ -213,8 +284,14 @@ PyObject *plain(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
         if (std::memcmp(PyArray_STRIDES(x), PyArray_STRIDES(a), PyArray_NDIM(x) * sizeof(npy_intp))) Py_RETURN_NONE;
     }
     const Py_ssize_t first = size, taken = PyLong_AsSsize_t(PyTuple_GET_ITEM(plan, 1));
+    PyObject *by_rows_loop = nullptr;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(scalars); i++) {
         PyObject *const scalar = PyTuple_GET_ITEM(scalars, i);
+        if (i == 0 && out == Py_None && PyTuple_GET_SIZE(plan) > 5 && are_slopes(scalar, x)) {
+            by_rows_loop = PyTuple_GET_ITEM(plan, 5);
+            given[size++] = scalar;
+            continue;
+        }
         // 1 and True are one key to a dict; and so are 0 and -0, which none of them stands for.
         if (!PyFloat_CheckExact(scalar)) Py_RETURN_NONE;
         if (PyFloat_AS_DOUBLE(scalar) == 0 && std::signbit(PyFloat_AS_DOUBLE(scalar))) Py_RETURN_NONE;
@@ -229,7 +306,8 @@ PyObject *plain(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
         if (!PyArray_CheckExact(to) || !alike(x, to) || !PyArray_ISWRITEABLE(to)) Py_RETURN_NONE;
     }
     for (Py_ssize_t i = first; i < last; i++) Py_INCREF(given[i]);  // another thread may clear the dict
-    PyObject *const result = PyObject_Vectorcall(PyTuple_GET_ITEM(plan, 0), given, size, nullptr);
+    PyObject *const result = by_rows_loop ? with_slopes(by_rows_loop, given, first, size)
+                                          : PyObject_Vectorcall(PyTuple_GET_ITEM(plan, 0), given, size, nullptr);
     for (Py_ssize_t i = first; i < last; i++) Py_DECREF(given[i]);
     if (!result || !noted) return result;
     PyObject *const errors = take_errors(nullptr, nullptr);
