@@ -61,9 +61,9 @@ template <class P> struct rectifiers {
     }
 
     static RELU_XP_DEVICE Word clipped_relu_vjp(Word x, Word g, Word c, Word z, Word k) {
-        const Word active = P::positive(x), at_zero = P::zero(x), factor = P::select(at_zero, z, k);
-        const Word scaled = (at_zero | (active & at_ceiling(x, c))) & ~P::zero(factor);
-        return P::select(active & P::below(x, c), g, P::product(scaled, factor, g) & scaled);
+        const Word active = P::positive(x), at_zero = P::zero(x) & ~P::zero(z);
+        const Word scaled = at_zero | (active & at_ceiling(x, c) & ~P::zero(k));
+        return P::select(active & P::below(x, c), g, P::product(scaled, P::select(at_zero, z, k), g) & scaled);
     }
 
     static RELU_XP_DEVICE Word at_ceiling(Word x, Word c) { return ~(P::below(x, c) | P::below(c, x)); }

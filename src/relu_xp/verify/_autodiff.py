@@ -221,7 +221,7 @@ def _torch() -> tuple[Modes, Modes, Modes]:
         "reverse": reverse,
         "forward": forward,
         "vmap": lambda f, x, g: torch.func.vmap(lambda x, g: torch.func.vjp(f, x)[1](g)[0])(x, g),
-        "reverse, compiled": compiled,
+        "compiled": compiled,  # without a compiler's own roundings
         "trace": traced,
         "reverse, followed by a sum": lambda f, x, g: reverse(f, x, g) + g,
         "reverse, of a residual block": lambda f, x, g: reverse(lambda x: f(x) + x, x, g),
