@@ -12,7 +12,7 @@ What is trusted, that is, not proved here:
 - the solvers, of which two must err alike;
 - what makes the statements: the terms in `_texts.py` and the printing primitives of `text.cpp`, which say what
    the head of `rectifiers.hpp` says in words;
-- that a library's own operations, and the primitives in `loops.cpp` and `rectifiers.cu`, do what those words say. They
+- that a library's own operations, and the primitives in `lanes.hpp` and `rectifiers.cu`, do what those words say. They
   are run instead, by the tests and by `relu-xp verify`; so is what the compiler makes of them;
 - that comparisons raise nothing, and that a NaN is quiet: a signalling one is an invalid operand wherever it is.
 """

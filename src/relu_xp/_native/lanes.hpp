@@ -1,0 +1,215 @@
+// What `rectifiers.hpp` asks for, of each type of NumPy's, in the registers of the processor that is compiled for.
+//
+// A word is as wide as these registers, in the vector extensions that GCC and Clang share. All comparisons are of
+// integers: those of floats would signal a NaN. Included by `loops.cpp`, inside its namespace.
+
+#if defined(__AVX512BW__)
+constexpr int Width = 64;
+#elif defined(__AVX2__)
+constexpr int Width = 32;
+#else
+constexpr int Width = 16;
+#endif
+
+template <class To, class From> RELU_XP_DEVICE To reinterpret(From from) {
+    static_assert(sizeof(To) == sizeof(From), "bits for bits");
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+}
+
+// Stores past the caches, into which a line would first be read: for a large `out` that is not an input too.
+template <class Word> RELU_XP_DEVICE void stream(char *to, Word word) {
+#if defined(__AVX512BW__)
+    _mm512_stream_si512(reinterpret_cast<__m512i *>(to), reinterpret<__m512i>(word));
+#elif defined(__AVX2__)
+    _mm256_stream_si256(reinterpret_cast<__m256i *>(to), reinterpret<__m256i>(word));
+#elif defined(__SSE2__)
+    _mm_stream_si128(reinterpret_cast<__m128i *>(to), reinterpret<__m128i>(word));
+#endif
+}
+#if defined(__SSE2__)
+constexpr bool Streams = true;
+#else
+constexpr bool Streams = false;
+#define _mm_sfence()
+#endif
+
+template <class B> struct lanes {
+    typedef B Bits;
+    typedef std::make_signed_t<B> Signed;
+    typedef Bits Word __attribute__((vector_size(Width)));
+    typedef Signed Ints __attribute__((vector_size(Width)));
+    static constexpr bool floating = false;
+
+    static RELU_XP_DEVICE Word splat(Bits x) { return Word{} + x; }
+    static RELU_XP_DEVICE Word select(Word mask, Word a, Word b) { return (mask & a) | (~mask & b); }
+};
+
+template <class B> struct signed_integer : lanes<B> {
+    using typename lanes<B>::Word;
+    static RELU_XP_DEVICE Word signed_number(Word x) { return Word(typename lanes<B>::Ints(x) < 0); }
+};
+
+template <class B> struct unsigned_integer : lanes<B> {
+    using typename lanes<B>::Word;
+    static RELU_XP_DEVICE Word signed_number(Word) { return Word{}; }
+};
+
+// What floating types share. The bits less 1, as signed integers, are least for the numbers below 0: those of NaNs lie
+// above -infinity's, and those of -0 wrap around. So one comparison is enough. `Self` brings the product of all lanes:
+// a factor of 1 raises nothing.
+template <class Self, class B, B One, B Infinity> struct floats : lanes<B> {
+    typedef lanes<B> Lanes;
+    using typename Lanes::Ints;
+    using typename Lanes::Signed;
+    using typename Lanes::Word;
+    static constexpr bool floating = true;
+    static constexpr B Sign = B(B(1) << (8 * sizeof(B) - 1));
+
+    static RELU_XP_DEVICE Word one() { return Lanes::splat(One); }
+    static RELU_XP_DEVICE Word two() { return Lanes::splat(Sign >> 1); }
+    static RELU_XP_DEVICE Word below(Word x, Word y) { return Word(Ints(x) < Ints(y)); }
+    static RELU_XP_DEVICE Word positive(Word x) { return negative(x + Sign); }
+    static RELU_XP_DEVICE Word negative(Word x) { return Word(Ints(x - B(1)) < Signed(Infinity ^ Sign)); }
+    static RELU_XP_DEVICE Word zero(Word x) { return Word(x + x == 0); }
+    static RELU_XP_DEVICE Word signed_number(Word x) { return Word(Ints(x) <= Signed(Sign | Infinity)); }
+    static RELU_XP_DEVICE Word product(Word mask, Word a, Word b) {
+        return Self::times(a, Lanes::select(mask, b, one()));
+    }
+};
+
+struct float64 : floats<float64, std::uint64_t, 0x3ff0000000000000, 0x7ff0000000000000> {
+    typedef double Floats __attribute__((vector_size(Width)));
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats(a) * Floats(b)); }
+};
+
+struct float32 : floats<float32, std::uint32_t, 0x3f800000, 0x7f800000> {
+    typedef float Floats __attribute__((vector_size(Width)));
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(Floats(a) * Floats(b)); }
+
+    // A product for the exceptions that it raises, in place of those of a rounding to fewer bits by integer operations.
+    static RELU_XP_DEVICE void raise(Word a, Word b) {
+        const Word product = times(a, b);
+#if defined(__x86_64__) || defined(__i386__)
+        asm volatile("" : : "x"(product));
+#elif defined(__aarch64__)
+        asm volatile("" : : "w"(product));
+#else
+        asm volatile("" : : "m"(product));
+#endif
+    }
+};
+
+// By products in float32, which are exact, or inexact only far below what bfloat16 holds. Two lanes stand in one of
+// float32: the lower is shifted up, the upper is there once the lower is cleared.
+struct bfloat16 : floats<bfloat16, std::uint16_t, 0x3f80, 0x7f80> {
+    typedef float32::Word Pairs;
+    static constexpr std::uint32_t Upper = 0xffff0000;
+
+    static RELU_XP_DEVICE Word times(Word a, Word b) {
+        const Pairs lower = rounded(Pairs(a) << 16, Pairs(b) << 16);
+        const Pairs upper = rounded(Pairs(a) & Upper, Pairs(b) & Upper);
+        return Word((lower >> 16) | (upper & Upper));
+    }
+    // Half to even, in the upper 16 bits. The lower bits of a NaN or infinity are zeros, as its operands' are.
+    static RELU_XP_DEVICE Pairs rounded(Pairs a, Pairs b) {
+        const Pairs product = float32::times(a, b);
+        // What rounds to 8 bits below 2**-126 underflows where bits are lost, that is, are below float32's last once
+        // divided by 2**16. Of the rest, a little less than 1 / (1 - 2**-9) lets overflow what rounds to 2**128.
+        const float32::Ints size = float32::Ints(product & 0x7fffffff);
+        float32::raise(product, size < 0x007fc000 ? Pairs{} + 0x37800000 : Pairs{} + 0x3f804021);
+        return product + 0x7fff + ((product >> 16) & 1);
+    }
+};
+
+// By the processor's own products, or by products in float32, which are exact, and then rounded.
+struct float16 : floats<float16, std::uint16_t, 0x3c00, 0x7c00> {
+#if defined(__AVX512FP16__)
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(_mm512_mul_ph(__m512h(a), __m512h(b))); }
+#elif defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return Word(vmulq_f16(float16x8_t(a), float16x8_t(b))); }
+#elif defined(__F16C__) || defined(__aarch64__)
+    typedef std::uint16_t Half __attribute__((vector_size(Width / 2)));
+    typedef float32::Floats Floats;
+
+    static RELU_XP_DEVICE Word times(Word a, Word b) { return by_halves(a, b, std::make_index_sequence<Width / 4>()); }
+    template <std::size_t... I> static RELU_XP_DEVICE Word by_halves(Word a, Word b, std::index_sequence<I...>) {
+        constexpr std::size_t Lanes = sizeof...(I);
+        const Half lower = narrow(widen(__builtin_shufflevector(a, a, I...)) *
+                                  widen(__builtin_shufflevector(b, b, I...)));
+        const Half upper = narrow(widen(__builtin_shufflevector(a, a, (I + Lanes)...)) *
+                                  widen(__builtin_shufflevector(b, b, (I + Lanes)...)));
+        return __builtin_shufflevector(lower, upper, I..., (I + Lanes)...);
+    }
+#if defined(__AVX512BW__)
+    static RELU_XP_DEVICE Floats widen(Half x) { return Floats(_mm512_cvtph_ps(__m256i(x))); }
+    static RELU_XP_DEVICE Half narrow(Floats x) { return Half(_mm512_cvtps_ph(__m512(x), 0)); }
+#elif defined(__F16C__)
+    static RELU_XP_DEVICE Floats widen(Half x) { return Floats(_mm256_cvtph_ps(__m128i(x))); }
+    static RELU_XP_DEVICE Half narrow(Floats x) { return Half(_mm256_cvtps_ph(__m256(x), 0)); }
+#else
+    static RELU_XP_DEVICE Floats widen(Half x) { return Floats(vcvt_f32_f16(reinterpret<float16x4_t>(x))); }
+    static RELU_XP_DEVICE Half narrow(Floats x) { return reinterpret<Half>(vcvt_f16_f32(float32x4_t(x))); }
+#endif
+#else
+    typedef float32::Word Pairs;
+    typedef float32::Ints Ints;
+    typedef float32::Floats Floats;
+
+    static RELU_XP_DEVICE Word times(Word a, Word b) {
+        const Pairs lower = narrow(widen(Pairs(a) & 0xffff) * widen(Pairs(b) & 0xffff));
+        return Word(lower | (narrow(widen(Pairs(a) >> 16) * widen(Pairs(b) >> 16)) << 16));
+    }
+    static RELU_XP_DEVICE Floats widen(Pairs x) {
+        const Pairs size = x & 0x7fff, finite = Pairs(Floats(size << 13) * 0x1p112f);
+        return Floats(finite | (Pairs(Ints(size) >= 0x7c00) & 0x7f800000) | ((x & 0x8000) << 16));
+    }
+    // A sum with 1/2 is rounded where float16's subnormals end; what it adds to the bits of 1/2 is the subnormal.
+    static RELU_XP_DEVICE Pairs narrow(Floats x) {
+        const Pairs size = Pairs(x) & 0x7fffffff;
+        const Ints order = Ints(size);
+        const Floats sum = Floats(size) + 0.5f;
+        const Pairs normal = (size + 0xfff + ((size >> 13) & 1) - (112u << 23)) >> 13;
+        const Pairs rounded = float32::select(Pairs(order < 0x38800000), Pairs(sum) - 0x3f000000, normal);
+        const Pairs beyond = Pairs(order >= 0x477ff000);  // 65520, from where on infinity is nearest
+        const Pairs overflow = beyond & Pairs(order < 0x7f800000);
+        const Pairs underflow = Pairs(order < 0x387ff000) & Pairs(Pairs(sum - 0.5f) != size);
+        const Pairs factor = (underflow & 0x0d800000) | (overflow & 0x71800000);  // 2**-100, 2**100, or 0
+        float32::raise(factor, factor);
+        const Pairs infinity = 0x7c00 | (Pairs(order > 0x7f800000) & 0x200);
+        return float32::select(beyond, infinity, rounded) | ((Pairs(x) >> 16) & 0x8000);
+    }
+#endif
+};
+
+#if LDBL_MANT_DIG == 53
+typedef float64 longdouble;
+#else
+// A word of one lane: no vector holds several.
+struct longdouble {
+    typedef unsigned __int128 Bits, Word;
+    static constexpr bool floating = true;
+#if LDBL_MANT_DIG == 64
+    static constexpr Word Sign = Word(1) << 79, Infinity = (Word(0x7fff) << 64) | (Word(1) << 63);
+#else
+    static constexpr Word Sign = Word(1) << 127, Infinity = Word(0x7fff) << 112;
+#endif
+    static RELU_XP_DEVICE Word splat(Bits x) { return x; }
+    static RELU_XP_DEVICE Word size(Word x) { return x & (Sign - 1); }
+    static RELU_XP_DEVICE bool sign(Word x) { return (x & Sign) != 0; }
+    static RELU_XP_DEVICE Word one() { return bits(1); }
+    static RELU_XP_DEVICE Word two() { return bits(2); }
+    static RELU_XP_DEVICE Word below(Word x, Word y) { return -Word(size(x) < size(y)); }
+    static RELU_XP_DEVICE Word positive(Word x) { return -Word(!sign(x) && size(x) - 1 < Infinity); }
+    static RELU_XP_DEVICE Word negative(Word x) { return positive(x ^ Sign); }
+    static RELU_XP_DEVICE Word zero(Word x) { return -Word(size(x) == 0); }
+    static RELU_XP_DEVICE Word signed_number(Word x) { return -Word(sign(x) && size(x) <= Infinity); }
+    static RELU_XP_DEVICE Word select(Word mask, Word a, Word b) { return (mask & a) | (~mask & b); }
+    static RELU_XP_DEVICE Word product(Word mask, Word a, Word b) {
+        return bits(number(a) * number(select(mask, b, one())));
+    }
+    static RELU_XP_DEVICE long double number(Word x) { return reinterpret<long double>(x); }
+    static RELU_XP_DEVICE Word bits(long double x) { return reinterpret<Word>(x); }
+};
+#endif
