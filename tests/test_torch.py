@@ -796,21 +796,72 @@ def test_what_is_saved_may_be_kept_elsewhere(torch, n):
         assert x.grad.tolist() == [1.0] * n
 
 
-def test_subnormals_may_be_zeros(torch, backend, threads):
-    """Where the processor takes them for that, the number next to 0 is no help to tell 0 from those below."""
+@pytest.mark.parametrize("when", ["always", "in the backward pass", "in other threads"])
+def test_subnormals_may_be_zeros(torch, threads, when):
+    """Where the processor takes them for that, a subnormal is no help to tell 0 from what is below."""
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor knows no such mode")
     try:
+        torch.zeros(1 << 20).add_(1)  # other threads take it over
         for n in SIZES:
             for name, slope, grad_at_zero in each((0.01,), (1.0, 0.0)):
+                function, _ = both(name, slope, grad_at_zero)
                 x = torch.linspace(-1.0, 1.0, n)
                 x[-1:] = 0.0
-                function, vjp = both(name, slope, grad_at_zero)
-                g = torch.full((n,), 3.0)
-                assert torch.equal(reverse(torch, function, x, g), vjp(x, g))
-                assert vjp(x, g)[-1].item() == (3.0 * grad_at_zero if RECORDS[name].parameters else 0.0)
+                x.requires_grad_()
+                torch.set_flush_denormal(when == "always")
+                y = function(x)
+                torch.set_flush_denormal(when != "in other threads")
+                (got,) = torch.autograd.grad(y, x, torch.full((n,), 3.0))
+                torch.set_flush_denormal(False)
+                want = expected(f"{name}_vjp", (x.detach().numpy(), np.full(n, 3, np.float32)), slope, grad_at_zero)
+                oracle.assert_same(got.numpy(), want, f"{name} {grad_at_zero} {n}")
     finally:
         torch.set_flush_denormal(False)
+        torch.zeros(1 << 20).add_(1)
+
+
+def test_a_cotangent_has_a_tangent(torch):
+    """Forward over reverse mode, where what is pulled back is a dual number."""
+    from torch.autograd import forward_ad
+
+    for name, slope, grad_at_zero in each((0.25, -0.5), (1.0, 0.0, 0.5)):
+        for n in SIZES[1:]:
+            function, vjp = both(name, slope, grad_at_zero)
+            x = torch.linspace(-2.0, 1.0, n).requires_grad_()
+            y = function(x)
+            with forward_ad.dual_level():
+                g = forward_ad.make_dual(torch.ones(n), torch.full((n,), 3.0))
+                got = forward_ad.unpack_dual(torch.autograd.grad(y, x, g)[0]).tangent
+            assert torch.equal(got, vjp(x.detach(), torch.full((n,), 3.0))), (name, slope, grad_at_zero, n)
+
+
+def test_inside_of_an_operation_nothing_is_recorded(torch):
+    w = torch.nn.Parameter(torch.tensor([-1.0, 0.0, 2.0]))
+
+    @torch.library.custom_op("relu_xp_tests::all_of_them", mutates_args=())
+    def all_of_them(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([getattr(relu_xp, name)(w) * x for name in VALUES])
+
+    want = torch.stack([getattr(relu_xp, name)(w.detach()) for name in VALUES])
+    assert torch.equal(all_of_them(torch.ones(3)), want)
+
+
+FIRST = """
+import torch, relu_xp
+from torch._subclasses.fake_tensor import FakeTensorMode
+with {mode}:
+    assert relu_xp.relu(torch.randn(5, requires_grad=True)).shape == (5,)
+x = torch.zeros(5, requires_grad=True)
+relu_xp.relu(x).sum().backward()
+assert x.grad.tolist() == [1.0] * 5
+"""
+
+
+@pytest.mark.parametrize("mode", ["torch.device('meta')", "FakeTensorMode()"])
+def test_the_first_call_may_be_on_tensors_without_elements(torch, mode):
+    done = subprocess.run([sys.executable, "-c", FIRST.format(mode=mode)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_numbers_seen_before_are_told_apart(torch):
@@ -854,6 +905,7 @@ def test_private_names_are_there(torch):
         "torch._C": "_are_functorch_transforms_active _len_torch_dispatch_stack _is_tracing",
         "torch._C._functorch": "get_interpreter_stack TransformType is_legacy_batchedtensor",
         "torch.autograd.forward_ad": "_current_level",
+        "torch.utils._python_dispatch": "_disable_current_modes",
         "torch._C._autograd": "_top_saved_tensors_default_hooks",
         "torch": "_debug_has_internal_overlap",
     }

@@ -34,11 +34,12 @@ Array = Any  # a torch.Tensor
 leaky = functional.leaky_relu  # torch's own
 _aten = torch.ops.aten
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_ZERO = {dtype: torch.zeros((), dtype=dtype) for dtype in _FLOATS}
+with private.outside_of_modes():  # within which this may be imported
+    _ZERO = {dtype: torch.zeros((), dtype=dtype, device="cpu") for dtype in _FLOATS}
 _NUMPYS = (torch.float16, torch.float32, torch.float64)  # NumPy has no bfloat16
 FEW = 1 << 15  # elements, up to which torch computes on one thread
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-_INFINITY = {d: torch.tensor(math.inf, dtype=d).view(INTEGERS[d.itemsize]).item() for d in _FLOATS}
+_INFINITY = {torch.float16: 0x7C00, torch.bfloat16: 0x7F80, torch.float32: 0x7F800000, torch.float64: 0x7FF << 52}
 
 
 class _Namespace:
@@ -100,14 +101,14 @@ def hooks_of(function: Function, scalars: tuple[Any, ...]) -> Any:
 
 
 def tracked_relu(x: Array, z: float) -> Array | None:
-    """Relu with a derivative of torch's own: what is above the greatest number below 0 is not below 0.
+    """Relu with a derivative of torch's own: what is above the greatest normal number below 0 is 0, or not below it.
 
-    None if there is a NaN, through which torch would pass a cotangent, or if the processor takes subnormals for zeros.
+    None for a subnormal, and for NaN, through which torch would pass a cotangent. A subnormal threshold would be taken
+    for 0 where the processor is told to; float16's are none to float32, as which torch compares.
     """
-    if not math.ulp(0.0) > 0:
-        return None
     info = torch.finfo(x.dtype)
-    y = torch.threshold(x, -z * info.smallest_normal * info.eps, 0)
+    greatest = -info.smallest_normal * (info.eps if x.dtype is torch.float16 else 1)
+    y = torch.threshold(x, z * greatest, 0)
     return y if _is_unsigned(y) or _is_unsigned(y.detach().add_(0.0)) else None
 
 

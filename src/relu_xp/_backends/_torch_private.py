@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.utils._python_dispatch
 from torch.autograd import forward_ad
 
 from relu_xp import _dtypes
@@ -26,6 +27,7 @@ _functorch_is_active = torch._C._are_functorch_transforms_active
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
+outside_of_modes = torch.utils._python_dispatch._disable_current_modes
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _is_tracing = torch._C._is_tracing  # public, and three times as slow: torch.jit.is_tracing
 
@@ -57,7 +59,7 @@ def is_recorded() -> bool:
 
 def is_plain(a: torch.Tensor) -> bool:
     """Whether it is elements in the host's memory, and nobody looks at what is done to it; not public."""
-    return type(a) in _PLAIN and a.is_cpu and not _dispatch_modes() and not is_batched(a)
+    return type(a) in _PLAIN and a.is_cpu and not (_dispatch_modes() or is_batched(a) or is_forward())
 
 
 def is_watched(a: Any) -> bool:
@@ -97,7 +99,8 @@ def _with_version(x: torch.Tensor) -> tuple[torch.Tensor, int]:
 
 def hooked(y: torch.Tensor, hooks: Any) -> torch.Tensor:
     """Let the node that made y go by the hooks; torch's notes on autograd name what it has saved, as not public."""
-    y.grad_fn._raw_saved_self.register_hooks(*hooks)
+    if y.grad_fn is not None:  # as it is inside of an operation of the caller's own
+        y.grad_fn._raw_saved_self.register_hooks(*hooks)
     return y
 
 

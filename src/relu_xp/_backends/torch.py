@@ -180,7 +180,7 @@ class _Rectifier(torch.autograd.Function):  # type: ignore[misc]
         eager = not torch.compiler.is_compiling()
         if eager and torch.is_grad_enabled():  # somebody may differentiate this once more
             by_x = _linked(x, _pulled(function.vjp, (x, g), scalars))
-        elif eager and private.is_batched(g):  # of which the kernels know nothing
+        elif eager and (private.is_batched(g) or private.is_forward()):  # of which the kernels know nothing
             by_x = formula(function.vjp, (x, g), scalars)
         else:
             by_x = compute(function.vjp, (x, g), scalars)
