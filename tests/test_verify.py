@@ -503,9 +503,14 @@ def test_a_wrong_derivative_is_seen(wanted, monkeypatch, fault):
         assert {"autodiff: reverse", "autodiff: vmap", "autodiff: remat"} <= seen
 
 
-@pytest.mark.parametrize("name", ["jax", "torch"])
+TRANSFORMS = {"jax": {"vmap", "remat"}, "torch": {"vmap", "compiled", "trace", "export"}}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_derivatives_are_right(wanted, name):
     wanted(name)
+    modes, *_ = _autodiff._MODES[name]()
+    assert TRANSFORMS[name] <= set(modes)
     target = next(each for each in _machine.survey() if isinstance(each, _machine.Target) and each.name == name)
     tally = verify.Tally()
     _engine.differentiate(target, np.dtype(np.float32), EVERY, tally)

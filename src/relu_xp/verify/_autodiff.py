@@ -223,6 +223,7 @@ def _torch() -> tuple[Modes, Modes, Modes]:
         "vmap": lambda f, x, g: torch.func.vmap(lambda x, g: torch.func.vjp(f, x)[1](g)[0])(x, g),
         "compiled": compiled,  # without a compiler's own roundings
         "trace": traced,
+        "export": exported,
         "reverse, followed by a sum": lambda f, x, g: reverse(f, x, g) + g,
         "reverse, of a residual block": lambda f, x, g: reverse(lambda x: f(x) + x, x, g),
     }
