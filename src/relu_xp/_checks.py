@@ -53,7 +53,7 @@ def not_an_array(function: Function, name: str, x: object) -> TypeError:
 
 def _conversion(function: Function, name: str, x: Any) -> str:
     """Say what makes an array or a number of it: only what does, which is tried where the type alone does not tell."""
-    package = type(x).__module__.partition(".")[0]
+    package, arrays = type(x).__module__.partition(".")[0], ", ".join(function.arrays)
     if package == "keras" and hasattr(x, "value"):  # a variable
         return f"take what it holds, for example {name}.value"
     if hasattr(type(x), "__jax_array__"):
@@ -62,10 +62,8 @@ def _conversion(function: Function, name: str, x: Any) -> str:
         if hasattr(x, "collect"):
             return f"collect it first, for example {name}.collect()"
         if hasattr(x, "map_batches"):  # an expression
-            arrays = ", ".join(function.arrays)
             return f"pass it on, for example polars.map_batches([{arrays}], lambda held: relu_xp.{function}(*held))"
     if package == "tensorflow" and hasattr(x, "flat_values"):  # ragged
-        arrays = ", ".join(function.arrays)
         return f"pass it on, for example tensorflow.ragged.map_flat_values(relu_xp.{function}, {arrays})"
     if package == "tensorflow" and hasattr(x, "dense_shape"):  # sparse, or the slices of a gradient
         dense = "sparse.to_dense" if hasattr(x, "with_values") else "convert_to_tensor"

@@ -33,9 +33,9 @@ Array = Any  # a torch.Tensor
 
 leaky = functional.leaky_relu  # torch's own
 _aten = torch.ops.aten
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 with private.outside_of_modes():  # within which this may be imported
-    _ZERO = {dtype: torch.zeros((), dtype=dtype, device="cpu") for dtype in _FLOATS}
+    _ZERO = {dtype: torch.zeros((), dtype=dtype, device="cpu") for dtype in FLOATS}
 _NUMPYS = (torch.float16, torch.float32, torch.float64)  # NumPy has no bfloat16
 FEW = 1 << 15  # elements, up to which torch computes on one thread
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -92,12 +92,16 @@ def _by_our_loops(function: Function, arrays: tuple[Array, ...], scalars: tuple[
 
 def hooks_of(function: Function, scalars: tuple[Any, ...]) -> Any:
     """What has torch's own function differentiate at a substitute for x, where its derivative is ours at x; or None."""
-    if function not in (RELU, LEAKY_RELU) or isinstance(scalars[0], torch.Tensor):
-        return None
-    z, is_torchs = scalars[-1], function is RELU or math.copysign(1.0, scalars[0]) > 0  # `_leaky_relu` says why
-    if is_torchs and (z == 1 or (z == 0 and function is RELU)):
-        return private.hooks(function, _active if z else _positive)
+    if function is RELU and scalars[0] in (0, 1):
+        return private.hooks(function, _active if scalars[0] else _positive)
+    if function is LEAKY_RELU and _is_torchs(scalars[0]) and scalars[1] == 1:
+        return private.hooks(function, _active)
     return None
+
+
+def differs_nowhere(function: Function, scalars: tuple[Any, ...]) -> bool:
+    """Whether torch's own function is ours, its derivative at zero too."""
+    return function is LEAKY_RELU and not isinstance(scalars[0], torch.Tensor) and scalars[0] == scalars[1] > 0
 
 
 def tracked_relu(x: Array, z: float) -> Array | None:
@@ -129,9 +133,12 @@ def _relu_vjp(x: Array, g: Array, z: float) -> Array | None:
 
 
 def _leaky_relu(x: Array, s: Any, z: float) -> Array | None:
-    if not isinstance(s, torch.Tensor) and math.copysign(1.0, s) > 0:
-        return leaky(x, s)
-    return _leaky_relu_vjp(x, x, s, 1.0)  # torch would multiply zeros too
+    return leaky(x, s) if _is_torchs(s) else _leaky_relu_vjp(x, x, s, 1.0)
+
+
+def _is_torchs(s: Any) -> bool:
+    """Whether torch's leaky_relu is ours: of a slope with a sign it would multiply zeros too."""
+    return not isinstance(s, torch.Tensor) and math.copysign(1.0, s) > 0
 
 
 def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:

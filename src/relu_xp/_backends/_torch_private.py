@@ -25,7 +25,7 @@ for _each in _while_tracing:
 
 _functorch_is_active = torch._C._are_functorch_transforms_active
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
+PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)  # not subclasses, which may watch what is done to them
 _saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 outside_of_modes = torch.utils._python_dispatch._disable_current_modes
 _dispatch_modes = torch._C._len_torch_dispatch_stack
@@ -59,7 +59,7 @@ def is_recorded() -> bool:
 
 def is_plain(a: torch.Tensor) -> bool:
     """Whether it is elements in the host's memory, and nobody looks at what is done to it; not public."""
-    return type(a) in _PLAIN and a.is_cpu and not (_dispatch_modes() or is_batched(a) or is_forward())
+    return type(a) in PLAIN_TYPES and a.is_cpu and not (is_recorded() or is_batched(a))
 
 
 def is_watched(a: Any) -> bool:

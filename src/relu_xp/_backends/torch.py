@@ -20,8 +20,10 @@ from relu_xp import _checks
 from relu_xp._backends import _torch_private as private
 from relu_xp._backends._torch_kernels import (
     FEW,
+    FLOATS,
     INTEGERS,
     compute,
+    differs_nowhere,
     formula,
     hooks_of,
     leaky,
@@ -32,9 +34,8 @@ from relu_xp._functions import LEAKY_RELU, RELU, SQUARED_RELU, Function
 
 Array = Any  # a torch.Tensor
 
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _KINDS = {
-    **dict.fromkeys(_FLOATS, "f"),
+    **dict.fromkeys(FLOATS, "f"),
     **dict.fromkeys((torch.int8, torch.int16, torch.int32, torch.int64), "i"),
     **dict.fromkeys((torch.uint8, torch.uint16, torch.uint32, torch.uint64), "u"),
 }
@@ -46,7 +47,6 @@ _LIBRARY = _checks.Library(
     is_writeable=lambda _: True,
     cast="cast it first, for example x.to(torch.float32)",
 )
-_TYPES = (torch.Tensor, torch.nn.Parameter)  # not subclasses, which may watch what is done to them
 _MANY = 1 << 17  # elements, up to which, on several threads, to make a substitute costs less than a Function of ours
 _seen: dict[Any, tuple[Any, ...]] = {}  # numbers, the same rounded, and `hooks_of` them, by the ids of those given
 
@@ -59,7 +59,7 @@ def owns(x: object) -> bool:
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument; compute, or record for whatever transform is under way."""
     x, eager = arrays[0], not torch.compiler.is_compiling()
-    eager = eager and type(x) in _TYPES and not private.is_recorded()
+    eager = eager and type(x) in private.PLAIN_TYPES and not private.is_recorded()
     is_plain = eager and out is None and len(arrays) == 1 and x.layout is torch.strided and not x.is_nested
     if is_plain and (seen := _seen.get((function, x.dtype, *map(id, scalars)))):
         _, rounded, hooks = seen
@@ -143,8 +143,8 @@ def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tupl
         pull = _pulled if len(arrays) > 1 else formula
         return _linked(x, pull(function, arrays, scalars))
     if compiled:
-        if function is LEAKY_RELU and not slopes and scalars[0] == scalars[1] > 0:
-            return leaky(x, scalars[0])  # which differs nowhere, as in `_tracked`
+        if differs_nowhere(function, scalars):
+            return leaky(x, scalars[0])
         return _Rectifier.apply(x, (function, scalars), *slopes)
     if not eager:
         return _recordable(function, x, scalars)
@@ -158,8 +158,8 @@ def _tracked(function: Function, x: Array, scalars: tuple[Any, ...], hooks: Any,
         return y
     if hooks and (n <= FEW or (n <= _MANY and torch.get_num_threads() > 1)) and private.may_hook():
         return private.hooked(torch.threshold(x, 0, 0) if function is RELU else leaky(x, scalars[0]), hooks)
-    if function is LEAKY_RELU and not slopes and scalars[0] == scalars[1] > 0:
-        return leaky(x, scalars[0])  # which differs nowhere
+    if differs_nowhere(function, scalars):
+        return leaky(x, scalars[0])
     return _apply(x, (function, scalars), *slopes)
 
 

@@ -115,7 +115,7 @@ PyObject *take_errors(PyObject *, PyObject *) {
 PyObject *register_bfloat16(PyObject *, PyObject *dtype) {
     if (!PyArray_DescrCheck(dtype)) return PyErr_Format(PyExc_TypeError, "not a dtype: %R", dtype);
     const int type = reinterpret_cast<PyArray_Descr *>(dtype)->type_num;
-    for (auto &[name, function] : functions)
+    for (auto &[name, function] : functions) {
         for (PyObject *const ufunc : {function.ufunc, function.streaming_ufunc}) {
             void *const streaming = ufunc == function.ufunc ? nullptr : &functions;
             if (PyUFunc_RegisterLoopForType(reinterpret_cast<PyUFuncObject *>(ufunc), type,
@@ -123,11 +123,11 @@ PyObject *register_bfloat16(PyObject *, PyObject *dtype) {
                                             streaming) < 0)
                 return nullptr;
         }
-    for (auto &[name, function] : functions)
         if (PyUFunc_RegisterLoopForType(
                 reinterpret_cast<PyUFuncObject *>(function.rows_ufunc), type, by_rows, nullptr,
                 &function.rows.emplace_back(Rows{function.bfloat16, function.bfloat16_rows, function.operands, 2})) < 0)
             return nullptr;
+    }
     Py_RETURN_TRUE;
 }
 
