@@ -31,7 +31,7 @@ FRAMEWORKS = (
     "xarray",
 )  # fmt: skip
 # Beside the backends, the files that pyproject.toml lets import some when they are loaded.
-MAY_IMPORT = ("_backends/", "demo.py", "verify/_report.py", "bench/_report.py", "bench/_plots.py")
+MAY_IMPORT = ("_backends/", "torch.py", "demo.py", "verify/_report.py", "bench/_report.py", "bench/_plots.py")
 MOST_FILES_A_NAME = 8
 
 

@@ -152,3 +152,46 @@ def test_threads_may_race_for_a_new_type():
             thread.join()
         assert [r.tolist() for r in results] == [[0.0, 2.0]] * 8
         assert {type(r) for r in results} == {cls}
+
+
+WITH_A_STUB = """
+import sys, types
+sys.modules["torch"] = types.ModuleType("torch")  # as one that is half installed, or older, or newer
+import numpy, relu_xp
+assert relu_xp.relu(numpy.array([-1.0, 2.0])).tolist() == [0.0, 2.0]
+assert relu_xp.relu(-1.0) == 0.0
+assert not [name for name in sys.modules if name.startswith("relu_xp._backends") and "torch" in name]
+"""
+
+
+def test_a_framework_without_what_its_backend_needs_breaks_no_other():
+    done = subprocess.run([sys.executable, "-c", WITH_A_STUB], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_another_thread_forgets_is_found_all_the_same(monkeypatch):
+    """`register_backend`, or one type too many, empties the table while others look in it."""
+    monkeypatch.setattr(_dispatch, "_OWNERS", {})
+    stop, errors = threading.Event(), []
+
+    def forget():
+        while not stop.is_set():
+            _dispatch._forget()
+
+    def look():
+        x = np.array([-1.0, 2.0])
+        try:
+            for _ in range(3000):
+                assert _dispatch.owner(RELU, "x", x).__name__ == "relu_xp._backends.numpy"
+                assert relu_xp.relu_vjp(x, x.view(type("Own", (np.ndarray,), {}))).tolist() == [0.0, 2.0]
+        except Exception as error:
+            errors.append(error)
+
+    forgetting, looking = threading.Thread(target=forget), [threading.Thread(target=look) for _ in range(3)]
+    for each in (forgetting, *looking):
+        each.start()
+    for each in looking:
+        each.join()
+    stop.set()
+    forgetting.join()
+    assert errors == []

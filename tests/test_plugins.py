@@ -62,7 +62,7 @@ class Boxes:
 @pytest.fixture
 def registry(monkeypatch):
     monkeypatch.setattr(_dispatch, "_registered", {})
-    for cache in ("_OWNERS", "_RUNS"):
+    for cache in ("_OWNERS",):
         if hasattr(_dispatch, cache):
             monkeypatch.setattr(_dispatch, cache, {})
     monkeypatch.setitem(sys.modules, "boxes", types.ModuleType("boxes"))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from relu_xp import _checks
+from relu_xp import _checks, _dtypes, _plans
 from relu_xp._functions import Function
 
 Run = Callable[[Function, tuple[Any, ...], tuple[Any, ...], Any], Any]
@@ -57,15 +57,14 @@ _INTERFACE = ("owns", "devices", "put", "get")
 _registered: dict[str, Any] = {}
 _loaded: dict[str, Any] = {}  # by the names of their modules
 MOST_TYPES = 64  # so that classes made again and again, as each registry of units makes its own, are not kept for ever
-# Filled once per type. Two threads may both find the owner of a new type; both store the same.
-_OWNERS: dict[type, Any] = {}
-_RUNS: dict[type, Run] = {}
+# By type, its backend and what runs a call there. Two threads may both find a new type's: both store the same.
+_OWNERS: dict[type, tuple[Any, Run]] = {}
 
 
 def call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
     """Hand over to the backend that owns x, and the cotangent too."""
     x = arrays[0]
-    run = _RUNS.get(type(x)) or _remember(function, "x", x)
+    _, run = _OWNERS.get(type(x)) or _remember(function, "x", x)
     if len(arrays) > 1 and type(arrays[1]) is not type(x):
         _check_owner(function, x, arrays[1])
     return run(function, arrays, scalars, out)
@@ -81,25 +80,22 @@ def _check_owner(function: Function, x: object, cotangent: object) -> None:
 
 def owner(function: Function, name: str, x: object) -> Any:
     """Return the backend that owns x; TypeError, in the name of `function`, if there is none."""
-    if type(x) not in _OWNERS:
-        _remember(function, name, x)
-    return _OWNERS[type(x)]
+    backend, _ = _OWNERS.get(type(x)) or _remember(function, name, x)
+    return backend
 
 
-def _remember(function: Function, name: str, x: object) -> Run:
-    if "torch" in sys.modules:  # torch.compile, which may be tracing this, imports it at once
-        import relu_xp._backends._torch_private  # noqa: F401
+def _remember(function: Function, name: str, x: object) -> tuple[Any, Run]:
+    """Find the owner of a new type. What was found is returned: another thread may forget it at once."""
     backend = _find(function, name, x)
     if len(_OWNERS) > MOST_TYPES:
-        _forget()
-    _OWNERS[type(x)] = backend
-    run = _RUNS[type(x)] = _run(backend)
-    return run
+        _OWNERS.clear()
+    found = _OWNERS[type(x)] = backend, _run(backend)
+    return found
 
 
 def _forget() -> None:
     _OWNERS.clear()
-    _RUNS.clear()
+    _plans.forget()
 
 
 def _run(backend: Any) -> Run:
@@ -295,3 +291,9 @@ def load(package: str, backend: Any) -> Any:
             raise
         _check_interface(f"relu_xp: {name}, the backend of {package},", backend)
     return backend
+
+
+# torch.compile takes the result of these as it stands, and does not trace them: they import modules, or compute with
+# fractions. Torch's public name for it, torch.compiler.assume_constant_result, would import all of torch.
+for _each in (_candidates, load, _dtypes.rounded, _dtypes.kind):
+    vars(_each)["_dynamo_marked_constant"] = True

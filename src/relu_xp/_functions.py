@@ -64,6 +64,11 @@ class Function:
         return FUNCTIONS[f"{self.rectifier}_vjp"]
 
     @property
+    def slope_vjp(self) -> "Function | None":
+        """The derivative of the same rectifier in its slope, times a cotangent; None where it has no slope."""
+        return FUNCTIONS.get(f"{self.rectifier}_slope_vjp")
+
+    @property
     def compares(self) -> bool:
         """Whether x is compared with numbers, and no more: a derivative needs no more of it than the answers."""
         return self.role in ("grad", "vjp") and self.degree != 2

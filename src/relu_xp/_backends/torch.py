@@ -1,15 +1,14 @@
-"""PyTorch tensors: the formulas in torch's own operations, which all its devices, transforms and compilers know.
+"""PyTorch tensors: computed by `_torch_kernels`, differentiated by the VJPs of the same records, exported as operators.
 
-A schedule of the formulas in three respects, each tested bit-identical to them:
-
-- Eagerly, the usual functions run in the kernels of torch's own rectifiers, see `_torch_kernels`.
-- A derivative is `function.vjp` in one of two ways. Where torch runs or compiles what is called, an autograd.Function
-  applies it; for few elements torch's own function, whose backward pass is given a substitute for x.
-- Where operations are recorded or transformed, which an autograd.Function would not survive, the VJP is applied to x
-  itself: it is linear in what it pulls back, so that torch's derivative of it, of whatever kind, is that VJP again.
+- A value is an autograd.Function whose derivative is `function.vjp`, and that VJP is another: each is linear in what
+  it pulls back, so that its own derivative is itself once more. Both know forward mode and vmap, so one rule serves
+  autograd, torch.func and what compilers trace.
+- torch.compile and torch.export record one operator of ours, such as `relu_xp::leaky_relu`. Whoever takes it apart
+  runs this file on tensors without elements, and records the Function, or kernels alone where nothing is tracked.
+- torch.jit.trace and the ONNX exporters get torch's own kernels, whose derivative at 0 and at NaN is torch's.
 """
 
-import math
+import functools
 import sys
 from typing import Any
 
@@ -18,21 +17,12 @@ import torch
 
 from relu_xp import _checks
 from relu_xp._backends import _torch_private as private
-from relu_xp._backends._torch_kernels import (
-    FEW,
-    FLOATS,
-    INTEGERS,
-    compute,
-    differs_nowhere,
-    formula,
-    hooks_of,
-    leaky,
-    rectified,
-    tracked_relu,
-)
-from relu_xp._functions import LEAKY_RELU, RELU, SQUARED_RELU, Function
+from relu_xp._backends._torch_kernels import FLOATS, Plan, compute, formula, in_kernels, in_rows, rectified
+from relu_xp._functions import FUNCTIONS, Function
+from relu_xp._plans import Plans, bits
 
 Array = Any  # a torch.Tensor
+Arrays = tuple[Array, ...]
 
 _KINDS = {
     **dict.fromkeys(FLOATS, "f"),
@@ -47,8 +37,7 @@ _LIBRARY = _checks.Library(
     is_writeable=lambda _: True,
     cast="cast it first, for example x.to(torch.float32)",
 )
-_MANY = 1 << 17  # elements, up to which, on several threads, to make a substitute costs less than a Function of ours
-_seen: dict[Any, tuple[Any, ...]] = {}  # numbers, the same rounded, and `hooks_of` them, by the ids of those given
+_plans = Plans()  # by function, dtype and the bits of the scalars; of those after the first, where that is an array
 
 
 def owns(x: object) -> bool:
@@ -56,33 +45,202 @@ def owns(x: object) -> bool:
     return isinstance(x, (torch.Tensor, torch.fx.Proxy))
 
 
-def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+def call(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument; compute, or record for whatever transform is under way."""
-    x, eager = arrays[0], not torch.compiler.is_compiling()
-    eager = eager and type(x) in private.PLAIN_TYPES and not private.is_recorded()
-    is_plain = eager and out is None and len(arrays) == 1 and x.layout is torch.strided and not x.is_nested
-    if is_plain and (seen := _seen.get((function, x.dtype, *map(id, scalars)))):
-        _, rounded, hooks = seen
-        if not (x.requires_grad and torch.is_grad_enabled()):
-            return compute(function, arrays, rounded)
-        if function.role == "value":
-            return _tracked(function, x, rounded, hooks)
+    if out is None and not torch.compiler.is_compiling() and not private.is_tracing():
+        x = arrays[0]
+        if _is_dense(x) and (len(arrays) == 1 or _is_like(x, arrays[1])):
+            if plan := _plans.get((function, x.dtype, bits(scalars))):
+                return _run(plan, arrays, ())
+            if scalars and type(scalars[0]) in private.PLAIN_TYPES and _fit(scalars[0], x):
+                plan = _plans.get((function, x.dtype, None, bits(scalars[1:])))
+                if plan is not None:
+                    return _run(plan, arrays, scalars[:1])
+    return _checked(function, arrays, scalars, out)
+
+
+def _is_dense(a: Array) -> bool:
+    return type(a) in private.PLAIN_TYPES and a.layout is torch.strided and not a.is_nested
+
+
+def _is_like(x: Array, g: Array) -> bool:
+    return _is_dense(g) and g.dtype is x.dtype and g.shape == x.shape and g.device == x.device
+
+
+def _fit(slopes: Array, x: Array) -> bool:
+    """Whether slopes need neither a cast nor a closer look."""
+    if slopes.dtype is not x.dtype or slopes.device != x.device:
+        return False
+    try:
+        in_rows(x.shape, slopes.shape)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: Array) -> Array:
+    """Check every argument first."""
+    x = arrays[0]
     if any(isinstance(a, torch.fx.Proxy) for a in (*arrays, *scalars, out)):
         public = getattr(sys.modules["relu_xp"], function.name)
         options = {**function.named(scalars), **({} if out is None else {"out": out})}
         return torch.overrides.handle_torch_function(public, (*arrays, *scalars), *arrays, **options)
     rounded = _check(function, arrays, scalars, out)
+    slopes = tuple([s.to(x.dtype) for s in rounded if isinstance(s, torch.Tensor)])
+    numbers = rounded[len(slopes) :]
     if _KINDS[x.dtype] != "f":
         result = rectified(x)
+    elif torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+        result = in_kernels(function, arrays, (*slopes, *numbers))
+    elif torch.compiler.is_compiling():
+        result = _operator(function, slopes)(*arrays, *slopes, *numbers)
     else:
-        if eager and all(type(s) is float for s in scalars):
-            if len(_seen) >= 256:
-                _seen.clear()
-            # Of which the first keeps the ids theirs.
-            _seen[function, x.dtype, *map(id, scalars)] = scalars, rounded, hooks_of(function, rounded)
-        scalars = tuple([s.to(x.dtype) if isinstance(s, torch.Tensor) else s for s in rounded])
-        result = _differentiable(function, arrays, scalars, eager)
+        plan = Plan(function, x.dtype, numbers, slopes=bool(slopes))
+        if (given := bits(scalars[len(slopes) :])) is not None:
+            _plans.keep((function, x.dtype, *([None] if slopes else []), given), plan)
+        result = _run(plan, arrays, slopes)
     return result if out is None else out.copy_(result)  # only what is computed, so that all may overlap
+
+
+def _check(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
+    if torch.compiler.is_compiling():
+        # A number that changed between calls is symbolic until it is hashed.
+        scalars = tuple([s if isinstance(s, torch.Tensor) else next(iter({s})) for s in scalars])
+        return _checks.call(_LIBRARY, function, arrays, scalars, out)
+    for name, a in zip((*function.arrays, "out"), (*arrays, out), strict=True):
+        if isinstance(a, torch.Tensor) and (a.layout is not torch.strided or a.is_nested):
+            given = "nested" if a.is_nested else a.layout
+            msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
+            raise TypeError(msg)
+    rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
+    if out is not None and private.shares_elements(out):
+        msg = f"relu_xp.{function}: elements of out share memory; pass out.clone()"
+        raise ValueError(msg)
+    if out is not None and any(map(private.is_watched, (*arrays, *rounded, out))):
+        msg = (
+            f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, "
+            "or write it under torch.no_grad()"
+        )
+        raise TypeError(msg)
+    return rounded
+
+
+def _run(plan: Plan, arrays: Arrays, slopes: Arrays) -> Array:
+    """Compute, and be differentiated by whoever may."""
+    if not private.is_differentiated():
+        for a in arrays + slopes if torch.is_grad_enabled() else ():
+            if a.requires_grad:
+                break
+        else:
+            return compute(plan, arrays, slopes)
+    if plan.is_torchs:
+        return compute(plan, arrays, slopes)
+    role = plan.function.role
+    if role in _RULES:
+        apply = _RULES[role].apply if private.is_transformed(plan.function) else _APPLY[role]
+        return apply(plan, *arrays, *slopes)
+    return _derivative(plan, arrays, slopes)
+
+
+def _derivative(plan: Plan, arrays: Arrays, slopes: Arrays) -> Array:
+    """Compute a derivative by operations whose own derivatives, for which few ask, are right.
+
+    The result depends on x as far as torch knows, so that what is zero is zeros and not an error.
+    """
+    x, *others = arrays
+    if others:  # the product takes part below 0 alone, and no NaN elsewhere may meet a zero
+        x, *others = (torch.where(arrays[0] < 0, a, a.new_zeros(())) for a in arrays)
+    result = formula(plan.function, (x, *others), (*slopes, *plan.numbers))
+    return torch.where(x.new_zeros((), dtype=torch.bool), x, result)
+
+
+class _Rule(torch.autograd.Function):  # type: ignore[misc]
+    """What a value and its VJP have in common: all act element by element, on arrays and then on slopes."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Array) -> None:
+        """Keep the arrays."""
+        ctx.plan = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+        if private.is_differentiated():
+            ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], plan: Plan, *given: Array) -> Any:
+        """Compute all of a batch at once: each array gets the batch as its first axis."""
+        pairs, arrays = [*zip(given, in_dims[1:], strict=True)], len(plan.function.arrays)
+        axes = max(a.ndim - (dim is not None) for a, dim in pairs)
+        moved = []
+        for a, dim in pairs:
+            batch = a[None] if dim is None else a.movedim(dim, 0)
+            batch = batch[(slice(None), *[None] * (axes + 1 - batch.ndim))]
+            whole = len(moved) < arrays
+            moved.append(batch.expand(info.batch_size, *batch.shape[1:]) if whole else batch)
+        return _run(plan, tuple(moved[:arrays]), tuple(moved[arrays:])), 0
+
+
+class _Value(_Rule):
+    """A value, whose derivative in x is its VJP."""
+
+    @staticmethod
+    def forward(plan: Plan, x: Array, *slopes: Array) -> Array:
+        """Compute."""
+        return compute(plan, (x,), slopes)
+
+    @staticmethod
+    def backward(ctx: Any, g: Array) -> Any:
+        """Pull back; a slope's share is reduced to its shape."""
+        x, *slopes = ctx.saved_tensors
+        by_x = _run(ctx.plan.vjp, (x, g), tuple(slopes))
+        return None, by_x, *(_run(ctx.plan.slope_vjp, (x, g), ()).sum_to_size(s.shape) for s in slopes)
+
+    @staticmethod
+    def jvp(ctx: Any, _plan: None, t: Array | None, *dots: Array | None) -> Array:
+        """Push forward: a VJP of elements is its own transpose."""
+        x, *slopes = ctx.saved_tensors
+        terms = [] if t is None else [_run(ctx.plan.vjp, (x, t), tuple(slopes))]
+        terms += [_run(ctx.plan.slope_vjp, (x, dot.expand(x.shape)), ()) for dot in dots if dot is not None]
+        return functools.reduce(torch.add, terms)
+
+
+class _VJP(_Rule):
+    """A VJP: linear in the cotangent, and in x as flat as the rectifier is straight."""
+
+    @staticmethod
+    def forward(plan: Plan, x: Array, g: Array, *slopes: Array) -> Array:
+        """Compute."""
+        return compute(plan, (x, g), slopes)
+
+    @staticmethod
+    def backward(ctx: Any, h: Array) -> Any:
+        """Differentiate once more."""
+        x, g, *slopes = ctx.saved_tensors
+        by_x, by_g = _twice(ctx.plan, x, g, h), _run(ctx.plan, (x, h), tuple(slopes))
+        zero = x.new_zeros(())
+        by_slopes = (torch.where(x >= 0, zero, g * h).sum_to_size(s.shape) for s in slopes)
+        return None, by_x, by_g, *by_slopes
+
+    @staticmethod
+    def jvp(ctx: Any, _plan: None, t: Array | None, dg: Array | None, *dots: Array | None) -> Array:
+        """Push forward."""
+        x, g, *slopes = ctx.saved_tensors
+        terms = [] if dg is None else [_run(ctx.plan, (x, dg), tuple(slopes))]
+        if t is not None:
+            terms.append(_twice(ctx.plan, x, g, t))
+        zero = x.new_zeros(())
+        terms += [torch.where(x >= 0, zero, g * dot) for dot in dots if dot is not None]
+        return functools.reduce(torch.add, terms)
+
+
+_RULES = {"value": _Value, "vjp": _VJP}
+_APPLY = {role: private.apply_of(rule) for role, rule in _RULES.items()}
+
+
+def _twice(plan: Plan, x: Array, g: Array, h: Array) -> Array:
+    """The second derivative times g and h: 2 g h where x > 0 for the squared rectifier, and zeros for all others."""
+    if plan.function.compares:
+        return torch.zeros_like(x)
+    return torch.where(x > 0, (g + g) * h, x.new_zeros(()))
 
 
 def devices() -> list[str]:
@@ -109,140 +267,41 @@ def get(x: Array) -> np.ndarray[Any, Any]:
     return x.numpy()
 
 
-def _check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
-    if torch.compiler.is_compiling():
-        # A number that changed between calls is symbolic until it is hashed.
-        scalars = tuple([s if isinstance(s, torch.Tensor) else next(iter({s})) for s in scalars])
-        return _checks.call(_LIBRARY, function, arrays, scalars, out)
-    for name, a in zip((*function.arrays, "out"), (*arrays, out), strict=True):
-        if isinstance(a, torch.Tensor) and (a.layout is not torch.strided or a.is_nested):
-            given = "nested" if a.is_nested else a.layout
-            msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
-            raise TypeError(msg)
-    rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
-    if out is not None and private.shares_elements(out):
-        msg = f"relu_xp.{function}: elements of out share memory; pass out.clone()"
-        raise ValueError(msg)
-    if out is not None and any(map(private.is_watched, (*arrays, *rounded, out))):
-        msg = (
-            f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, or write it under "
-            "torch.no_grad()"
-        )
-        raise TypeError(msg)
-    return rounded
+def _implementation(function: Function, slopes: bool, *given: Any) -> Array:
+    """Run an operator, recorded or parted from transforms: the arrays, a slope among them, and the numbers."""
+    arrays, scalars = given[: len(function.arrays)], given[len(function.arrays) :]
+    held, numbers = scalars[:slopes], scalars[slopes:]
+    dtype = arrays[0].dtype
+    key = (function, dtype, *([None] if slopes else []), bits(numbers))
+    plan = _plans.get(key)
+    if plan is None:
+        pairs = zip(function.parameters[slopes:], numbers, strict=True)
+        rounded = tuple([_checks.number(function, each, number, dtype) for each, number in pairs])
+        plan = _plans.keep(key, Plan(function, dtype, rounded, slopes=slopes))
+    return _run(plan, arrays, held)
 
 
-def _differentiable(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], eager: bool) -> Array:
-    """Compute so that every derivative, whoever takes it, and when, is the definition's."""
-    x, slopes = arrays[0], [s for s in scalars if isinstance(s, torch.Tensor)]
-    compiled = torch.compiler.is_compiling() and not (torch.compiler.is_exporting() or private.is_transformed())
-    is_tracked = torch.is_grad_enabled() and any(a.requires_grad for a in (*arrays, *slopes))
-    if (eager or compiled) and not is_tracked:
-        return compute(function, arrays, scalars)
-    if function.role != "value":
-        pull = _pulled if len(arrays) > 1 else formula
-        return _linked(x, pull(function, arrays, scalars))
-    if compiled:
-        if differs_nowhere(function, scalars):
-            return leaky(x, scalars[0])
-        return _Rectifier.apply(x, (function, scalars), *slopes)
-    if not eager:
-        return _recordable(function, x, scalars)
-    return _tracked(function, x, scalars, hooks_of(function, scalars), *slopes)
+def _defined(function: Function) -> Any:
+    """Define `relu_xp::NAME`, and `relu_xp::NAME.slopes` where the first scalar may be an array."""
+    arrays = [f"Tensor {each}" for each in function.arrays]
+    for overload, slopes in (("", False), (".slopes", True)):
+        if slopes and not any(each.may_be_array for each in function.parameters):
+            continue
+        kinds = ["Tensor" if slopes and each.may_be_array else "float" for each in function.parameters]
+        scalars = [f"{kind} {each.name}" for kind, each in zip(kinds, function.parameters, strict=True)]
+        name = f"{function}{overload}"
+        _NAMESPACE.define(f"{name}({', '.join(arrays + scalars)}) -> Tensor")
+        implementation = functools.partial(_implementation, function, slopes)
+        # The second key is torch.func's, which would part its transforms and lose all but one of them.
+        for key in ("CompositeImplicitAutograd", "FuncTorchDynamicLayerFrontMode"):
+            _NAMESPACE.impl(name, implementation, key)
+    return getattr(torch.ops.relu_xp, function.name)
 
 
-def _tracked(function: Function, x: Array, scalars: tuple[Any, ...], hooks: Any, *slopes: Array) -> Array:
-    """Call a function of torch's own, made to have our derivative; or else apply a Function of ours."""
-    n = x.numel()
-    if function is RELU and hooks and n > FEW and x.is_cpu and (y := tracked_relu(x, scalars[0])) is not None:
-        return y
-    if hooks and (n <= FEW or (n <= _MANY and torch.get_num_threads() > 1)) and private.may_hook():
-        return private.hooked(torch.threshold(x, 0, 0) if function is RELU else leaky(x, scalars[0]), hooks)
-    if differs_nowhere(function, scalars):
-        return leaky(x, scalars[0])
-    return _apply(x, (function, scalars), *slopes)
+def _operator(function: Function, slopes: Arrays) -> Any:
+    """The overload of the function's operator."""
+    return getattr(_OPERATORS[function], "slopes" if slopes else "default")
 
 
-class _Rectifier(torch.autograd.Function):  # type: ignore[misc]
-    """A value function whose derivative is its VJP; slopes that are tensors, the first of the scalars, are tracked."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Array, rule: tuple[Function, tuple[Any, ...]], *slopes: Array) -> Array:
-        ctx.save_for_backward(x, *slopes)
-        ctx.rule = function, scalars = rule
-        return compute(function, (x,), slopes + scalars[len(slopes) :])
-
-    @staticmethod
-    def backward(ctx: Any, g: Array) -> Any:
-        x, *slopes = ctx.saved_tensors
-        function, scalars = ctx.rule
-        scalars = (*slopes, *scalars[len(slopes) :])
-        eager = not torch.compiler.is_compiling()
-        if eager and torch.is_grad_enabled():  # somebody may differentiate this once more
-            by_x = _linked(x, _pulled(function.vjp, (x, g), scalars))
-        elif eager and (private.is_batched(g) or private.is_forward()):  # of which the kernels know nothing
-            by_x = formula(function.vjp, (x, g), scalars)
-        else:
-            by_x = compute(function.vjp, (x, g), scalars)
-        if not slopes:
-            return by_x, None
-        by_slope = torch.where(x < 0, x * g, x.new_zeros(()))
-        return by_x, None, *(by_slope.sum_to_size(s.shape) for s in slopes)
-
-
-_apply = private.apply_of(_Rectifier)
-
-
-def _pulled(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
-    """Apply a VJP so that g takes part once: a sum of two shares of a cotangent could not keep -0."""
-    x, g = arrays
-    factor = formula(function, (x, x.new_full((), 1.0)), scalars)
-    is_selected_zero = formula(function, (x, x.new_full((), math.inf)), scalars) == 0
-    return torch.where(is_selected_zero, x.new_full((), 0.0), g * factor)
-
-
-def _linked(x: Array, result: Array) -> Array:
-    """Let a derivative depend on x as far as torch knows, so that a second one is zeros, not an error."""
-    return torch.where(x.new_zeros((), dtype=torch.bool), x, result)
-
-
-def _recordable(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
-    """Compose a value of operations whose derivative is the definition's."""
-    if torch.onnx.is_in_onnx_export():
-        return formula(function, (x,), scalars)  # which nobody differentiates
-    if not private.is_transformed():
-        x = leaky(x, 1.0)  # x itself; its second derivative is zeros, not an error
-        if function is RELU and scalars[-1] == 1:
-            return torch.clamp_min(x, 0) + 0.0  # the sum is no -0; within vmap, the derivative may be float64
-    if not any(isinstance(s, torch.Tensor) for s in scalars):
-        return _recordable_in_x(function, x, scalars)
-    slope, *others = scalars
-    if private.is_forward():  # the tangent of the slope must not meet an x that is not below 0
-        product = torch.where(x < 0, x, x.new_full((), 1.0)) * slope
-        return torch.where(x < 0, product, _recordable_in_x(function, x, (_fixed(slope), *others)))
-    # Backwards, two shares of a cotangent would lose its -0.
-    return _recordable_in_x(function, x, (torch.where(x < 0, slope, _fixed(slope)), *others))
-
-
-def _recordable_in_x(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
-    if function is LEAKY_RELU and scalars[-1] > 0:
-        return _pulled(function.vjp, (x, x), scalars)
-    fixed, zero, one = _fixed(x), x.new_full((), 0.0), x.new_full((), 1.0)
-    if function is SQUARED_RELU:  # the derivative of a square is (x + x) * g in torch too
-        return torch.where(x > 0, torch.where(x > 0, x, one).square(), formula(function, (fixed,), scalars))
-    constants = tuple([_fixed(s) if isinstance(s, torch.Tensor) else s for s in scalars])
-    value, linear = formula(function, (fixed,), constants), _pulled(function.vjp, (fixed, fixed), constants)
-    # Where that is not the value, the VJP is applied to a zero, and the value added. Reciprocals tell -0 from 0.
-    is_right = ((linear == value) & (1 / linear == 1 / value)) | ((linear != linear) & (value != value))
-    result = _pulled(function.vjp, (x, x - torch.where(is_right, zero, fixed)), scalars)
-    result = result + torch.where(is_right, -zero, value)
-    # No sum with +0 is -0: that is selected, where the derivative is zero.
-    is_constant = ~is_right & (1 / value == -math.inf) & (formula(function.vjp, (fixed, one), constants) == 0)
-    return torch.where(is_constant, value, result)
-
-
-def _fixed(a: Array) -> Array:
-    """The elements, which nothing differentiates; `detach` alone would be lost where torch decomposes an export."""
-    if torch.jit.is_tracing() or private.is_transformed():
-        return a.detach()
-    return a.view(INTEGERS[a.itemsize]).view(a.dtype)
+_NAMESPACE = torch.library.Library("relu_xp", "DEF")
+_OPERATORS = {function: _defined(function) for function in FUNCTIONS.values()}
