@@ -32,6 +32,12 @@ def expected(function, *arrays, **scalars):
     return oracle.expected(function, oracle.arrays_of(function, *arrays), **scalars)
 
 
+def assert_same_derivative(got, want):
+    """In all but the signs of zeros, which of autodiff nobody promises."""
+    zero = want.dtype.type(0)
+    oracle.assert_same(got.numpy() + zero, want + zero)
+
+
 def function(tf, f, *specs, **how):
     """A graph of its own, as each parameter of a test has."""
     return tf.function(f, autograph=False, **({"input_signature": specs} if specs else {}), **how)
@@ -112,7 +118,7 @@ def test_a_tape_gives_the_vjp(tf, record):
         function(tf, step, tf.TensorSpec([None])),
         function(tf, step, jit_compile=True),
     ):
-        oracle.assert_same(f(tf.constant(G)).numpy(), want)
+        assert_same_derivative(f(tf.constant(G)), want)
 
 
 @pytest.mark.parametrize("record", RECTIFIERS, ids=str)
@@ -133,7 +139,7 @@ def test_within_another_tape_too(tf, record, dtype, how):
     if how != "eager":
         derivatives = tf.function(derivatives, jit_compile=how == "compiled")
     first, second = derivatives(x, g)
-    oracle.assert_same(first.numpy(), oracle.expected(record.vjp, (x.numpy(), g.numpy())))
+    assert_same_derivative(first, oracle.expected(record.vjp, (x.numpy(), g.numpy())))
     want = np.zeros_like(X) if record.vjp.compares else np.where(X > 0, 2 * G, 0)
     np.testing.assert_array_equal(second.numpy().astype("f4"), want)
 
@@ -187,7 +193,7 @@ def test_a_vjp_is_linear_in_the_cotangent(tf, record):
 
     want = expected(record, X, G, **scalars)
     for f in (pulled, function(tf, pulled), function(tf, pulled, jit_compile=True)):
-        oracle.assert_same(f(tf.constant(G)).numpy(), want)
+        assert_same_derivative(f(tf.constant(G)), want)
 
 
 SHAPES = [(), (4,), (3, 1), (3, 4), (1, 1)]
@@ -215,7 +221,7 @@ def test_slopes_that_are_learned(tf, shape, dtype):
         y, by_x, got = f(tf.constant(WHOLE), tf.constant(COTANGENT))
         oracle.assert_same(y.numpy(), expected("leaky_relu", WHOLE, negative_slope=broadcast))
         want = expected("leaky_relu_vjp", WHOLE, COTANGENT, negative_slope=broadcast, grad_at_zero=0.5)
-        oracle.assert_same(by_x.numpy(), want)
+        assert_same_derivative(by_x, want)
         assert (got.shape, got.dtype) == (slope.shape, slope.dtype)
         np.testing.assert_array_equal(got.numpy(), by_slope.reshape(shape))
 
@@ -315,7 +321,105 @@ def test_saved_models(tf, record, tmp_path):
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = loaded.value(x)
-    oracle.assert_same(tape.gradient(y, x, tf.constant(G)).numpy(), want)
+    assert_same_derivative(tape.gradient(y, x, tf.constant(G)), want)
+
+
+def operators(tf, f, *specs):
+    """The operators of what LiteRT makes of a function."""
+    module = tf.Module()
+    module.f = function(tf, f, *specs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.f.get_concrete_function()], module)
+    return [each["op_name"] for each in tf.lite.Interpreter(model_content=converter.convert())._get_ops_details()]
+
+
+@pytest.mark.filterwarnings("ignore:[^a-z]*Warning. tf.lite.Interpreter is deprecated")
+@pytest.mark.parametrize(
+    ("f", "kernels", "converted"),
+    [
+        (relu_xp.relu, {"Relu"}, ["RELU"]),
+        (lambda x: relu_xp.relu(x, grad_at_zero=0.0), {"Relu"}, ["RELU"]),
+        (relu_xp.leaky_relu, {"LeakyRelu"}, ["LEAKY_RELU"]),
+        (lambda x: relu_xp.leaky_relu(x, 2.0, grad_at_zero=0.5), {"LeakyRelu"}, ["LEAKY_RELU"]),
+        (relu_xp.clipped_relu, {"Relu6"}, ["RELU6"]),
+        (lambda x: relu_xp.clipped_relu(x, 2.0), {"Relu", "Minimum"}, ["RELU", "MINIMUM"]),
+        (relu_xp.squared_relu, {"Relu", "Square"}, ["RELU", "SQUARE"]),
+    ],
+)
+def test_graphs_hold_the_operators_of_tensorflow(tf, f, kernels, converted):
+    spec = tf.TensorSpec([None, 3], tf.float32)
+    graph = function(tf, f, spec).get_concrete_function().graph
+    # The others are what a graph hands on, the rule of the derivative, and a sum by which no -0 is kept.
+    others = {"Placeholder", "Const", "StridedSlice", "AddV2", "IdentityN", "Identity"}
+    assert {each.type for each in graph.get_operations()} - others == kernels
+    assert operators(tf, f, spec) == converted
+
+
+LENGTHS = {"eager": (1, 3, 4, 7, 8, 15, 16, 17, 33, 48, 1000, 70000), "function": (1, 7, 16, 33, 70000)}
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
+@pytest.mark.parametrize("how", ["eager", "function", "jit_compile"])
+def test_zeros_have_no_sign_at_any_length(tf, dtype, how):
+    """TensorFlow's own functions keep -0 among the elements that do not fill a register."""
+    for f in (relu_xp.relu, relu_xp.clipped_relu, lambda x: relu_xp.clipped_relu(x, 2.0), relu_xp.squared_relu):
+        run = f if how == "eager" else function(tf, f, tf.TensorSpec([None], dtype), jit_compile=how == "jit_compile")
+        for n in LENGTHS.get(how, (7, 16)):
+            for x in (np.full(n, -0.0, dtype), np.resize(np.array([-0.0, 1], dtype), n)):
+                result = run(tf.constant(x)).numpy()
+                assert not np.signbit(result).any(), n
+                assert result.sum() == x.sum()
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
+def test_slopes_that_the_kernel_cannot_hold(tf, dtype):
+    """Negative ones, -0.0, and those of float64 that are no normal binary32; each after the one it resembles."""
+    slopes = [0.0, -0.0, 0.1, 1.0, -1.0, 3.0, 0.0]
+    slopes += [1e300, 2.0**-140, float(np.float32(0.1))] if np.dtype(dtype).itemsize == 8 else []
+    x, g = X.astype(dtype), G.astype(dtype)
+    for s in slopes:
+        for z in (1.0, s):
+            for record in (r for r in oracle.RECORDS if r.name in oracle.SLOPED):
+                scalars = {"negative_slope": s, "grad_at_zero": z}
+                for _ in range(2):  # the second time it is known
+                    result = call(record, tf.constant(x), tf.constant(g), **scalars)
+                    oracle.assert_same(result.numpy(), expected(record, x, g, **scalars), (s, z))
+
+
+def test_what_is_known_of_a_call_is_not_taken_for_another(tf):
+    x, g = tf.constant(X), tf.constant(G)
+    for record in (each for each in oracle.RECORDS if len(each.arrays) == 2):
+        for _ in range(2):
+            oracle.assert_same(call(record, x, g).numpy(), expected(record, X, G))
+        for other, error in ((tf.cast(g, "float64"), TypeError), (g[1:], ValueError), (g[None], ValueError)):
+            with pytest.raises(error, match=rf"^relu_xp\.{record}: x and cotangent must"):
+                call(record, x, other)
+        with pytest.raises(TypeError, match="cannot be written to"):
+            call(record, x, g, out=x)
+
+
+@pytest.mark.parametrize("record", RECTIFIERS, ids=str)
+def test_forward_accumulators(tf, record):
+    """Also within a tape, which differentiates what they gave."""
+    scalars, x, dot = given(record), tf.constant(X), tf.constant(G)
+    want = expected(record.vjp, X, G, **scalars)
+    with tf.GradientTape() as tape:
+        tape.watch(dot)
+        with tf.autodiff.ForwardAccumulator(x, dot) as accumulator:
+            y = call(record, x, **scalars)
+        forward = accumulator.jvp(y)
+    assert_same_derivative(forward, want)
+    assert_same_derivative(tape.gradient(forward, dot, dot), want)
+
+
+@pytest.mark.parametrize("record", RECTIFIERS, ids=str)
+def test_a_graph_of_the_first_tensorflow(tf, record):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        x = tf.compat.v1.placeholder(tf.float32, X.shape)
+        y = call(record, x)
+        (by_x,) = tf.gradients(y, x, tf.constant(G))
+        value, derivative = session.run([y, tf.identity(by_x)], {x: X})
+    oracle.assert_same(value, expected(record, X))
+    oracle.assert_same(derivative + np.float32(0), expected(record.vjp, X, G) + np.float32(0))
 
 
 def test_subnormals_are_flushed_or_kept(tf):

@@ -1,8 +1,8 @@
-"""TensorFlow's tensors and variables: the formulas in its own operations, which its tapes, graphs and XLA know.
+"""TensorFlow's tensors and variables: its own kernels where they are right, the formulas elsewhere.
 
-A schedule of the formulas in one respect, tested bit-identical to them: a derivative is `function.vjp`, by a rule of
-`tf.custom_gradient`, and written so that TensorFlow's derivative of it in the cotangent is the VJP again: that is how
-forward accumulators, which differentiate what pulls back, get the same bits as tapes.
+A schedule of the formulas in two respects, tested bit-identical to them: see `_tensorflow_kernels`;
+and a derivative is `function.vjp`. Eagerly the tape is told so, since a call of
+`tf.custom_gradient` takes as long as eight kernels; in a graph the latter costs nothing that runs.
 """
 
 import dataclasses
@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import record  # private: no public name tells whether there is a tape
 
-from relu_xp import _checks, _formulas
-from relu_xp._functions import FUNCTIONS, Function
+from relu_xp import _checks
+from relu_xp._backends._tensorflow_kernels import by_slope, compute, formula
+from relu_xp._functions import Function
+from relu_xp._plans import Plans, bits
 
 Array = Any  # a tf.Tensor; where it comes from the caller, a tf.Variable too
 
@@ -35,16 +38,6 @@ class _Unknown:
         return "None"
 
 
-class _Namespace:
-    """What the formulas call; constants are 0-d tensors, since full ones would cost memory and a pass over it."""
-
-    where = staticmethod(tf.where)
-    # By way of NumPy: TensorFlow may hand out a constant that it has made of an equal number, 0.0 for -0.0.
-    full_like = staticmethod(lambda x, value: tf.constant(np.asarray(value, x.dtype.as_numpy_dtype)))
-    ones_like = staticmethod(lambda x: tf.constant(1, x.dtype))
-    zeros_like = staticmethod(lambda x: tf.constant(0, x.dtype))
-
-
 def owns(x: object) -> bool:
     """Tensors, eager ones and those of a graph, and variables."""
     return isinstance(x, (tf.Tensor, tf.Variable))
@@ -64,28 +57,42 @@ _CASTS = {
     "string": "convert it first, for example tensorflow.strings.to_number(x)",
 }
 _UNRANKED = dataclasses.replace(_LIBRARY, shape=lambda _: ())
+_plans = Plans()  # by function, dtype and bits of the numbers: these, rounded, and what computes
 
 
-def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None) -> Array:
+def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any) -> Array:
     """Check every argument; compute, or add to the graph that is being traced."""
+    key, eager = (function, arrays[0].dtype, bits(scalars)), tf.executing_eagerly()
+    plan = _plans.get(key) if eager and out is None and _alike(*arrays) else None
+    if plan is None:
+        rounded = _check(function, arrays, scalars, out)
+        plan = rounded, compute if _KINDS[arrays[0].dtype.name] == "f" else formula
+        if key[-1] is not None:
+            _plans.keep(key, plan)
+    rounded, run = plan
+    if run is formula or (eager and key[-1] is not None and not record.could_possibly_record()):
+        return run(function, arrays, rounded)
+    x, *others = map(tf.convert_to_tensor, arrays)
+    rounded = tuple([_slope(s, x) if owns(s) else s for s in rounded])
+    if not all(a.shape.is_fully_defined() for a in arrays):
+        others = [_shaped(function, a, x) for a in others]
+    if function.role == "value":
+        return _recorded(function, x, rounded)
+    return _linked(x, compute(function, (x, *others), rounded))
+
+
+def _alike(x: Array, *others: Array) -> bool:
+    return not others or (x.dtype == others[0].dtype and x.shape == others[0].shape)
+
+
+def _check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
     if isinstance(out, tf.Variable):
         msg = f"relu_xp.{function}: a TensorFlow variable cannot be written to; leave out=None and use out.assign(...)"
         raise TypeError(msg)
     library = _UNRANKED if any(a.shape.rank is None for a in (*arrays, *scalars) if owns(a)) else _LIBRARY
     if cast := _CASTS.get(arrays[0].dtype.name):
         library = dataclasses.replace(library, cast=cast)
-    scalars = _checks.call(library, function, arrays, scalars, out)
-    x, *others = arrays = tuple(map(tf.convert_to_tensor, arrays))
-    scalars = tuple([_slope(s, x) if owns(s) else s for s in scalars])
-    if not all(a.shape.is_fully_defined() for a in arrays):
-        others = [_shaped(function, a, x) for a in others]
-    if _KINDS[x.dtype.name] != "f":
-        return _formula(function, (x,), scalars)
-    if function.role == "value":
-        return _value(function, x, scalars)
-    if function.role == "vjp":
-        return _product(function, x, others[0], scalars)
-    return _linked(x, _by_slope(function, x, *others) if others else _formula(function, (x,), scalars))
+    return _checks.call(library, function, arrays, scalars, out)
 
 
 def devices() -> list[str]:
@@ -106,7 +113,7 @@ def get(x: Array) -> np.ndarray[Any, Any]:
 
 def _slope(s: Array, x: Array) -> Array:
     """The slope in the dtype and the shape of x, by operations whose gradient casts back and sums to its own shape."""
-    s = tf.cast(s, x.dtype)
+    s = tf.cast(tf.convert_to_tensor(s), x.dtype)
     same = s.shape.is_fully_defined() and s.shape == x.shape
     return s if same else tf.broadcast_to(s, tf.shape(x))
 
@@ -118,81 +125,26 @@ def _shaped(function: Function, g: Array, x: Array) -> Array:
         return tf.identity(g)
 
 
-def _formula(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
-    """Run the maths; there may be more scalars than it takes."""
-    return getattr(_formulas, function.name)(_Namespace, *arrays, *scalars[: len(function.scalars)])
+def _recorded(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
+    """Compute a value whose derivative, in x and in a slope that is a tensor, is its VJP."""
+    slopes = [s for s in scalars if owns(s)]
 
+    def pull(g: Array) -> list[Array]:
+        by_x = _linked(x, compute(function.vjp, (x, g), scalars))
+        return [by_x, *(by_slope(x, g) for _ in slopes)]
 
-def _value(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
-    """Compute a value whose derivative, in x and in a slope that is a tensor, the first of the scalars, is its VJP."""
-
-    def value(x: Array, *slopes: Array) -> Any:
-        given = (*slopes, *scalars[len(slopes) :])
-
-        def pull(g: Array) -> Any:
-            by_x = _product(function.vjp, x, g, given)
-            record = FUNCTIONS[f"{function.rectifier}_slope_vjp"] if slopes else None
-            return (by_x, _by_slope(record, x, g)) if record else by_x
-
-        return _unseen(function, (x,), given), pull
-
-    return tf.custom_gradient(value)(x, *filter(owns, scalars))
-
-
-def _product(vjp: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
-    """Apply a VJP; eagerly its formula, with the derivatives of its linear form, which takes several times as long."""
-    if not tf.executing_eagerly():  # where a rule within a rule would break forward accumulators
-        return _linked(x, _linear(vjp, x, g, scalars))
-
-    def product(x: Array, g: Array, *slopes: Array) -> Any:
-        given = (*slopes, *scalars[len(slopes) :])
-
-        def pull(h: Array) -> Any:
-            with tf.GradientTape() as tape:  # which sees nothing where a forward accumulator is: g has its own rule
-                tape.watch((x, *slopes))
-                result = _linked(x, _linear(vjp, x, g, given))
-            by_x, *by_slopes = tape.gradient(result, (x, *slopes), h)
-            return by_x, _product(vjp, x, h, given), *by_slopes
-
-        return _unseen(vjp, (x, g), given), pull
-
-    return tf.custom_gradient(product)(x, g, *filter(owns, scalars))
-
-
-def _unseen(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]) -> Array:
-    """Run the maths apart from a rule: a forward accumulator would go by the tangents of its operations instead."""
     if not tf.executing_eagerly():
-        return _formula(function, arrays, scalars)  # within a graph it knows no rule, and has nothing but those
-    scalars = tuple([tf.stop_gradient(s) if owns(s) else s for s in scalars])
-    return _formula(function, tuple(map(tf.stop_gradient, arrays)), scalars)
-
-
-def _by_slope(function: Function, x: Array, g: Array) -> Array:
-    g = tf.where(x < 0, g, tf.constant(0, x.dtype))  # so that no NaN of x is left in what is linear in g
-    return _formula(function, (x, g), ())
-
-
-def _linear(vjp: Function, x: Array, g: Array, scalars: tuple[Any, ...]) -> Array:
-    """Run a VJP's formula as operations of whose derivative in g, that of a forward accumulator, it is again the VJP.
-
-    The formula says what becomes of ones: 0 where g is dropped, 1 where it passes whole, else the factor. TensorFlow
-    adds what it gets for the two parts: where one takes no part it is a zero, which negated on either side is -0, and
-    that leaves every number as it is, -0 too.
-    """
-    pairs = [*zip(vjp.scalars, scalars, strict=True)]
-    if vjp.compares and all(p.above_zero or (not p.may_be_array and s in (0, 1)) for p, s in pairs):
-        return _formula(vjp, (x, g), scalars)  # where g takes part once
-    zero, one = tf.constant(0, x.dtype), tf.constant(1, x.dtype)
-    factor = _formula(vjp, (x, one), scalars)
-    if not vjp.compares:  # the factor is itself a function of x, with a derivative of its own
-        return tf.where(factor != 0, factor * g, zero)
-    # A slope is a factor whatever its value, be it 0 or 1; so it is told from both by another.
-    probe = _formula(vjp, (x, one), tuple([2.0 if p.may_be_array else s for p, s in pairs]))
-    whole = probe == 1
-    passed, product = -tf.where(whole, -g, zero), -(factor * tf.where(whole, zero, -g))
-    return tf.where(probe != 0, tf.where(whole, passed, product), zero)
+        return tf.custom_gradient(lambda x, *_: (compute(function, (x,), scalars), pull))(x, *slopes)
+    if not record.could_possibly_record():
+        return compute(function, (x,), scalars)
+    with record.stop_recording():  # a forward accumulator would go by the kernels' tangents
+        y = compute(function, (x,), scalars)
+    record.record_operation(function.name, [y], [x, *slopes], pull)
+    return y
 
 
 def _linked(x: Array, result: Array) -> Array:
-    """Let a derivative depend on x as far as TensorFlow knows, so that a second one is zeros, not None."""
-    return tf.where(tf.constant(False), x, result)
+    """Let a derivative depend on x as far as TensorFlow knows: a second one is zeros, not None."""
+    if tf.executing_eagerly() and not record.could_possibly_record():
+        return result
+    return tf.custom_gradient(lambda x, result: (result, lambda g: (tf.zeros_like(x), g)))(x, result)
