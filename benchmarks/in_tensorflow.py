@@ -75,7 +75,7 @@ def ways(f: Call) -> dict[str, Call]:
 
 def ratio(ours: Call, theirs: Call, arrays: tuple[tf.Tensor, ...], rounds: int) -> float:
     """Time the two in turns."""
-    repeats = 1 if arrays[0].shape[0] > 1 << 16 else 50
+    repeats = 1 if arrays[0].shape[0] > 1 << 16 else 10  # short, so that few are interrupted
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for call, samples in zip((ours, theirs), seconds, strict=True):
@@ -90,7 +90,7 @@ def ratio(ours: Call, theirs: Call, arrays: tuple[tf.Tensor, ...], rounds: int) 
 def main() -> None:
     """Time every pair in every way."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=41)
+    parser.add_argument("--rounds", type=int, default=101)
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     console = Console()
