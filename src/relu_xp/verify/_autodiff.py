@@ -31,6 +31,13 @@ Derivative = tuple[Case, tuple[Array, ...], Array, Callable[[Target], Array]]
 
 
 def derivatives(target: Target, dtype: DType, functions: Iterable[Function]) -> Iterator[Derivative]:
+    """All of them, with a zero added: of what autodiff gives, no zero's sign is promised."""
+    zero = rounded(0.0, dtype)
+    for case, arrays, want, make in _derivatives(target, dtype, functions):
+        yield case, arrays, want + zero, lambda target, make=make: make(target) + zero  # type: ignore[misc]
+
+
+def _derivatives(target: Target, dtype: DType, functions: Iterable[Function]) -> Iterator[Derivative]:
     """Every derivative of the value functions that the library of a target takes; none where it takes none."""
     if target.name not in _MODES:
         return
