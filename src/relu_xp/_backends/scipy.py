@@ -3,6 +3,8 @@
 Where a derivative at 0 is no 0, the call is refused: its result would be dense.
 """
 
+import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +12,15 @@ import numpy as np
 from scipy import sparse
 
 from relu_xp import _checks
+from relu_xp._backends import _numpy_errors
 from relu_xp._functions import GRAD_AT_ZERO, Function
 
 in_parts = True  # so that no array can stand in the place of a scalar
 
 Sparse = Any  # a scipy.sparse array or matrix, of any format
 
-_HOLD_DATA = ("bsr", "csc", "csr", "coo")  # whose `data` are the stored elements, once duplicates are summed
+_COMPRESSED = ("bsr", "csc", "csr")
+PART = 1 << 14  # elements or blocks that are computed at once, which the caches hold
 
 
 def owns(x: object) -> bool:
@@ -49,16 +53,17 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Spars
     _checks.no_out(function, out, "a scipy.sparse array")
     x, g = arrays[0], arrays[-1]
     _checks.alike(function, x.dtype, x.shape, g.dtype, g.shape)
-    like = x
     if len(arrays) == 2:
-        x, *values = _together(*arrays)
+        places, result = _together(function, inside, *(_canonical(_as_table(a)) for a in arrays))
     else:
-        x = _canonical(x if x.format in _HOLD_DATA else x.tocoo())
-        values = [x.data]
-    result = inside(*values)
-    if result.size < np.prod(x.shape, dtype=object):
-        _check_stays_sparse(function, inside(*(np.zeros(1, a.dtype) for a in values))[0])
-    return x._with_data(result).asformat(like.format)
+        places = _canonical(x)
+        result = inside(_diagonals(x, x.offsets, x.data.shape[1]) if places.format == "dia" else places.data)
+    if function.role == "grad" and places.nnz < math.prod(x.shape):
+        _check_stays_sparse(function, inside(np.zeros(1, x.dtype))[0])
+    if places is x:
+        return x._with_data(result)
+    places.data = result
+    return (places if places.ndim == x.ndim else places.reshape(x.shape)).asformat(x.format)
 
 
 def _check_stays_sparse(function: Function, at_zero: Any) -> None:
@@ -71,18 +76,100 @@ def _check_stays_sparse(function: Function, at_zero: Any) -> None:
 
 
 def _canonical(x: Sparse) -> Sparse:
-    """The same with one element for each place; x itself is not changed."""
+    """The same with one element for each place, of a format that holds them in `data`; x itself is not changed."""
+    if x.format == "dia":
+        return x
+    if x.format not in _COMPRESSED:
+        x = x.tocsr() if x.format == "lil" else x.tocoo()
+    if x.format == "coo" and not x.has_canonical_format and _has_few_rows(x):
+        return x.tocsr()  # SciPy's loops put in order what sorting would be slow for
+    if x.format in _COMPRESSED and x.indptr[-1] < len(x.data):
+        x = x.copy()
+        x.prune()
     if not x.has_canonical_format:
         x = x.copy()
         x.sum_duplicates()
     return x
 
 
-def _together(x: Sparse, g: Sparse) -> tuple[Sparse, Any, Any]:
-    """The places that either stores, as an array of x's kind, with the elements of x there and those of g."""
-    if x.format in ("bsr", "csc", "csr") and x.ndim == 2:
-        return _together_compressed(x, g, "csc" if x.format == "csc" else "csr")
-    x, g = _canonical(x.tocoo()), _canonical(g.tocoo())
+def _has_few_rows(x: Sparse) -> bool:
+    """Whether an index of the rows takes no more memory than the elements do."""
+    return x.ndim == 2 and x.shape[0] <= x.nnz
+
+
+def _as_table(x: Sparse) -> Sparse:
+    """An array of any number of axes with two, of which the last is its last, where the first can be counted."""
+    if x.ndim == 2 or math.prod(x.shape) >= 1 << 62:
+        return x
+    return x.tocoo().reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _together(function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse) -> tuple[Sparse, Any]:
+    """An array with the places that either stores, as x holds them, and what is computed there."""
+    if x.format == g.format == "dia":
+        offsets, width = np.union1d(x.offsets, g.offsets), max(x.data.shape[1], g.data.shape[1])
+        values = [_diagonals(a, offsets, width) for a in (x, g)]
+        return type(x)((values[0], offsets), x.shape), inside(*values)
+    if x.format in _COMPRESSED:
+        g = g.tobsr(x.blocksize) if x.format == "bsr" else g.asformat(x.format)
+    if x.format == g.format and all(map(np.array_equal, _places(x), _places(g))):
+        return x, inside(x.data, g.data)
+    if x.format == "dia":
+        return _together(function, inside, _canonical(x.tocoo()), g)
+    if x.format == "coo" and _has_few_rows(x):
+        return _together(function, inside, x.tocsr(), g)
+    if x.format in _COMPRESSED:
+        return _together_compressed(function, inside, x, _canonical(g))
+    places, *values = _together_by_sorting(x, g.tocoo())
+    return places, inside(*values)
+
+
+def _places(x: Sparse) -> tuple[Any, ...]:
+    return x.coords if x.format == "coo" else (x.indptr, x.indices)
+
+
+def _together_compressed(function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse) -> tuple[Sparse, Any]:
+    """The same by SciPy's loops, which sorting would be slow beside: they add marks, and keep the order of places."""
+    both = _marked(x, 1) + _marked(g, 2)
+    result, done = np.empty((both.nnz, *x.data.shape[1:]), x.dtype), [0, 0]
+    with _numpy_errors.told_once(function):
+        for start in range(0, len(result), PART):
+            part = slice(start, start + PART)
+            values = []
+            for i, data in enumerate((x.data, g.data)):
+                at = np.flatnonzero((both.data[part] & (i + 1)) != 0)  # of bytes it takes far longer
+                spread = np.zeros(result[part].shape, x.dtype)
+                spread[at] = data[done[i] : done[i] + len(at)]
+                done[i] += len(at)
+                values.append(spread)
+            result[part] = inside(*values)
+    return type(x)((result, both.indices, both.indptr), x.shape) if x.format == "bsr" else both, result
+
+
+def _marked(x: Sparse, mark: int) -> Sparse:
+    """The places that x stores, or its blocks, with a mark at each."""
+    marks = np.full(len(x.data), mark, np.int8)
+    if x.format == "bsr":
+        shape = [n // size for n, size in zip(x.shape, x.blocksize, strict=True)]
+        return sparse.csr_array((marks, x.indices, x.indptr), shape)
+    x = copy.copy(x)  # its places are shared
+    x.data = marks
+    return x
+
+
+def _diagonals(x: Sparse, offsets: Any, width: int) -> Any:
+    """The elements on diagonals, and zeros where x has none: past its edges too, where anything may stand in `data`."""
+    rows, columns = x.shape
+    diagonals = np.zeros((len(offsets), min(width, columns)), x.dtype)
+    places = {offset: place for place, offset in enumerate(offsets.tolist())}
+    for offset, data in zip(x.offsets.tolist(), x.data, strict=True):
+        inner = slice(max(offset, 0), max(min(columns, len(data), rows + offset), 0))
+        diagonals[places[offset], inner] = data[inner]
+    return diagonals
+
+
+def _together_by_sorting(x: Sparse, g: Sparse) -> tuple[Sparse, Any, Any]:
+    """The same for more axes or rows than can be indexed."""
     coords = np.concatenate([x.coords, g.coords], axis=1)
     order = np.lexsort(coords[::-1])
     is_first = np.ones(order.shape, bool)
@@ -93,13 +180,3 @@ def _together(x: Sparse, g: Sparse) -> tuple[Sparse, Any, Any]:
     values[0, place[: x.nnz]] = x.data
     values[1, place[x.nnz :]] = g.data
     return type(x)((values[0], (*coords[:, order[is_first]],)), x.shape), *values
-
-
-def _together_compressed(x: Sparse, g: Sparse, kind: str) -> tuple[Sparse, Any, Any]:
-    """The same in SciPy's loops, which sorting would be slow beside: a sum of the numbers of both elements, in one."""
-    x, g = _canonical(x.asformat(kind)), _canonical(type(x.asformat(kind))(g.asformat(kind)))
-    radix = g.nnz + 1
-    sums = x._with_data(np.arange(1, x.nnz + 1) * radix) + g._with_data(np.arange(1, radix))
-    numbers = np.divmod(sums.data, radix)  # from 1 on; a 0, for none, takes the last, which is a 0
-    values = [np.append(a.data, a.dtype.type(0))[n - 1] for a, n in zip((x, g), numbers, strict=True)]
-    return sums, *values
