@@ -1,7 +1,7 @@
 """pandas Series and DataFrames keep their index, names and dtypes, and their missing values.
 
-Columns of one dtype are computed as one block. Of a nullable or Arrow-backed column the values are; what is missing in
-x or the cotangent is missing in the result.
+Columns that pandas holds as one block are computed as one. Of a nullable or Arrow-backed column
+the values are; what is missing in x or the cotangent is missing in the result.
 """
 
 import functools
@@ -46,7 +46,7 @@ def get(x: Labelled) -> Any:
 
 
 def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Labelled, ...], out: None) -> Labelled:
-    """Compute the columns of each dtype."""
+    """Compute the columns, by blocks if they can be."""
     _checks.no_out(function, out, "a pandas object")
     x, g = arrays[0], arrays[-1]
     _checks.alike(function, None, x.shape, None, g.shape)
@@ -56,12 +56,33 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Label
         if _is_plain(x.dtype) and _is_plain(g.dtype):
             result = inside(*(a.to_numpy() for a in arrays))
         else:
-            (result,) = _nullable(function, inside, [[a.array] for a in arrays])
+            result = _nullable(function, inside, [a.array for a in arrays])
         return x._constructor(result, index=x.index, name=x.name, copy=False).__finalize__(x)
     with _numpy_errors.told_once(function):
-        result = _table(function, inside, arrays)
+        try:
+            return _by_blocks(function, inside, arrays)
+        except (AttributeError, TypeError, ValueError):  # another pandas, other blocks, or what is refused
+            result = _table(function, inside, arrays)
     result.columns = x.columns
     return x._constructor(result, copy=False).__finalize__(x)  # of its class, as pandas' own methods have it
+
+
+def _by_blocks(function: Function, inside: Callable[..., Any], arrays: Sequence[Labelled]) -> Labelled:
+    """The result as pandas itself computes a ufunc of a frame: all but the numbers stays as it is."""
+    x, *others = (a._mgr for a in arrays)
+    for other in others:
+        if not all(map(np.array_equal, *([b.mgr_locs.as_array for b in a.blocks] for a in (x, other)))):
+            raise TypeError
+    beside = [iter(other.blocks) for other in others]
+
+    def compute(values: Any) -> Any:
+        block = [values, *(next(blocks).values for blocks in beside)]
+        if all(isinstance(a, np.ndarray) and _is_plain(a.dtype) for a in block):
+            return inside(*block)
+        return _nullable(function, inside, block)
+
+    result = x.apply(compute)
+    return arrays[0]._constructor_from_mgr(result, axes=result.axes).__finalize__(arrays[0])
 
 
 def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labelled]) -> Labelled:
@@ -78,7 +99,8 @@ def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labe
                 result = inside(*(a.to_numpy() for a in parts))
                 blocks.append(pd.DataFrame(result, index=x.index, columns=at, copy=False))
             else:
-                columns = _nullable(function, inside, [[column.array for _, column in a.items()] for a in parts])
+                each = zip(*([column.array for _, column in a.items()] for a in parts), strict=True)
+                columns = [_nullable(function, inside, column) for column in each]
                 blocks.append(pd.DataFrame(dict(zip(at, columns, strict=True)), index=x.index, copy=False))
         except (TypeError, ValueError) as error:
             more = f" and {len(at) - 1:,} more" if len(at) > 1 else ""
@@ -93,22 +115,33 @@ def _is_plain(dtype: Any) -> bool:
     return isinstance(dtype, np.dtype) and dtype.kind not in "cO"
 
 
-def _nullable(function: Function, inside: Callable[..., Any], columns: Sequence[Sequence[Column]]) -> Sequence[Column]:
-    """The results of columns of one dtype, which are given by array, then by column."""
-    x, g = columns[0][0], columns[-1][0]
+def _nullable(function: Function, inside: Callable[..., Any], columns: Sequence[Column]) -> Column:
+    """The result of a column, whatever stands where a value is missing."""
+    x, g = columns[0], columns[-1]
     _checks.alike(function, x.dtype, None, g.dtype, None)
     numbers = getattr(x.dtype, "numpy_dtype", None) if isinstance(x, _NULLABLE) else None
     _checks.dtype(function, x.dtype, _dtypes.kind(numbers), _cast(x.dtype))
-    values = [np.stack([a.to_numpy(dtype=numbers, na_value=0) for a in each], axis=1) for each in columns]
-    missing = [[a.isna() for a in each] for each in columns]
-    masks = [functools.reduce(operator.or_, each) for each in zip(*missing, strict=True)]
-    for each in values if len(values) > 1 else ():  # zeros in all of them raise no floating-point error
-        each[np.stack(masks, axis=1)] = 0
-    results = inside(*values).T
     if isinstance(x, pd.arrays.ArrowExtensionArray):
-        arrow = sys.modules["pyarrow"].array
-        return [type(x)(arrow(result, mask=mask)) for result, mask in zip(results, masks, strict=True)]
-    return [type(x)(result, mask) for result, mask in zip(results, masks, strict=True)]
+        mask = functools.reduce(operator.or_, [a.isna() for a in columns])
+        result = _where_held(inside, [_of_arrow(a, numbers) for a in columns], mask)
+        return type(x)(sys.modules["pyarrow"].array(result, mask=mask if mask.any() else None))
+    mask = x._mask | g._mask
+    return type(x)(_where_held(inside, [a._data for a in columns], mask), mask)
+
+
+def _of_arrow(column: Column, numbers: Any) -> Any:
+    """The numbers of a column, which Arrow holds, without its nulls' meaning."""
+    a = column.__arrow_array__()
+    a = a.chunk(0) if a.num_chunks == 1 else a.combine_chunks()
+    return np.frombuffer(a.buffers()[1] or b"", numbers)[a.offset : a.offset + len(a)]
+
+
+def _where_held(inside: Callable[..., Any], values: Sequence[Any], mask: Any) -> Any:
+    """Compute whatever stands where values are missing; if there is an error to tell of, zeros in its place."""
+    errors: list[object] = []
+    with np.errstate(all="call", call=lambda *error: errors.append(error)):
+        result = inside(*values)
+    return inside(*(np.where(mask, a.dtype.type(0), a) for a in values)) if errors else result
 
 
 def _cast(dtype: Any) -> str:
