@@ -1,15 +1,18 @@
-"""What a call costs on what holds arrays, beside the holder's own functions: `python benchmarks/holders.py [WORD ...]`.
+"""What a call costs on what holds arrays, beside the holder's own: `python benchmarks/holders.py [WORD ...]`.
 
-Contestants take turns in one process, and what is shown is ours over the library's own, of medians: relu beside its
-`maximum`, relu_vjp beside its `x + g`, which reads and writes the same bytes. Words choose the rows that have one of
-them in their names; libraries that are not installed are left out. Needs what `numpy_speed.py` needs.
+Contestants take turns in one process, and what is shown is ours over the library's own, of medians: relu beside
+its `maximum`, relu_vjp beside its `x + g`, which reads and writes the same bytes, or beside its select. Words
+choose the rows that have one of them in their names; libraries that are not installed are left out. Needs what
+`numpy_speed.py` needs.
 """
 
 import argparse
 import functools
+import importlib.util
 import math
+import operator
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy_speed import measure
@@ -22,14 +25,17 @@ import relu_xp
 
 SIZES = {"16": 16, "2^20": 1 << 20}
 SAMPLES = 15
-Call = Callable[[Any], Any]
-Held = Call  # of an array
-Row = tuple[Any, ...]  # its name, what holds x, the library's own function, and what holds the cotangent where not as x
+Held = Callable[[Any], Any]  # what holds an array
 
 
-def maximum(x: Any) -> Any:
-    """Call NumPy's function, as classes answer it."""
-    return np.maximum(x, 0)
+class Row(NamedTuple):
+    """How x is held, and the library's own functions."""
+
+    name: str
+    held: Held
+    own: Callable[[Any], Any] = lambda x: np.maximum(x, 0)
+    cotangent: Held | None = None  # where it is held in another way
+    vjp: Callable[[Any, Any], Any] = operator.add
 
 
 def in_pandas() -> Iterator[Row]:
@@ -37,56 +43,50 @@ def in_pandas() -> Iterator[Row]:
     import pandas as pd
 
     def halves(x: Any) -> Any:
-        left, right = np.hsplit(x.reshape(-1, 8), 2)
-        return pd.concat([pd.DataFrame(left), pd.DataFrame(right.astype("f4"))], axis=1, ignore_index=True)
+        left, right = map(pd.DataFrame, np.hsplit(x.reshape(-1, 8), 2))
+        return pd.concat([left, right.astype("float32")], axis=1, ignore_index=True)
 
-    yield "Series", pd.Series, maximum
-    for columns in (1, 8):
-        yield f"frame, {columns} columns", lambda x, n=columns: pd.DataFrame(x.reshape(-1, n)), maximum
-    yield "frame, 4 float64, 4 float32", halves, maximum
+    yield Row("Series", pd.Series)
+    yield Row("frame, 1 column", pd.DataFrame)
+    yield Row("frame, 8 columns", lambda x: pd.DataFrame(x.reshape(-1, 8)))
+    yield Row("frame, 4 float64, 4 float32", halves)
 
 
 def in_nullable_pandas() -> Iterator[Row]:
     """The same with missing values."""
     import pandas as pd
 
-    def column(dtype: str, x: Any, every: int = 7) -> Any:
+    def column(dtype: str, x: Any) -> Any:
         found = pd.Series(np.abs(np.trunc(x)) if "nt" in dtype else x).astype(dtype)
-        found[::every] = pd.NA
+        found[::2] = pd.NA
         return found
 
     def frame(dtype: str, x: Any) -> Any:
-        return pd.concat([column(dtype, each, 3) for each in x.reshape(8, -1)], axis=1)
+        return pd.concat([column(dtype, each) for each in x.reshape(8, -1)], axis=1)
 
-    dtypes = ["Float64", "Float32", "Int64", "Int8", "UInt32"]
-    try:
-        import pyarrow as _
-    except ImportError:
-        arrow = []
-    else:
-        arrow = ["double[pyarrow]", "float[pyarrow]", "int64[pyarrow]"]
-    for dtype in dtypes + arrow:
-        yield dtype, functools.partial(column, dtype), maximum
-    for dtype in dtypes[:1] + arrow[:1]:
-        yield f"{dtype}, none missing", functools.partial(pd.Series, dtype=dtype), maximum
-        yield f"frame, 8 {dtype}", functools.partial(frame, dtype), lambda x: x.clip(lower=0)
+    masked, arrow = ["Float64", "Float32", "Int64", "Int8", "UInt32"], ["double", "float", "int64"]
+    arrow = [f"{each}[pyarrow]" for each in arrow if importlib.util.find_spec("pyarrow")]
+    for dtype in masked + arrow:
+        yield Row(dtype, functools.partial(column, dtype))
+    for dtype in masked[:1] + arrow[:1]:
+        yield Row(f"{dtype}, none missing", functools.partial(pd.Series, dtype=dtype))
+        yield Row(f"frame, 8 {dtype}", functools.partial(frame, dtype), lambda x: x.clip(lower=0))
 
 
 def in_xarray() -> Iterator[Row]:
     """With coordinates and without."""
     import xarray
 
-    def labelled(x: Any) -> Any:
+    def array(x: Any) -> Any:
         return xarray.DataArray(x, {"t": np.arange(x.size)}, "t")
 
-    yield "Variable", lambda x: xarray.Variable("t", x), maximum
-    yield "DataArray", labelled, maximum
-    yield "Dataset, 1 variable", lambda x: xarray.Dataset({"a": labelled(x)}), maximum
-    yield (
-        "Dataset, 4 variables",
-        lambda x: xarray.Dataset({str(i): ("t", a) for i, a in enumerate(x.reshape(4, -1))}),
-        maximum,
-    )
+    def several(x: Any) -> Any:
+        return xarray.Dataset({str(i): ("t", each) for i, each in enumerate(x.reshape(4, -1))})
+
+    yield Row("Variable", functools.partial(xarray.Variable, "t"))
+    yield Row("DataArray", array)
+    yield Row("Dataset, 1 variable", lambda x: array(x).to_dataset(name="a"))
+    yield Row("Dataset, 4 variables", several)
 
 
 def in_polars() -> Iterator[Row]:
@@ -94,18 +94,21 @@ def in_polars() -> Iterator[Row]:
     import polars as pl
 
     def holed(x: Any) -> Any:
-        return pl.Series(x).set(pl.Series(np.arange(x.size) % 7 == 0), None)
+        return pl.Series(x).set(pl.Series(np.arange(x.size) % 2 == 0), None)
 
-    yield "Series", pl.Series, lambda x: x.clip(0)
-    yield "Series with nulls", holed, lambda x: x.clip(0)
-    yield "frame, 8 columns", lambda x: pl.DataFrame(x.reshape(-1, 8)), lambda x: x.select(pl.all().clip(0))
+    def select(x: Any, g: Any) -> Any:
+        return pl.select(pl.when(x >= 0).then(g).otherwise(0.0))
+
+    for name, held in (("Series", pl.Series), ("Series with nulls", holed)):
+        yield Row(name, held, lambda x: x.clip(0), vjp=select)
+    yield Row("frame, 8 columns", lambda x: pl.DataFrame(x.reshape(-1, 8)), lambda x: x.select(pl.all().clip(0)))
 
 
 def in_dask() -> Iterator[Row]:
     """Computed in this thread, since it is the call that is measured."""
     import dask.array as da
 
-    yield "Array, 4 blocks", lambda x: da.from_array(x, chunks=x.size // 4), lambda x: da.maximum(x, 0)
+    yield Row("Array, 4 blocks", lambda x: da.from_array(x, chunks=x.size // 4), lambda x: da.maximum(x, 0))
 
 
 def in_pint() -> Iterator[Row]:
@@ -114,19 +117,20 @@ def in_pint() -> Iterator[Row]:
 
     units = pint.UnitRegistry()
     zero = units.Quantity(0.0, "m")
-    yield "Quantity", lambda x: units.Quantity(x, "m"), lambda x: np.maximum(x, zero)
+    yield Row("Quantity", lambda x: units.Quantity(x, "m"), lambda x: np.maximum(x, zero))
 
 
-def in_masked() -> Iterator[Row]:
-    """NumPy's own."""
-    yield "MaskedArray", lambda x: np.ma.MaskedArray(x, np.arange(x.size) % 7 == 0), lambda x: np.ma.maximum(x, 0)
-    yield "MaskedArray, no mask", np.ma.MaskedArray, lambda x: np.ma.maximum(x, 0)
+def in_numpy() -> Iterator[Row]:
+    """Its own holder."""
+    masked = np.ma.MaskedArray
+    yield Row("MaskedArray", lambda x: masked(x, np.arange(x.size) % 2 == 0), lambda x: np.ma.maximum(x, 0))
+    yield Row("MaskedArray, no mask", masked, lambda x: np.ma.maximum(x, 0))
 
 
 def sparsely(x: Any, seed: int) -> tuple[Any, tuple[int, int]]:
     """Give the elements places in a matrix, sorted, 2% of all, and its shape."""
     side = math.isqrt(50 * x.size)
-    places = np.random.default_rng(seed).permutation(side * side)[: x.size]
+    places = np.random.default_rng(seed).choice(side * side, x.size, replace=False, shuffle=False)
     return np.divmod(np.sort(places), side), (side, side)
 
 
@@ -134,30 +138,30 @@ def in_scipy() -> Iterator[Row]:
     """Of formats that have no `maximum`, `abs` reads and writes as much."""
     from scipy import sparse
 
+    def maximum(x: Any) -> Any:
+        return x.maximum(0) if hasattr(x, "maximum") else abs(x.copy())  # a copy, which `abs` puts in order
+
     def held(kind: str, seed: int, x: Any) -> Any:
         where, shape = sparsely(x, seed)
         return sparse.coo_array((x, where), shape).asformat(kind)
-
-    def unsorted(x: Any) -> Any:
-        return held("csr", 0, x)[:, ::-1]
 
     def vector(seed: int, x: Any) -> Any:
         (rows, columns), (side, _) = sparsely(x, seed)
         return sparse.coo_array((x, (rows * side + columns,)), (side * side,))
 
+    def diagonals(first: int, x: Any) -> Any:
+        return sparse.dia_array((x.reshape(4, -1), range(first, first + 4)), (x.size // 4,) * 2)
+
     for kind in ("csr", "csc", "coo", "bsr"):
-        own = (lambda x: abs(x.copy())) if kind == "coo" else lambda x: x.maximum(0)
-        yield f"{kind}, the same places", functools.partial(held, kind, 0), own
-        yield f"{kind}, other places", functools.partial(held, kind, 0), own, functools.partial(held, kind, 1)
-    yield "coo of one axis", functools.partial(vector, 0), lambda x: abs(x.copy()), functools.partial(vector, 1)
-    yield "csr, unsorted", unsorted, lambda x: x.maximum(0)
-    yield "dia", lambda x: sparse.dia_array((x.reshape(4, -1), range(4)), (x.size // 4,) * 2), abs
+        yield Row(f"{kind}, the same places", functools.partial(held, kind, 0), maximum)
+        yield Row(f"{kind}, other places", functools.partial(held, kind, 0), maximum, functools.partial(held, kind, 1))
+    yield Row("csr, unsorted", lambda x: held("csr", 0, x)[:, ::-1], maximum)
+    yield Row("csr, an empty cotangent", functools.partial(held, "csr", 0), maximum, lambda x: held("csr", 0, x) * 0)
+    yield Row("coo of one axis, other places", functools.partial(vector, 0), maximum, functools.partial(vector, 1))
+    yield Row("dia, the same places", functools.partial(diagonals, 0), maximum)
+    yield Row("dia, other places", functools.partial(diagonals, 0), maximum, functools.partial(diagonals, 2))
     for kind in ("dok", "lil"):
-        yield (
-            f"{kind}, of 2^10",
-            lambda x, kind=kind: held(kind, 0, x[:1024]),
-            lambda x: abs(x.tocsr()).asformat(x.format),
-        )
+        yield Row(f"{kind}, at most 2^10", lambda x, kind=kind: held(kind, 0, x[:1024]), maximum)
 
 
 def in_sparse() -> Iterator[Row]:
@@ -168,61 +172,67 @@ def in_sparse() -> Iterator[Row]:
         where, shape = sparsely(x, seed)
         return sparse.COO(where, x, shape)
 
-    yield "COO, the same places", functools.partial(held, 0), maximum
-    yield "COO, other places", functools.partial(held, 0), maximum, functools.partial(held, 1)
+    yield Row("COO, the same places", functools.partial(held, 0))
+    yield Row("COO, other places", functools.partial(held, 0), cotangent=functools.partial(held, 1))
 
 
 def in_array_api_strict() -> Iterator[Row]:
     """Beside a select of its own, since its `maximum` does not say which zero it gives."""
     import array_api_strict as xp
 
-    yield "Array", xp.asarray, lambda x: xp.where(x <= 0, xp.zeros_like(x), x)
+    def select(x: Any, g: Any) -> Any:
+        return xp.where(x >= 0, g, xp.zeros_like(g))
+
+    yield Row("Array", xp.asarray, lambda x: xp.where(x <= 0, xp.zeros_like(x), x), vjp=select)
 
 
-LIBRARIES = {
-    each.__name__.removeprefix("in_").replace("_", " "): each
-    for each in (
-        in_pandas,
-        in_nullable_pandas,
-        in_xarray,
-        in_polars,
-        in_dask,
-        in_pint,
-        in_masked,
-        in_scipy,
-        in_sparse,
-        in_array_api_strict,
-    )
-}
+LIBRARIES = (
+    in_pandas,
+    in_nullable_pandas,
+    in_xarray,
+    in_polars,
+    in_dask,
+    in_pint,
+    in_numpy,
+    in_scipy,
+    in_sparse,
+    in_array_api_strict,
+)
 
 
 def rows(words: list[str]) -> Iterator[Row]:
     """Those that are asked for, of what is installed."""
-    for library, found in LIBRARIES.items():
+    for library in LIBRARIES:
         try:
-            each = list(found())
+            found = list(library())
         except ImportError:
             continue
-        for name, *rest in each:
-            if not words or any(word in f"{library} {name}" for word in words):
-                yield f"{library} {name}", *rest
+        for row in found:
+            name = f"{library.__name__.removeprefix('in_').replace('_', ' ')} {row.name}"
+            if not words or any(word in name for word in words):
+                yield row._replace(name=name)
 
 
-def ratios(held: Held, own: Call, cotangent: Held | None, n: int) -> list[str]:
+def ratios(row: Row, n: int) -> list[str]:
     """Ours over the library's own, of the value and of the VJP, which integers have none of."""
     rng = np.random.default_rng(0)
-    x, g = held(rng.normal(size=n)), (cotangent or held)(rng.normal(size=n))
-    done = (lambda y: y.compute(scheduler="synchronous")) if hasattr(x, "dask") else (lambda y: y)
-    pairs = [(lambda: relu_xp.relu(x), lambda: own(x)), (lambda: relu_xp.relu_vjp(x, g), lambda: x + g)]
+    x, g = row.held(rng.normal(size=n)), (row.cotangent or row.held)(rng.normal(size=n))
     found = []
-    for ours, theirs in pairs:
+    for ours, own, arrays in ((relu_xp.relu, row.own, (x,)), (relu_xp.relu_vjp, row.vjp, (x, g))):
+        calls = {name: functools.partial(done, each, *arrays) for name, each in (("ours", ours), ("own", own))}
         try:
-            seconds = measure({"ours": lambda ours=ours: done(ours()), "own": lambda t=theirs: done(t())}, SAMPLES)
+            seconds = measure(calls, SAMPLES)
         except TypeError:
             found.append("-")
         else:
             found.append(f"{seconds['ours'] / seconds['own']:.2f}")
     return found
+
+
+def done(function: Callable[..., Any], *arrays: Any) -> Any:
+    """Compute what is lazy."""
+    result = function(*arrays)
+    return result.compute(scheduler="synchronous") if hasattr(result, "dask") else result
 
 
 def main() -> None:
@@ -231,12 +241,10 @@ def main() -> None:
     parser.add_argument("words", nargs="*", metavar="WORD")
     options = parser.parse_args()
     console = Console()
-    headings = [f"{call}, {size}" for size in SIZES for call in ("relu", "relu_vjp")]
+    headings = [f"{call}, {size}" for size in SIZES for call in ("relu", "vjp")]
     table = Table("holder", *headings, title="time over the library's own")
-    for name, held, own, *cotangent in track([*rows(options.words)], description="measuring", console=console):
-        table.add_row(
-            escape(name), *(cell for n in SIZES.values() for cell in ratios(held, own, *cotangent or [None], n))
-        )
+    for row in track([*rows(options.words)], description="measuring", console=console):
+        table.add_row(escape(row.name), *(cell for n in SIZES.values() for cell in ratios(row, n)))
     console.print(table)
 
 

@@ -55,19 +55,21 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Frame
                 results.append(_column(function, inside, columns))
             except (TypeError, ValueError) as error:
                 raise _checks.inside(function, f"column {columns[0].name!r}", error) from None
-    return x.with_columns(results)
+    return pl.DataFrame(results) if results else x.clone()
 
 
 def _column(function: Function, inside: Callable[..., Any], columns: Sequence[Any]) -> Any:
     x, g = columns[0], columns[-1]
     _checks.alike(function, x.dtype, None, g.dtype, None)
-    _checks.dtype(function, x.dtype, _kind(x.dtype), _cast(x.dtype))
-    missing = [a.is_null() for a in columns if a.null_count()]
-    if not missing:
+    if (kind := _kind(x.dtype)) != "f":
+        _checks.dtype(function, x.dtype, kind, _cast(x.dtype))
+    if not any(a.null_count() for a in columns):
         return pl.Series(x.name, inside(*(a.to_numpy() for a in columns)))
-    null = functools.reduce(operator.or_, missing)
-    values = [a.set(null, 0).to_numpy() for a in columns]  # in all of them: zeros alone raise no floating-point error
-    return pl.Series(x.name, inside(*values)).set(null, None)
+    # Null where one is, and true elsewhere, NaN included: `is_null` takes the way of an expression, which is long.
+    held = functools.reduce(operator.and_, map(operator.eq, columns, columns))
+    zero, null = (pl.Series([value], dtype=x.dtype) for value in (0, None))
+    values = [a.zip_with(held, zero).to_numpy() for a in columns]  # all of them: zeros alone raise no error
+    return pl.Series(x.name, inside(*values)).zip_with(held, null)
 
 
 def _kind(dtype: Any) -> str:
