@@ -97,7 +97,7 @@ def in_polars() -> Iterator[Row]:
         return pl.Series(x).set(pl.Series(np.arange(x.size) % 2 == 0), None)
 
     def select(x: Any, g: Any) -> Any:
-        return pl.select(pl.when(x >= 0).then(g).otherwise(0.0))
+        return pl.select(pl.when(x >= 0).then(g).when(x < 0).then(0 * g))  # null where either is
 
     for name, held in (("Series", pl.Series), ("Series with nulls", holed)):
         yield Row(name, held, lambda x: x.clip(0), vjp=select)
@@ -128,8 +128,8 @@ def in_numpy() -> Iterator[Row]:
 
 
 def sparsely(x: Any, seed: int) -> tuple[Any, tuple[int, int]]:
-    """Give the elements places in a matrix, sorted, 2% of all, and its shape."""
-    side = math.isqrt(50 * x.size)
+    """Give the elements places in a matrix, sorted, 1% of all, and its shape."""
+    side = math.isqrt(100 * x.size)
     places = np.random.default_rng(seed).choice(side * side, x.size, replace=False, shuffle=False)
     return np.divmod(np.sort(places), side), (side, side)
 

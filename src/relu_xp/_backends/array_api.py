@@ -47,7 +47,7 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
     """Check every argument, compute in the arrays' namespace, and only then write."""
     x = arrays[0]
     try:
-        xp = array_api_compat.array_namespace(*arrays)
+        xp = array_api_compat.array_namespace(*{type(a): a for a in arrays}.values())
     except TypeError:  # what answers to every name, as a tracer may, is not even one library's
         alone = len(arrays) == 1
         raise (_checks.not_an_array(function, "x", x) if alone else _checks.same_library(function, *arrays)) from None
@@ -58,11 +58,21 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         result = xp.asarray(x, copy=True)
     else:
         operands = [xp.astype(a, x.dtype) if hasattr(a, "shape") else a for a in rounded[: len(function.scalars)]]
-        result = getattr(_formulas, function.name)(xp, *arrays, *operands)
+        result = _computed(function, xp, arrays, operands)
     if out is None:
         return result
     out[...] = result
     return out
+
+
+def _computed(function: Function, xp: Any, arrays: tuple[Array, ...], operands: list[Any]) -> Array:
+    formula = getattr(_formulas, function.name)
+    if not hasattr(xp, "elemwise"):
+        return formula(xp, *arrays, *operands)
+    # Of pydata/sparse, which else finds what the arrays store anew for each operation of a formula.
+    held = [a for a in (*arrays, *operands) if hasattr(a, "shape")]
+    numbers = operands[len(held) - len(arrays) :]
+    return xp.elemwise(lambda *parts: formula(np, *parts, *numbers), *held)
 
 
 @functools.cache
@@ -92,6 +102,7 @@ def _device(x: Array) -> Any:
         return None
 
 
+@functools.lru_cache(maxsize=256, typed=True)  # whose dtypes some libraries are slow to compare
 def _kind(xp: Any, dtype: Any) -> str:
     """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
     kinds = {"f": "real floating", "i": "signed integer", "u": "unsigned integer"}

@@ -114,7 +114,12 @@ def _computed(function: Function, inside: Callable[..., Any], arrays: Any, slope
 
 
 def _coordinates(function: Function, x: Labelled, g: Labelled, name: str = "cotangent") -> Any:
-    """The coordinates of both: xarray's arithmetic drops those that differ, and here they are refused."""
+    """The coordinates of both: xarray's arithmetic drops those that differ, and here they are refused.
+
+    None where those of x are all, and so need not be merged.
+    """
+    if {*x.xindexes} == {*g.xindexes} and x.coords.equals(g.coords):
+        return None
     try:
         both = [a.coords.to_dataset() for a in (x, g)]
         return xarray.merge(both, join="exact", compat="equals", combine_attrs="override").coords
