@@ -3,7 +3,6 @@
 import importlib
 import math
 import re
-import time
 
 import numpy as np
 import oracle
@@ -172,6 +171,16 @@ def test_xarray_keeps_all_coordinates_or_refuses(xarray, labelled):
     assert relu_xp.relu_vjp(x, g.rename("other")).name == "depth"
 
 
+def test_coordinates_that_agree_are_not_merged(xarray, labelled, monkeypatch):
+    """Which takes twice as long as xarray's own sum."""
+    x, g = labelled(X), labelled(G)
+    monkeypatch.setattr(xarray, "merge", None)
+    xarray.testing.assert_identical(relu_xp.relu_vjp(x, g).coords.to_dataset(), x.coords.to_dataset())
+    relu_xp.relu_vjp(x.to_dataset(), g.to_dataset())
+    with pytest.raises(TypeError, match="not callable"):
+        relu_xp.relu_vjp(x, g.assign_coords(step=1))
+
+
 def test_xarray_results_can_be_written_to(xarray):
     x = xarray.DataArray([1.0, 2.0], dims="t", coords={"t": [-1.0, 2.0]})
     for a in (x.t, x.t.variable):
@@ -325,20 +334,96 @@ def test_an_array_of_slopes_is_for_what_is_computed_whole(pandas):
     relu_xp.leaky_relu(x, np.array(0.5, np.float32))
 
 
+def delegated(function, *arrays):
+    """The result of pandas' backend, and the shapes of what it has computed, a call at a time."""
+    shapes = []
+
+    def inside(*held):
+        shapes.append(held[0].shape)
+        return call(function, *held)
+
+    return importlib.import_module("relu_xp._backends.pandas").delegate(function, inside, arrays, None), shapes
+
+
+VJP = next(each for each in oracle.RECORDS if each.name == "leaky_relu_vjp")
+
+
 @pytest.mark.parametrize("dtypes", [["f8"], ["f8", "f4"]], ids=["one dtype", "two"])
-def test_a_wide_table_costs_little_more_than_its_bytes(pandas, dtypes):
+def test_a_wide_table_is_computed_by_blocks(pandas, monkeypatch, dtypes):
+    """Column by column it takes ten times as long; nor is any part of it copied together again."""
     whole = np.random.default_rng(0).normal(size=(10, 20_000))
     x = pandas.concat([pandas.DataFrame(whole.astype(each)) for each in dtypes], axis=1, ignore_index=True)
     if len(dtypes) == 2:
         x = x.iloc[:, np.arange(40_000).reshape(2, -1).T.ravel()].copy()  # the dtypes in turn
-    seconds = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        result = relu_xp.leaky_relu_vjp(x, x)
-        seconds.append(time.perf_counter() - begin)
-    assert min(seconds) < 20e-6 * x.shape[1]  # column by column it is ten times that
+    with monkeypatch.context() as patched:
+        patched.setattr(pandas, "concat", None)
+        result, shapes = delegated(VJP, x, x.copy())
+    assert shapes == [(20_000, 10)] * len(dtypes)
     for i in (0, 1, 12_345):
         oracle.assert_same(result.iloc[:, i].to_numpy(), relu_xp.leaky_relu_vjp(*[x.iloc[:, i].to_numpy()] * 2))
+
+
+def test_frames_whose_blocks_differ(pandas):
+    """One made column by column, of labels that repeat, beside one that is a single block."""
+    names = ["a", "b", "a"]
+    g = pandas.DataFrame(np.arange(6.0).reshape(2, 3) - 2, columns=names)
+    x = pandas.DataFrame({0: [1.0, -1.0]})
+    for i in (1, 2):
+        x[i] = [-2.0, 3.0]
+    x.columns = names
+    for one, other in ((x, g), (g, x)):
+        result = relu_xp.leaky_relu_vjp(one, other, 0.5)
+        want = relu_xp.leaky_relu_vjp(one.to_numpy(), other.to_numpy(), 0.5)
+        pandas.testing.assert_frame_equal(result, pandas.DataFrame(want, columns=names), check_exact=True)
+
+
+@pytest.mark.parametrize("dtype", NULLABLE)
+def test_a_nullable_column_is_computed_where_it_lies(pandas, monkeypatch, dtype):
+    """Once, and without a copy, unless an error is to be told of, which may be of what is missing."""
+    x = of_dtype(pandas, [1.0, -2.0, 3.0, None], dtype)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(x.array), "to_numpy", None)
+        assert delegated(VJP, x, x)[1] == [(4,)]
+        assert delegated(VJP, *[pandas.DataFrame({"a": x, "b": x})] * 2)[1] == [(4,), (4,)]
+    part = x[2:]  # of memory that begins before
+    oracle.assert_same(relu_xp.relu(part).array.to_numpy("f4", na_value=7), np.array([3, 7], "f4"))
+    parts = pandas.concat([x, x])  # which Arrow holds as two
+    assert relu_xp.relu(parts).isna().tolist() == [False, False, False, True] * 2
+
+
+@pytest.mark.parametrize("dtype", NULLABLE)
+def test_errors_of_a_nullable_column_are_told_of_once(pandas, dtype):
+    x = of_dtype(pandas, [-np.inf, None, -2.0], dtype)
+    for given in (x, pandas.DataFrame({"a": x, "b": x})):
+        with pytest.warns(RuntimeWarning, match="invalid value encountered in leaky_relu") as told:
+            relu_xp.leaky_relu(given, 0.0)
+        assert len(told) == 1
+        with np.errstate(all="raise"), pytest.raises(FloatingPointError):
+            relu_xp.leaky_relu(given, 0.0)
+
+
+def test_whatever_a_mask_hides_is_told_of_by_nobody(pandas):
+    numbers, mask = np.array([-np.inf, 2.0, -1e308]), np.array([True, False, True])
+    x = pandas.Series(pandas.arrays.FloatingArray(numbers, mask))
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow: not installed")
+    held = arrow.array(numbers, mask=mask)
+    y = pandas.Series(pandas.arrays.ArrowExtensionArray(held))
+    for given in (x, y, pandas.DataFrame({"a": x, "b": y})):
+        for function, options in ((relu_xp.leaky_relu, {"negative_slope": 1e3}), (relu_xp.squared_relu, {})):
+            with np.errstate(all="raise"):
+                result = function(given, **options)
+            assert result.isna().to_numpy().tolist() == given.isna().to_numpy().tolist()
+    assert numbers.tolist() == [-np.inf, 2.0, -1e308]
+
+
+@pytest.mark.parametrize("dtype", ["Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"])
+def test_every_nullable_integer(pandas, dtype):
+    for each in (dtype, f"{dtype.lower()}[pyarrow]"):
+        least, most = np.iinfo(dtype.lower()).min, np.iinfo(dtype.lower()).max
+        x = pandas.Series([least, None, most, 0], dtype="object").astype(of_dtype(pandas, [], each).dtype)
+        want = pandas.Series([0, None, most, 0], dtype="object").astype(x.dtype)
+        pandas.testing.assert_series_equal(relu_xp.relu(x), want)
+        pandas.testing.assert_frame_equal(relu_xp.relu(x.to_frame("a")), want.to_frame("a"))
 
 
 @pytest.mark.parametrize("dtype", ["boolean", "category", "string", "str", "object", "bool", "Sparse[float64]"])

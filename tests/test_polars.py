@@ -79,6 +79,16 @@ def test_what_is_null_raises_no_floating_point_error(pl):
                     assert call(function, *given).null_count() == 1
 
 
+def test_nulls_take_no_expression(pl, monkeypatch):
+    """Which takes longer than all the rest of a call on few values; a NaN is no null."""
+    monkeypatch.setattr(pl.Series, "is_null", None)
+    monkeypatch.setattr(pl.Series, "fill_null", None)
+    x, g = pl.Series([1.0, np.nan, None, -1.0]), pl.Series([2.0, 3.0, 4.0, None])
+    assert relu_xp.relu(x).null_count() == 1
+    assert np.isnan(relu_xp.relu(x)[1])
+    assert relu_xp.relu_vjp(x, g).to_list() == [2, 0, None, None]
+
+
 def test_values_in_several_chunks(pl):
     x = pl.concat([pl.Series([1.0, -1.0]), pl.Series([-2.0, None])], rechunk=False)
     assert x.n_chunks() == 2
