@@ -36,6 +36,32 @@ def test_sparse_arrays_stay_as_sparse_as_they_are(wanted, kind):
     assert type(relu_xp.relu(x)) is type(x)
 
 
+def test_sparse_arrays_are_matched_once(wanted, monkeypatch):
+    """What a formula does with x and the cotangent, it does on the elements that either stores."""
+    sparse = wanted("sparse")
+    x, g = (sparse.COO.from_numpy(np.nan_to_num(a)) for a in (X, G))
+    sizes = []
+    elemwise = sparse.elemwise
+
+    def counted(function, *arrays, **options):
+        def inside(*parts, **others):
+            sizes.append(max(np.size(part) for part in parts))
+            return function(*parts, **others)
+
+        return elemwise(inside, *arrays, **options)
+
+    monkeypatch.setattr(sparse, "elemwise", counted)
+    for function in oracle.RECORDS:
+        sizes.clear()
+        with np.errstate(all="ignore"):
+            oracle.call(function, x, g)
+        assert 0 < max(sizes) <= x.nnz + g.nnz
+    elsewhere = sparse.COO([[3, 5]], [1.0, -2.0], (10,)), sparse.COO([[4, 5]], [3.0, 7.0], (10,))
+    slopes = sparse.COO([[5]], [0.5], (10,))
+    assert relu_xp.leaky_relu_vjp(*elsewhere, slopes).todense().tolist() == [0, 0, 0, 0, 3, 3.5, 0, 0, 0, 0]
+    assert max(sizes) < 10
+
+
 def test_two_libraries_in_one_call(wanted):
     strict, sparse = wanted("array_api_strict"), pytest.importorskip("sparse", reason="sparse: not installed")
     with pytest.raises(
