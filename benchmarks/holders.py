@@ -161,7 +161,12 @@ def in_scipy() -> Iterator[Row]:
     yield Row("dia, the same places", functools.partial(diagonals, 0), maximum)
     yield Row("dia, other places", functools.partial(diagonals, 0), maximum, functools.partial(diagonals, 2))
     for kind in ("dok", "lil"):
-        yield Row(f"{kind}, at most 2^10", lambda x, kind=kind: held(kind, 0, x[:1024]), maximum)
+        yield Row(
+            f"{kind}, at most 2^10",
+            lambda x, kind=kind: held(kind, 0, x[:1024]),
+            lambda x: abs(x.tocsr()).asformat(x.format),
+            vjp=lambda x, g: (x.tocsr() + g.tocsr()).asformat(x.format),
+        )
 
 
 def in_sparse() -> Iterator[Row]:

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,14 @@ def report(function: Function, errors: int) -> None:
             np.geterrcall().write(f"Warning: {message}\n")  # type: ignore[union-attr]
         else:
             print(f"Warning: {message}")
+
+
+def without(inside: Callable[..., Any], values: Sequence[Any], cleared: Callable[[], Sequence[Any]]) -> Any:
+    """Compute values that hold anything in places that do not count; what is cleared of it, if there is an error."""
+    errors: list[object] = []
+    with np.errstate(all="call", call=lambda *error: errors.append(error)):
+        result = inside(*values)
+    return inside(*cleared()) if errors else result
 
 
 @contextlib.contextmanager

@@ -123,10 +123,10 @@ def _nullable(function: Function, inside: Callable[..., Any], columns: Sequence[
     _checks.dtype(function, x.dtype, _dtypes.kind(numbers), _cast(x.dtype))
     if isinstance(x, pd.arrays.ArrowExtensionArray):
         mask = functools.reduce(operator.or_, [a.isna() for a in columns])
-        result = _where_held(inside, [_of_arrow(a, numbers) for a in columns], mask)
+        result = _computed(inside, [_of_arrow(a, numbers) for a in columns], mask)
         return type(x)(sys.modules["pyarrow"].array(result, mask=mask if mask.any() else None))
     mask = x._mask | g._mask
-    return type(x)(_where_held(inside, [a._data for a in columns], mask), mask)
+    return type(x)(_computed(inside, [a._data for a in columns], mask), mask)
 
 
 def _of_arrow(column: Column, numbers: Any) -> Any:
@@ -136,12 +136,9 @@ def _of_arrow(column: Column, numbers: Any) -> Any:
     return np.frombuffer(a.buffers()[1] or b"", numbers)[a.offset : a.offset + len(a)]
 
 
-def _where_held(inside: Callable[..., Any], values: Sequence[Any], mask: Any) -> Any:
-    """Compute whatever stands where values are missing; if there is an error to tell of, zeros in its place."""
-    errors: list[object] = []
-    with np.errstate(all="call", call=lambda *error: errors.append(error)):
-        result = inside(*values)
-    return inside(*(np.where(mask, a.dtype.type(0), a) for a in values)) if errors else result
+def _computed(inside: Callable[..., Any], values: Sequence[Any], mask: Any) -> Any:
+    """Compute whatever stands where values are missing, which no error is told of."""
+    return _numpy_errors.without(inside, values, lambda: [np.where(mask, a.dtype.type(0), a) for a in values])
 
 
 def _cast(dtype: Any) -> str:

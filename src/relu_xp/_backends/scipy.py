@@ -5,7 +5,7 @@ Where a derivative at 0 is no 0, the call is refused: its result would be dense.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Spars
         places, result = _together(function, inside, *(_canonical(_as_table(a)) for a in arrays))
     else:
         places = _canonical(x)
-        result = inside(_diagonals(x, x.offsets, x.data.shape[1]) if places.format == "dia" else places.data)
+        result = _dia(inside, arrays) if places.format == "dia" else inside(places.data)
     if function.role == "grad" and places.nnz < math.prod(x.shape):
         _check_stays_sparse(function, inside(np.zeros(1, x.dtype))[0])
     if places is x:
@@ -101,11 +101,16 @@ def _as_table(x: Sparse) -> Sparse:
     """An array of any number of axes with two, of which the last is its last, where the first can be counted."""
     if x.ndim == 2 or math.prod(x.shape) >= 1 << 62:
         return x
-    return x.tocoo().reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    x = x.tocoo()
+    if x.ndim == 1:
+        return sparse.csr_array((x.data, x.coords[0], [0, x.nnz]), (1, *x.shape))
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _together(function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse) -> tuple[Sparse, Any]:
     """An array with the places that either stores, as x holds them, and what is computed there."""
+    if x.format == g.format == "dia" and np.array_equal(x.offsets, g.offsets) and x.data.shape == g.data.shape:
+        return x, _dia(inside, (x, g))
     if x.format == g.format == "dia":
         offsets, width = np.union1d(x.offsets, g.offsets), max(x.data.shape[1], g.data.shape[1])
         values = [_diagonals(a, offsets, width) for a in (x, g)]
@@ -155,6 +160,12 @@ def _marked(x: Sparse, mark: int) -> Sparse:
     x = copy.copy(x)  # its places are shared
     x.data = marks
     return x
+
+
+def _dia(inside: Callable[..., Any], arrays: Sequence[Sparse]) -> Any:
+    """What is computed of diagonals that stand in one order."""
+    data = [a.data for a in arrays]
+    return _numpy_errors.without(inside, data, lambda: [_diagonals(a, a.offsets, a.data.shape[1]) for a in arrays])
 
 
 def _diagonals(x: Sparse, offsets: Any, width: int) -> Any:
