@@ -195,6 +195,7 @@ def test_arrays_of_any_number_of_axes(sparse, shape):
                 for of_g in (g, x.copy(), x * 0):
                     result = call(function, x, of_g)
                     assert (result.shape, result.format) == (shape, "coo")
+                    assert not any(np.shares_memory(*each) for each in zip(result.coords, x.coords, strict=True))
                     parts = [elements(a) for a in (x, of_g, result)]
                     assert {*parts[2]} == {*parts[0], *parts[1]}
                     values = [np.array([part.get(each, 0.0) for each in parts[2]]) for part in parts]

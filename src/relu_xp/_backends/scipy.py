@@ -42,7 +42,7 @@ def put(array: Any, device: str) -> Sparse:
 
 def get(x: Sparse) -> Any:
     """Give the elements as a NumPy array, a stored -0 as it is: `toarray` adds to zeros."""
-    x = _canonical(x.tocoo())
+    x = _canonical(x.tocoo()).tocoo()
     dense = np.zeros(x.shape, x.dtype)
     dense[x.coords] = x.data
     return dense
@@ -56,14 +56,14 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Spars
     if len(arrays) == 2:
         places, result = _together(function, inside, *(_canonical(_as_table(a)) for a in arrays))
     else:
-        places = _canonical(x)
+        places = _canonical(_as_table(x) if x.ndim == 1 else x)
         result = _dia(inside, arrays) if places.format == "dia" else inside(places.data)
     if function.role == "grad" and places.nnz < math.prod(x.shape):
         _check_stays_sparse(function, inside(np.zeros(1, x.dtype))[0])
     if places is x:
         return x._with_data(result)
     places.data = result
-    return (places if places.ndim == x.ndim else places.reshape(x.shape)).asformat(x.format)
+    return _with_axes(places, x.shape).asformat(x.format)
 
 
 def _check_stays_sparse(function: Function, at_zero: Any) -> None:
@@ -103,8 +103,15 @@ def _as_table(x: Sparse) -> Sparse:
         return x
     x = x.tocoo()
     if x.ndim == 1:
-        return sparse.csr_array((x.data, x.coords[0], [0, x.nnz]), (1, *x.shape))
+        return sparse.csr_array((x.data, x.coords[0].copy(), [0, x.nnz]), (1, *x.shape))
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _with_axes(x: Sparse, shape: tuple[int, ...]) -> Sparse:
+    """The same with the axes that it had before it was a table."""
+    if x.ndim == len(shape):
+        return x
+    return sparse.coo_array((x.data, (x.indices,)), shape) if len(shape) == 1 else x.reshape(shape)
 
 
 def _together(function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse) -> tuple[Sparse, Any]:
