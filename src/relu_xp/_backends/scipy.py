@@ -76,7 +76,7 @@ def _check_stays_sparse(function: Function, at_zero: Any) -> None:
 
 
 def _canonical(x: Sparse) -> Sparse:
-    """The same with one element for each place, of a format that holds them in `data`; x itself is not changed."""
+    """The same with one element for each place, in `data`; x itself is not changed."""
     if x.format == "dia":
         return x
     if x.format not in _COMPRESSED:
@@ -98,7 +98,7 @@ def _has_few_rows(x: Sparse) -> bool:
 
 
 def _as_table(x: Sparse) -> Sparse:
-    """An array of any number of axes with two, of which the last is its last, where the first can be counted."""
+    """The same with two axes, the last one its own, unless their product is too large to be counted."""
     if x.ndim == 2 or math.prod(x.shape) >= 1 << 62:
         return x
     x = x.tocoo()
@@ -141,7 +141,7 @@ def _places(x: Sparse) -> tuple[Any, ...]:
 
 
 def _together_compressed(function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse) -> tuple[Sparse, Any]:
-    """The same by SciPy's loops, which sorting would be slow beside: they add marks, and keep the order of places."""
+    """The same by SciPy's loops, which add marks up and keep the order of places: sorting is slower."""
     both = _marked(x, 1) + _marked(g, 2)
     result, done = np.empty((both.nnz, *x.data.shape[1:]), x.dtype), [0, 0]
     with _numpy_errors.told_once(function):
@@ -150,7 +150,7 @@ def _together_compressed(function: Function, inside: Callable[..., Any], x: Spar
             values = []
             for i, data in enumerate((x.data, g.data)):
                 at = np.flatnonzero((both.data[part] & (i + 1)) != 0)  # of bytes it takes far longer
-                spread = np.zeros(result[part].shape, x.dtype)
+                spread = np.zeros(result[part].shape, result.dtype)
                 spread[at] = data[done[i] : done[i] + len(at)]
                 done[i] += len(at)
                 values.append(spread)
@@ -176,7 +176,7 @@ def _dia(inside: Callable[..., Any], arrays: Sequence[Sparse]) -> Any:
 
 
 def _diagonals(x: Sparse, offsets: Any, width: int) -> Any:
-    """The elements on diagonals, and zeros where x has none: past its edges too, where anything may stand in `data`."""
+    """The elements on diagonals, and zeros where x has none, as past its edges, whatever stands there."""
     rows, columns = x.shape
     diagonals = np.zeros((len(offsets), min(width, columns)), x.dtype)
     places = {offset: place for place, offset in enumerate(offsets.tolist())}
