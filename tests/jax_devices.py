@@ -83,6 +83,20 @@ def each_device():
         assert relu_xp.leaky_relu(jnp.asarray(X)).committed is False
 
 
+def a_number_is_at_home_everywhere():
+    """One that was first met under an explicit mesh, or on another default device."""
+    kinds = (jax.sharding.AxisType.Explicit,)
+    for axis, count in {"a": 2, "b": 8}.items():
+        with jax.set_mesh(jax.make_mesh((count,), (axis,), axis_types=kinds)):
+            x = jax.device_put(X, PartitionSpec(axis))
+            for result in (relu_xp.leaky_relu(x, 0.01), relu_xp.leaky_relu(x)):
+                assert jax.typeof(result).sharding.spec == jax.typeof(x).sharding.spec
+                assert_as_expected("leaky_relu", (X,), result)
+    with jax.default_device(jax.devices()[3]):
+        assert relu_xp.leaky_relu(jnp.asarray(X)).devices() == {jax.devices()[3]}
+    each_device()
+
+
 def one_of_several_processes(address, count, index):
     """A global array that no process holds whole: values, a gradient step, and the same weights everywhere."""
     jax.distributed.initialize(address, int(count), int(index), initialization_timeout=60)
