@@ -91,3 +91,46 @@ def test_a_graph_for_onnxruntime(wanted, name):
     (got,) = session.run(None, {f"x{i}": a for i, a in enumerate(arrays)})
     # onnxruntime's Where gives +0 for -0: a known deviation, which the README names
     oracle.assert_same(got + 0, oracle.expected(name, arrays) + 0)
+
+
+KINKS = np.array([1, -1, 0, -0.0, np.nan, np.inf, -np.inf, 3, 0.01, -2.5, 1.25, 6, 1e-30], np.float32)
+EACH, WITH_EACH = np.repeat(KINKS, KINKS.size), np.tile(KINKS, KINKS.size)
+VALUES = [str(each) for each in oracle.RECORDS if each.role == "value"]
+SCALARS = [
+    {"negative_slope": s, "grad_at_zero": z, "ceiling": c, "grad_at_ceiling": k}
+    for s, z, c, k in [(0.01, 1.0, 6.0, 0.0), (0.25, 0.25, 1.25, 1.0), (-2.0, 0.5, 3.0, 0.5), (0.0, 0.0, 1.25, 0.0)]
+]
+
+
+def assert_differentiated(name, scalars, value, pulled, where):
+    """The value's bits, and the definition's derivative, but for signs of zeros, there where the library can."""
+    vjp = f"{name}_vjp"
+    oracle.assert_same(value, oracle.expected(name, (EACH,), **oracle.scalars_of(name, **scalars)))
+    want = oracle.expected(vjp, (EACH, WITH_EACH), **oracle.scalars_of(vjp, **scalars))
+    oracle.assert_same(pulled.astype(np.float32)[where] + 0, want[where] + 0)
+
+
+@pytest.mark.parametrize("scalars", SCALARS)
+@pytest.mark.parametrize("name", VALUES)
+def test_the_derivative_that_mlx_takes(wanted, name, scalars):
+    """Its `where` multiplies a cotangent by a mask, so an infinite one leaves NaN where no product alone decides."""
+    wanted("mlx")
+    import mlx.core as mx
+
+    def f(x):
+        return oracle.call(name, x, **oracle.scalars_of(name, **scalars))
+
+    (value,), (pulled,) = mx.vjp(f, [mx.array(EACH)], [mx.array(WITH_EACH)])
+    alone = name in oracle.SLOPED and scalars["grad_at_zero"]
+    assert_differentiated(name, scalars, np.array(value), np.array(pulled), np.isfinite(WITH_EACH) | bool(alone))
+
+
+@pytest.mark.parametrize("scalars", SCALARS)
+@pytest.mark.parametrize("name", VALUES)
+def test_the_derivative_that_autograd_takes(name, scalars):
+    autograd = pytest.importorskip("autograd", reason="autograd: not installed")
+    with np.errstate(all="ignore"):
+        pull, value = autograd.make_vjp(lambda x: oracle.call(name, x, **oracle.scalars_of(name, **scalars)))(EACH)
+        pulled = pull(WITH_EACH)
+    dropped = (EACH == 0) & (scalars["grad_at_zero"] == 0) & ~np.isfinite(WITH_EACH) & (name in oracle.SLOPED)
+    assert_differentiated(name, scalars, value, pulled, ~dropped)

@@ -1,15 +1,21 @@
-"""Any other array that speaks the array API standard: the formulas, run in the array's own namespace."""
+"""Any other array that speaks the array API standard: the formulas, run in the array's own namespace.
+
+Where the library may differentiate, the values are spelled so that its plain autodiff takes the definition's
+derivative: comparisons and constants have none, and x reaches a result by one way alone.
+"""
 
 import functools
 import importlib
 import importlib.util
+import math
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat
 import numpy as np
 
 from relu_xp import _checks, _formulas
-from relu_xp._functions import Function
+from relu_xp._functions import CLIPPED_RELU, LEAKY_RELU, RELU, SQUARED_RELU, Function
 
 Array = Any
 
@@ -57,7 +63,7 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
     if _kind(xp, x.dtype) == "u":  # never negative, for which some libraries have no comparison
         result = xp.asarray(x, copy=True)
     else:
-        operands = [xp.astype(a, x.dtype) if hasattr(a, "shape") else a for a in rounded[: len(function.scalars)]]
+        operands = [xp.astype(a, x.dtype) if hasattr(a, "shape") else a for a in rounded]
         result = _computed(function, xp, arrays, operands)
     if out is None:
         return result
@@ -66,13 +72,64 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
 
 
 def _computed(function: Function, xp: Any, arrays: tuple[Array, ...], operands: list[Any]) -> Array:
-    formula = getattr(_formulas, function.name)
+    x = arrays[0]
+    if function in _SPELLED and _package(x) not in _WITHOUT_AUTODIFF and _kind(xp, x.dtype) == "f":
+        return _SPELLED[function](xp, x, *operands)
+    formula, operands = getattr(_formulas, function.name), operands[: len(function.scalars)]
     if not hasattr(xp, "elemwise"):
         return formula(xp, *arrays, *operands)
     # Of pydata/sparse, which else finds what the arrays store anew for each operation of a formula.
     held = [a for a in (*arrays, *operands) if hasattr(a, "shape")]
     numbers = operands[len(held) - len(arrays) :]
     return xp.elemwise(lambda *parts: formula(np, *parts, *numbers), *held)
+
+
+_WITHOUT_AUTODIFF = {"array_api_strict", "sparse", "ndonnx"}  # whose formulas are shorter
+
+
+def _package(x: Array) -> str:
+    return type(x).__module__.partition(".")[0]
+
+
+def _relu(xp: Any, x: Array, z: float) -> Array:
+    """Select x where it is active; the zero that is added turns -0 to +0."""
+    elsewhere = xp.where(x <= 0, xp.zeros_like(x), xp.full_like(x, math.nan))
+    if z == 0:
+        return xp.where(x > 0, x, elsewhere)
+    if z == 1:
+        return xp.where(x >= 0, x, elsewhere) + xp.zeros_like(x)
+    at_zero = xp.where(x == 0, z * xp.where(x == 0, x, xp.zeros_like(x)), elsewhere)
+    return xp.where(x > 0, x, at_zero) + xp.zeros_like(x)
+
+
+def _leaky_relu(xp: Any, x: Array, s: Any, z: float) -> Array:
+    """Multiply by 1, s, or z at zero, where a negative z would turn the zero's sign, and so is 1 in its place."""
+    one, s = xp.ones_like(x), s if hasattr(s, "shape") else xp.full_like(x, s)
+    if z == 1 or z < 0:
+        return x * xp.where(x >= 0, one, s)
+    return x * xp.where(x > 0, one, xp.where(x == 0, xp.full_like(x, z), s))
+
+
+def _clipped_relu(xp: Any, x: Array, c: float, z: float, k: float) -> Array:
+    """Select the ceiling above it; at the ceiling, what is added is k times zero."""
+    ceiling, below = xp.full_like(x, c), _relu(xp, x, z)
+    if k not in (0, 1):
+        below = xp.where(x == c, ceiling + k * (xp.where(x == c, x, ceiling) - ceiling), below)
+    return xp.where(x >= c if k == 0 else x > c, ceiling, below)
+
+
+def _squared_relu(xp: Any, x: Array) -> Array:
+    """Square x where it is active."""
+    elsewhere = xp.where(x <= 0, xp.zeros_like(x), xp.full_like(x, math.nan))
+    return xp.where(x > 0, xp.square(xp.where(x > 0, x, xp.ones_like(x))), elsewhere)
+
+
+_SPELLED: dict[Function, Callable[..., Array]] = {
+    RELU: _relu,
+    LEAKY_RELU: _leaky_relu,
+    CLIPPED_RELU: _clipped_relu,
+    SQUARED_RELU: _squared_relu,
+}
 
 
 @functools.cache
