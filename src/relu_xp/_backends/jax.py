@@ -155,10 +155,14 @@ def _filled(tokens: tuple[Token, ...], given: Sequence[Any]) -> tuple[Any, ...]:
 
 def _number(r: float, *, dtype: Any, weak: bool, literal: bool) -> Any:
     """A number of the dtype of x, and as weak as x, since so is the result: to be recorded, or on a device."""
-    if literal and not weak and jax.dtypes.canonicalize_dtype(dtype) == dtype:
-        return np.asarray(r, dtype)[()]
+    if weak:
+        with jax.ensure_compile_time_eval():
+            return jnp.asarray(float(r))
+    number, keeps = np.asarray(r, dtype), jax.dtypes.canonicalize_dtype(dtype) == dtype
+    if literal and keeps:
+        return number[()]
     with jax.ensure_compile_time_eval():  # jnp of a number may take a float64 for float32
-        return jnp.asarray(float(r)) if weak else jnp.asarray(np.asarray(r, dtype), dtype)
+        return jnp.asarray(number, None if keeps else dtype)
 
 
 def _in_kernel() -> bool:
