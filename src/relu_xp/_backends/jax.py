@@ -197,6 +197,7 @@ def _program(function: Function, tokens: tuple[Token, ...], *, learned: bool, in
             return _value(function, x, tokens, numbers, learned=learned, in_kernel=in_kernel)
         whole, rest, factor = _parts(function, x, _filled(tokens, numbers))
         if function.role == "grad":
+            factor = jnp.full_like(x, factor) if type(factor) is float else factor
             return _selected(whole, rest, jnp.ones_like(x), factor)
         if not function.compares:
             factor = jnp.where(rest, 0, factor)  # so that no infinity is multiplied by a zero, which guards might see
