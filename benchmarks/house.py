@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "relu_xp"
 # From the lowest on: a module imports only what stands on a line above its own. Of the modules on one line, the first
 # four know those before them, backends know none beside them, and the tools on top know each other.
 LAYERS = (
-    ("_functions", "_dtypes", "_checks", "_threads", "_plans"),
+    ("_functions", "_dtypes", "_checks", "_threads", "_plans", "_arrivals"),
     ("_formulas", "reference", "_native"),
     ("_backends",),
     ("_dispatch",),

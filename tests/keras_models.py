@@ -1,15 +1,22 @@
 """Run by test_keras.py in processes of their own, since Keras reads its backend's name once.
 
     python keras_models.py build FILE
+    python keras_models.py rebuild FILE
     python keras_models.py load FILE
 
 `build` makes a model of every function, compares what it computes to the bit, and saves it; trains a small model; and
-tries what must be refused. `load` compares what the saved model computes.
+tries what must be refused. `rebuild` has Keras make layers and models with the functions as activations again, in all
+its ways, and saves one. `load` compares what the model that `build` saved computes.
 """
 
+import copy
+import functools
 import importlib
+import json
+import pickle
 import re
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -115,10 +122,84 @@ def check_verifier():
     Rectifier.call = right
 
 
+LAYERS = {
+    "Activation": lambda f: keras.layers.Activation(f),
+    "Dense": lambda f: keras.layers.Dense(2, activation=f),
+    "Conv1D": lambda f: keras.layers.Conv1D(2, 1, activation=f),
+    "EinsumDense": lambda f: keras.layers.EinsumDense("abc,cd->abd", (None, 2), activation=f),
+    "Lambda": lambda f: keras.layers.Lambda(f),
+    "LSTM": lambda f: keras.layers.LSTM(2, activation=f, recurrent_activation=f),
+    "RNN": lambda f: keras.layers.RNN(keras.layers.GRUCell(2, activation=f)),
+    "Bidirectional": lambda f: keras.layers.Bidirectional(keras.layers.LSTM(2, activation=f)),
+    "TimeDistributed": lambda f: keras.layers.TimeDistributed(keras.layers.Dense(2, activation=f)),
+}
+
+
+def saved_and_loaded(model, file):
+    model.save(file)
+    return keras.saving.load_model(file, safe_mode=False)  # so that it takes a Lambda
+
+
+def rebuilt(layer):
+    return type(layer).from_config(json.loads(json.dumps(layer.get_config())))
+
+
+WAYS = {
+    "from_config": lambda model, _: type(model).from_config(model.get_config()),
+    "of a layer": lambda model, _: keras.Sequential([keras.Input((4, 3)), rebuilt(model.layers[-1])]),
+    "json": lambda model, _: keras.models.model_from_json(model.to_json()),
+    "clone": lambda model, _: keras.models.clone_model(model),
+    "copy": lambda model, _: copy.deepcopy(model),
+    "pickle": lambda model, _: pickle.loads(pickle.dumps(model)),
+    ".keras": lambda model, file: saved_and_loaded(model, file.with_suffix(".again.keras")),
+    ".h5": lambda model, file: saved_and_loaded(model, file.with_suffix(".h5")),
+}
+
+
+def check_activations(file):
+    """Rebuilt in whichever way, a layer computes the same to the bit, which with Keras' own it does not."""
+    data = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    data[0, 0] = -1, 0, 7
+    with_slope = relu_xp.keras.Rectifier("leaky_relu", {"negative_slope": 0.3})
+    values = [getattr(relu_xp, each.name) for each in oracle.RECORDS if each.role == "value"]
+    for function in (*values, relu_xp.relu_grad, with_slope):
+        for layer in LAYERS if function is relu_xp.leaky_relu else ("Activation", "Bidirectional"):
+            model = keras.Sequential([keras.Input((4, 3)), LAYERS[layer](function)])
+            want = keras.ops.convert_to_numpy(model(data))
+            for way, again in WAYS.items():
+                other = again(model, file)
+                other.set_weights(model.get_weights())
+                oracle.assert_same(keras.ops.convert_to_numpy(other(data)), want, f"{function}, {layer}, {way}")
+                if layer == "Activation" and function is not with_slope:
+                    assert other.layers[-1].activation is function
+    for function in values:
+        assert keras.activations.deserialize(keras.activations.serialize(function)) is function
+    assert keras.activations.get("leaky_relu") is keras.activations.leaky_relu
+    keras.Sequential([keras.Input((4, 3)), *map(LAYERS["Dense"], [*values, with_slope])]).save(file)
+
+
+def check_what_is_refused(file):
+    """Keras can't write a partial, nor read what nobody has registered: it takes nothing of ours in their place."""
+    partial = functools.partial(relu_xp.leaky_relu, negative_slope=0.3)
+    model = keras.Sequential([keras.Input((4, 3)), LAYERS["Dense"](partial)])
+    for again in WAYS.values():
+        with pytest.raises(TypeError, match=r"Cannot serialize object functools\.partial"):
+            again(model, file)
+    somebodys = {"class_name": "function", "module": "builtins", "config": "squared_relu"}
+    with pytest.raises(TypeError, match="Could not locate function 'squared_relu'"):
+        keras.saving.deserialize_keras_object(somebodys)
+    for given in (("nothing",), ("relu", {"negative_slope": 0.3}), ("squared_relu", {"x": 1})):
+        with pytest.raises(ValueError, match=r"^relu_xp\.keras\.Rectifier: .*, got '"):
+            relu_xp.keras.Rectifier(*given)
+
+
 def main(command, file):
     if command == "load":
-        importlib.import_module("relu_xp.keras")  # as the page on Keras tells
         check(keras.saving.load_model(file))
+        return
+    if command == "rebuild":
+        check_activations(Path(file))
+        check_what_is_refused(Path(file))
         return
     model = model_of_all()
     check(model)

@@ -1,6 +1,6 @@
 """Rectifiers for every array: ReLU, leaky, clipped and squared, their derivatives and vector-Jacobian products."""
 
-from relu_xp import reference
+from relu_xp import _arrivals, reference
 from relu_xp._api import (
     clipped_relu,
     clipped_relu_grad,
@@ -39,6 +39,8 @@ __all__ = [
     "squared_relu_vjp",
     "unregister_backend",
 ]
+
+_arrivals.when_imported("keras", "relu_xp.keras")  # Keras would take its own functions of these names for ours
 
 
 def __getattr__(name: str) -> str:

@@ -53,23 +53,49 @@ def _as_far_as_known(shape: tuple[int | None, ...], like: tuple[int | None, ...]
     return tuple(of_like if None in (n, of_like) else n for n, of_like in zip(shape, like, strict=True))
 
 
+def register(functions: Any) -> None:
+    """Let Keras write each function by a name of ours: by its own name it would read back Keras' own, or another's."""
+    for function in FUNCTIONS.values():
+        # Keras also takes what is registered under PACKAGE>NAME for an unregistered function of that bare name.
+        named = keras.saving.register_keras_serializable("relu_xp", f"relu_xp.{function}")
+        named(getattr(functions, function.name))
+
+
 @keras.saving.register_keras_serializable(package="relu_xp")
 class Rectifier(keras.Operation):  # type: ignore[misc]  # mypy does not see it
-    """A function of relu_xp in a Keras model.
+    """A function of relu_xp in a Keras model, or as the `activation=` of a layer.
 
     Parameters
     ----------
     function : str
         Its name.
-    scalars : dict of float
-        All its parameters that are no arrays.
+    scalars : dict of float, optional
+        Its parameters that are no arrays, by name; those left out have their defaults.
     name : str, optional
         The operation's name in the model.
+
+    Raises
+    ------
+    ValueError
+        If there is no such function, or it has no such parameter.
+
+    Examples
+    --------
+    >>> import keras, relu_xp.keras  # doctest: +SKIP
+    >>> leaky = relu_xp.keras.Rectifier("leaky_relu", {"negative_slope": 0.25})  # doctest: +SKIP
+    >>> layer = keras.layers.Dense(8, activation=leaky)  # doctest: +SKIP
     """
 
-    def __init__(self, function: str, scalars: dict[str, float], name: str | None = None) -> None:
+    def __init__(self, function: str, scalars: dict[str, float] | None = None, name: str | None = None) -> None:
+        if function not in FUNCTIONS:
+            msg = f"relu_xp.keras.Rectifier: function must be one of {', '.join(FUNCTIONS)}, got {function!r}"
+            raise ValueError(msg)
+        self.function, self.scalars = FUNCTIONS[function], dict(scalars or {})
+        known = [each.name for each in self.function.parameters]
+        if unknown := [each for each in self.scalars if each not in known]:
+            msg = f"relu_xp.keras.Rectifier: {function} takes {', '.join(known) or 'no scalars'}, got {unknown[0]!r}"
+            raise ValueError(msg)
         super().__init__(name=name or f"relu_xp_{function}_{keras.backend.get_uid(f'relu_xp_{function}')}")
-        self.function, self.scalars = FUNCTIONS[function], scalars
 
     def call(self, *arrays: Any) -> Any:
         """Hand over to the public function, which finds the tensors' backend."""
