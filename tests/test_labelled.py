@@ -679,6 +679,28 @@ def test_angles_that_leave_their_range_are_bare_angles():
         relu_xp.relu(importlib.import_module("astropy.units").Magnitude(X))
 
 
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (0,)], ids=str)
+def test_columns_of_a_table_keep_what_they_hold(function, shape):
+    """As numpy.negative of them has it; a unit, with which they do not compute, where it is the result's too."""
+    table = pytest.importorskip("astropy.table", reason="astropy: not installed")
+    x, g = (np.resize(a, shape) for a in (X, G))
+    named = {"name": "depth", "meta": {"a": 1}, "format": "%.2f", "description": "below"}
+    columns = [table.Column(a, **named) for a in (x, g)]
+    result = call(function, *columns)
+    like = np.negative(columns[-1])
+    assert type(result) is table.Column
+    for each in ("name", "meta", "format", "description", "unit"):
+        assert getattr(result, each) == getattr(like, each)
+    oracle.assert_same(np.asarray(result), want(function, x, g))
+    columns = [table.Column(a, unit="m", **named) for a in (x, g)]
+    if function in (f for f in ONE_UNIT if sum(f.powers) == 1):
+        assert call(function, *columns).unit == "m"
+    else:
+        with pytest.raises(TypeError, match=rf"{function}: x must have no unit, got m; .* numpy\.asarray\(x\)"):
+            call(function, *columns)
+
+
 def test_what_is_told_for_each_element_is_not_dropped():
     """astropy's masks and the uncertainties of `quantities`: refused, with advice that works."""
     masks = pytest.importorskip("astropy.utils.masked", reason="astropy: not installed")

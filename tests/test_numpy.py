@@ -343,7 +343,75 @@ def test_a_class_that_wraps_results_is_told_of_what():
     for result in (relu_xp.relu(ramp((4,)).view(Labelled)), relu_xp.relu_vjp(ramp((4,)), ramp((4,)).view(Labelled))):
         assert type(result) is Labelled
         assert result.label == "multiply"
-    assert type(relu_xp.relu_grad(ramp((4,)).view(Labelled))) is np.ndarray
+    assert type(relu_xp.relu_grad(ramp((4,)).view(Labelled))) is Labelled
+
+
+class Noted(np.ndarray):
+    """An array with notes, which results of its own shape have too, and a unit, with which it does not compute."""
+
+    unit = None
+
+    def __array_finalize__(self, obj):
+        self.notes, self.unit = getattr(obj, "notes", None), getattr(obj, "unit", None)
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        return super().__array_wrap__(array, context) if array.shape == self.shape else array
+
+
+class NotedUnlessScalar(Noted):
+    """The same, but for results with no axes."""
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        return np.ndarray.__array_wrap__(self, array, context) if array.shape else array.item()
+
+
+class NotedByUfunc(Noted):
+    """The same in the newer of NumPy's two ways."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        result = getattr(ufunc, method)(*map(np.asarray, inputs), **options)
+        like = next(a for a in inputs if isinstance(a, Noted))
+        return result if result.shape != like.shape else Noted.__array_wrap__(like, result)
+
+
+def noted(cls, array, unit=None):
+    array = array.view(cls)
+    array.notes, array.unit = ["kept"], unit
+    return array
+
+
+@pytest.mark.parametrize("cls", [Noted, NotedUnlessScalar, NotedByUfunc])
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+@pytest.mark.parametrize("shape", [(4,), (1,), (2, 3), (0,), (3, 0), (1, 1)], ids=str)
+def test_notes_are_kept(cls, function, shape):
+    """In whichever array they are, and also of a result of another kind than x, such as a derivative."""
+    x, g = ramp(shape), ramp(shape)
+    arrays = oracle.arrays_of(function, x, g)
+    for at in range(len(arrays)):
+        given = [noted(cls, a) if i == at else a for i, a in enumerate(arrays)]
+        result = oracle.call(function, *given)
+        assert type(result) is cls
+        assert result.notes == ["kept"]
+        oracle.assert_same(np.asarray(result), oracle.expected(function, arrays))
+
+
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+def test_a_unit_that_its_class_only_hands_on(function):
+    """The result has it where it is right: it is one array's, to the power of one. Or else the call is refused."""
+    x, g = ramp((4,)), ramp((4,))
+    for units in (("m", None), (None, "s"), ("m", "s")):
+        arrays = [noted(Noted, a, unit) if unit else a for a, unit in zip((x, g), units, strict=True)]
+        given = oracle.arrays_of(function, *arrays)
+        have = [(unit, power) for unit, power in zip(units, function.powers, strict=True) if unit]
+        used = [unit for unit, power in have[: len(given)] for _ in range(power)]
+        if not any(isinstance(a, Noted) for a in given):
+            continue
+        if len(used) == 1 and not (function.degree is None and units[0]):
+            result = oracle.call(function, *given)
+            assert (type(result), result.unit, result.notes) == (Noted, used[0], ["kept"])
+        else:
+            with pytest.raises(TypeError, match=r"must have no unit, got [ms]; convert it, or pass numpy\.asarray\("):
+                oracle.call(function, *given)
 
 
 class MaskedQuantity(Metres):

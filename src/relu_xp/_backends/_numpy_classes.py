@@ -56,7 +56,7 @@ def wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
             return like if like is np.ma.masked else _masked(result, like, arrays)
     wrapped = [(a, power) for a, power in zip(arrays, function.powers, strict=False) if not _is_plain(a)]
     if any(_carries(a) for a in arrays):
-        return _with_unit(function, wrapped, result)
+        return _with_unit(function, arrays, wrapped, result)
     if wrapped:
         return wrapped[0][0].__array_wrap__(result)
     return result[()] if isinstance(arrays[0], np.generic) else result  # of ml_dtypes
@@ -90,31 +90,75 @@ def _check_has_no_unit(function: Function, name: str, a: Array) -> None:
     """Ask the class: a number can be added only to what has no unit, and only there are one and one two."""
     if not _carries(a):
         return
+    one = _one(a, (1,) * a.ndim)  # a class may drop what it carries where a result has no axes
     try:
-        bare = np.asarray(np.add(_one(a), np.ones((), a.dtype))) == 2
+        bare = (np.asarray(np.add(one, np.ones(one.shape, a.dtype))) == 2).all()
     except Exception:  # each class refuses in its own way
         bare = False
-    if not bare:
-        unit = getattr(a, "unit", getattr(a, "units", _checks.type_name(a)))
-        raise _checks.has_unit(function, name, str(unit), f"numpy.asarray({name})")
+    if not bare or (_has_unit(a) and not _computes_units(a)):
+        raise _has_a_unit(function, name, a)
 
 
-def _with_unit(function: Function, wrapped: list[tuple[Array, int]], result: Array) -> Array:
+def _has_a_unit(function: Function, name: str, a: Array) -> TypeError:
+    unit = next(filter(None, map(str, _units(a))), _checks.type_name(a))
+    return _checks.has_unit(function, name, unit, f"numpy.asarray({name})")
+
+
+def _with_unit(
+    function: Function, arrays: tuple[Array, ...], wrapped: list[tuple[Array, int]], result: Array
+) -> Array:
     """Multiply by one with the units of the result, as the arrays' own classes multiply: a product by 1 is exact."""
-    ones = [_one(a) for a, power in wrapped for _ in range(power)]
+    ones = [_one(a, result.shape) for a, power in wrapped for _ in range(power)]
+    for name, a in zip(function.arrays, arrays, strict=True):
+        labelled = _carries(a) and _has_unit(a) and not _computes_units(a)
+        # Such a class would give its unit to a derivative, and x's to a product.
+        if labelled and (len(ones) > 1 or not any(power for _, power in wrapped)):
+            raise _has_a_unit(function, name, a)
+    if not ones:
+        one = _one_without_unit(next(a for a, _ in wrapped if _carries(a)), result.shape)
+        return result if one is None else np.multiply(result, one)
     try:
-        return np.multiply(result, functools.reduce(np.multiply, ones)) if ones else result
+        return np.multiply(result, functools.reduce(np.multiply, ones))
     except Exception as error:  # such as of astropy's logarithmic units
         names = " and ".join(_checks.type_name(a) for a, _ in wrapped)
         msg = f"relu_xp.{function}: {names} has no such product, {error}; pass numpy.asarray of it"
         raise TypeError(msg) from error
 
 
-def _one(a: Array) -> Array:
-    """The number 1 with all that the array carries, whose own elements need not be looked at."""
-    one = np.ones((), a.dtype).view(type(a))
+def _one(a: Array, shape: tuple[int, ...]) -> Array:
+    """Ones with all that the array carries, of the shape that a result has: a class may drop it for any other."""
+    one = np.broadcast_to(np.ones((), a.dtype), shape).view(type(a))
     one.__array_finalize__(a)
     return one
+
+
+def _one_without_unit(a: Array, shape: tuple[int, ...]) -> Array | None:
+    """Ones with what the array carries beside a unit; None for a quantity, which carries nothing else."""
+    one = _one(a, shape)
+    if _units(one) and _computes_units(one):
+        return None
+    try:
+        return np.divide(one, one)
+    except Exception:  # a class of quantities that have no quotient
+        return None
+
+
+def _units(a: Array) -> list[Any]:
+    """The units by the names that packages have for them, as far as it has any."""
+    found = [getattr(a, name, None) for name in ("unit", "dimensionality", "units")]
+    return [each for each in found if each is not None]
+
+
+def _has_unit(a: Array) -> bool:
+    return any(str(unit) not in ("", "dimensionless") for unit in _units(a)[:1])
+
+
+def _computes_units(a: Array) -> bool:
+    """Whether the class has a unit of its own for a quotient; others only hand on what stands beside the numbers."""
+    if type(a).__array_ufunc__ not in _UFUNC_PROTOCOLS:
+        return True
+    one = _one(a, (1,) * a.ndim)
+    return [*map(str, _units(np.divide(one, one)))] != [*map(str, _units(one))]
 
 
 def _masked(result: Array, like: Array, arrays: tuple[Array, ...]) -> Array:
