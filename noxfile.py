@@ -21,7 +21,7 @@ OTHERS_OF_NUMPY = ["astropy", "quantities", "unyt", "awkward"]
 
 # Session id -> our extras and what else it installs, and the names that `pytest --backend` must then find here.
 BACKENDS = {
-    "numpy": ("bench", ["scikit-learn"], ["numpy"]),  # the demo has to do without JAX
+    "numpy": ("bench", ["scikit-learn", "pyinstaller"], ["numpy"]),  # the demo has to do without JAX
     "jax": ("demo", ["flatbuffers", "flax", "keras"], ["jax"]),
     "array_api": (
         "",
@@ -91,7 +91,7 @@ def without_compiler(session: nox.Session) -> None:
         "import relu_xp._native as n, pathlib as p, sys; sys.exit(any(p.Path(n.__path__[0]).glob('_ufuncs*')))",
     )
     tests = ["tests/test_numpy.py", "tests/test_definition.py", "tests/test_bad_input.py", "tests/test_threads.py"]
-    session.run("pytest", "--backend=numpy", *tests, *session.posargs)
+    session.run("pytest", "--backend=numpy", *tests, *session.posargs, env={"RELU_XP_NATIVE": "optional"})
 
 
 @nox.session(python=CURRENT)
@@ -144,9 +144,11 @@ def workflows(session: nox.Session) -> None:
 @nox.session(python=CURRENT)
 def typing(session: nox.Session) -> None:
     """Check the types, strictly, and the typed API as users hold it, by two checkers that must agree."""
-    install(session, "cli,jax", "torch==2.13.0", "mypy==2.4.1", "pyright==1.1.414")
+    holders = ["dask[array]", "polars", "xarray"]
+    install(session, "cli,jax", "torch==2.13.0", *holders, "mypy==2.4.1", "pyright==1.1.414")
     session.run("mypy")
-    session.run("mypy", "--config-file=", "--strict", "tests/typing/frameworks.py")  # which the above takes as untyped
+    for name in ("frameworks", "holders"):  # which the above takes as untyped
+        session.run("mypy", "--config-file=", "--strict", f"tests/typing/{name}.py")
     session.run("pyright", "tests/typing")
 
 

@@ -29,10 +29,14 @@ from relu_xp._functions import (
 
 
 class Real(Protocol):
-    """A number, or an array of any library: what can be negated and put in order, as lists, strings and None cannot."""
+    """A number, or an array of any library: what has an order, products and quotients.
 
-    def __neg__(self) -> Any: ...
+    A list, a string, a set, a path and None lack one of these, a complex number the order.
+    """
+
     def __le__(self, other: Any, /) -> Any: ...
+    def __mul__(self, other: Any, /) -> Any: ...
+    def __truediv__(self, other: Any, /) -> Any: ...
 
 
 Array = TypeVar("Array", bound=Real)

@@ -8,11 +8,12 @@ import operator
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _VARIABLE = "RELU_XP_WORKERS"
 
 # In force here, in this thread and task. What the environment names is not looked at before `workers` is called.
@@ -57,7 +58,7 @@ class cpu_options(contextlib.ContextDecorator):  # noqa: N801  # used as a funct
         self._before.set(tuple(others))
         _workers.set(before)
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[override]
+    def __call__(self, function: _Decorated) -> _Decorated:
         """Decorate a function; of a coroutine function, what is awaited runs with the options, not what makes it."""
         if not inspect.iscoroutinefunction(function):
             return super().__call__(function)
@@ -67,7 +68,7 @@ class cpu_options(contextlib.ContextDecorator):  # noqa: N801  # used as a funct
             with self:
                 return await function(*args, **kwargs)
 
-        return decorated
+        return cast("_Decorated", decorated)
 
 
 def workers() -> int:

@@ -1,5 +1,6 @@
 """The typed API, as its users hold it: type-checked by mypy, never run."""
 
+from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
@@ -43,6 +44,38 @@ assert_type(relu_xp.leaky_relu_vjp(singles, singles, singles), npt.NDArray[np.fl
 assert_type(relu_xp.__version__, str)
 
 
+@relu_xp.cpu_options(workers=2)
+def decorated(x: npt.NDArray[np.float32], *, times: int) -> str:
+    """Keep the type of a function."""
+    return str(x) * times
+
+
+@relu_xp.cpu_options(workers=-1)
+async def awaited(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Keep that of a coroutine function."""
+    return relu_xp.relu(x)
+
+
+async def awaits() -> None:
+    """Await it."""
+    assert_type(await awaited(singles), npt.NDArray[np.float32])
+
+
+class Model:
+    """Keep that of a method."""
+
+    @relu_xp.cpu_options(workers=2)
+    def predict(self, x: float) -> float:
+        """Take self for granted."""
+        return relu_xp.relu(x)
+
+
+assert_type(decorated(singles, times=2), str)
+assert_type(Model().predict(1.0), float)
+decorated(singles)  # type: ignore[call-arg]  # times is missing
+decorated("x", times=2)  # type: ignore[arg-type]
+
+
 def learned(x: npt.NDArray[np.float32], slope: Any) -> npt.NDArray[np.float32]:
     """Pass a traced slope: it has no type that NumPy users would have to know."""
     return relu_xp.leaky_relu(x, slope)
@@ -60,6 +93,9 @@ relu_xp.leaky_relu(singles, "0.1")  # type: ignore[call-overload]
 relu_xp.leaky_relu(singles, [0.1])  # type: ignore[call-overload]
 relu_xp.relu([1.0, -10.0])  # type: ignore[type-var]  # a list is no array
 relu_xp.relu("1")  # type: ignore[type-var]
+relu_xp.relu({1.0})  # type: ignore[type-var]
+relu_xp.relu(Path())  # type: ignore[type-var]
+relu_xp.relu6(singles)  # type: ignore[attr-defined]
 relu_xp.relu(None)  # type: ignore[type-var]
 relu_xp.relu(1j)  # type: ignore[type-var]
 relu_xp.leaky_relu([1.0, -10.0])  # type: ignore[call-overload]
