@@ -1,5 +1,7 @@
 """Rectifiers for every array: ReLU, leaky, clipped and squared, their derivatives and vector-Jacobian products."""
 
+import typing as _typing
+
 from relu_xp import _arrivals, reference
 from relu_xp._api import (
     clipped_relu,
@@ -18,6 +20,8 @@ from relu_xp._api import (
 )
 from relu_xp._dispatch import info, register_backend, unregister_backend
 from relu_xp._threads import cpu_options
+
+__version__ = "0.2.0"  # of this copy; pyproject.toml has the same, which a test sees to
 
 __all__ = [
     "clipped_relu",
@@ -42,11 +46,11 @@ __all__ = [
 
 _arrivals.when_imported("keras", "relu_xp.keras")  # Keras would take its own functions of these names for ours
 
+if not _typing.TYPE_CHECKING:  # to a type checker, what is not here is an error
 
-def __getattr__(name: str) -> str:
-    if name == "__version__":
-        import importlib.metadata  # late: it takes longer to import than all the rest
+    def __getattr__(name: str) -> object:
+        import sys
 
-        return importlib.metadata.version("relu-xp")
-    msg = f"module 'relu_xp' has no attribute {name!r}"
-    raise AttributeError(msg)
+        from relu_xp._names import no_attribute
+
+        raise no_attribute(sys.modules[__name__], name)

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib.metadata
 import importlib.util
 import inspect
 import io
@@ -94,7 +93,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         epilog="functions of the Python package relu_xp, with their defaults; help(relu_xp.NAME) explains one:\n"
         + "".join(f"  {_signature(name)}\n" for name in FUNCTIONS),
     )
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action="version", version=relu_xp.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("demo", help="run the functions on every backend here, and train a small classifier with them")
     commands.add_parser("info", help="list versions, backends and devices, and say why one is not usable")
@@ -241,13 +240,6 @@ def _close_output() -> None:
     except OSError:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("relu-xp")
-    except importlib.metadata.PackageNotFoundError:  # from a checkout that is not installed
-        return "unknown"
 
 
 def sizes(text: str) -> list[int]:

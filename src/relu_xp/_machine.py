@@ -18,7 +18,7 @@ NAMES = _dispatch.BACKENDS  # what is surveyed under the name of its package
 # What pip calls a backend's library, where that is not its own name.
 _INSTALL = {"cupy": "cupy-cuda13x ml_dtypes", "array_api_strict": "array-api-strict"}
 _DISTRIBUTIONS = (
-    "relu-xp", "numpy", "array-api-compat", "ml_dtypes", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x",
+    "numpy", "array-api-compat", "ml_dtypes", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x",
     "torch", "tensorflow", "tensorflow-cpu",
     "dask", "xarray", "pandas", "polars", "scipy", "pint", "array-api-strict", "sparse", "ndonnx", "keras",
     "thinc", "onnxruntime",
@@ -115,7 +115,7 @@ def info() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of the distributions that compute here, as their metadata tell: none is imported for it."""
-    found = {}
+    found = {"relu-xp": relu_xp.__version__}  # of this copy, whichever is installed
     for name in _DISTRIBUTIONS:
         try:
             found[name] = importlib.metadata.version(name) or "unknown"
@@ -127,13 +127,12 @@ def versions() -> dict[str, str]:
 
 
 def compiled_loops() -> str:
-    """Whether NumPy's loops were compiled when this was installed, and for which instruction set."""
+    """Whether NumPy's loops are compiled, and for which instruction set; or why they are not here."""
     from relu_xp._backends import numpy as backend
 
-    loops = vars(backend)["_ufuncs"]
-    if loops.__name__.rpartition(".")[2] != "_ufuncs":
-        return "no: no C++ compiler when it was installed; install one, then pip install again"
-    chosen = getattr(loops, "cpu", None)
+    if backend.missing:
+        return f"no: {backend.missing}"
+    chosen = getattr(vars(backend)["_ufuncs"], "cpu", None)
     return f"yes ({chosen})" if chosen else "yes"
 
 

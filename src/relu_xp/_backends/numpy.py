@@ -17,6 +17,7 @@ from relu_xp import _checks, _threads
 from relu_xp._backends import _numpy_classes
 from relu_xp._backends._numpy_errors import report
 from relu_xp._functions import FUNCTIONS, SQUARED_RELU_VJP, Function
+from relu_xp._native import missing as why
 from relu_xp._native import standin
 
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
@@ -73,6 +74,7 @@ _LIBRARY = _checks.Library(
     is_array=lambda a: isinstance(a, np.ndarray),
     dtype=_native,
     is_writeable=lambda out: out.flags.writeable,
+    make="numpy.asarray({}, x.dtype)",
 )
 
 
@@ -82,8 +84,8 @@ def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
     is_bare = {type(out), *map(type, scalars), *map(type, arrays)} <= _BARE
     if not is_bare or not (is_plain or out is None):
         _numpy_classes.check(function, arrays, scalars, out)
-    rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
-    plain = arrays if is_plain else tuple(map(np.asarray, arrays))
+    plain = arrays if is_plain else tuple(map(np.asarray, arrays))  # whose dtype no class can hide
+    rounded = _checks.call(_LIBRARY, function, plain, scalars, out)
     dtype = _native(plain[0])
     operands = [_operand(scalar, dtype) for scalar in rounded]
     if plan := _PLANS[function].get(dtype):
@@ -169,10 +171,12 @@ def _overlaps(out: Array, a: Array) -> bool:
     return not same and np.may_share_memory(a, out)
 
 
+missing = ""  # why the loops are
 try:
     from relu_xp._native import _ufuncs  # type: ignore[attr-defined]
-except ImportError:  # there was no compiler when this was installed
+except Exception as error:  # NumPy's own kinds too, where it is older than they are
     _ufuncs = standin
+    missing = why.warn.reason = why.reason(error)
 
 _plain, _take_errors = _ufuncs.plain, _ufuncs.take_errors
 _LOOPS: dict[Function, Any] = {each: getattr(_ufuncs, each.name) for each in FUNCTIONS.values()}

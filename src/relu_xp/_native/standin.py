@@ -9,6 +9,7 @@ import numpy as np
 
 from relu_xp import _formulas
 from relu_xp._functions import FUNCTIONS
+from relu_xp._native import missing
 
 Array = Any  # a numpy.ndarray
 
@@ -41,8 +42,9 @@ def _run(
     return out
 
 
-def plain(*_: object) -> None:
+def plain(plans: object, arrays: tuple[Array, ...], *_: object) -> None:
     """Leave every call to Python."""
+    missing.warn(arrays[0])
 
 
 def register_bfloat16(dtype: Any) -> bool:

@@ -93,8 +93,13 @@ Target chosen() {
     };
     const char *const asked = std::getenv("RELU_XP_CPU");
     Target best = {};
-    for (const Target &target : targets)
-        if (target.runs && (!asked || !*asked || !std::strcmp(asked, target.name))) best = target;
+    std::string names;
+    for (const Target &target : targets) {
+        if (!target.runs) continue;
+        if (!asked || !*asked || !std::strcmp(asked, target.name)) best = target;
+        names += std::string(names.empty() ? "" : ", ") + target.name;
+    }
+    if (!best.name) PyErr_Format(PyExc_ImportError, "RELU_XP_CPU is %s, and the loops here are %s", asked, names.c_str());
     return best;
 }
 
@@ -375,7 +380,7 @@ PyMODINIT_FUNC PyInit__ufuncs() {
     import_array();
     import_umath();
     const Target target = chosen();
-    if (!target.name) return PyErr_Format(PyExc_ImportError, "RELU_XP_CPU names no loops that run on this processor");
+    if (!target.name) return nullptr;
     PyObject *const module = PyModule_Create(&definition);
     if (!module || PyModule_AddStringConstant(module, "cpu", target.name) < 0) return nullptr;
     target.add_loops(add);
