@@ -94,6 +94,14 @@ def check_refusals():
     )
     result = relu_xp.relu(eval(re.search(r"for example (.*)$", said)[1], {"x": variable}))
     assert keras.ops.convert_to_numpy(result).tolist() == [0, 2]
+    x = keras.ops.convert_to_tensor([-1.0, 2.0])
+    for slope in (keras.Variable(0.5), keras.Variable([0.5, 0.25])):
+        try:
+            result = relu_xp.leaky_relu(x, slope)
+        except TypeError as error:  # but on JAX, which takes a variable for an array
+            advice = re.search(r"for example (.*)$", str(error))[1]
+            result = relu_xp.leaky_relu(x, eval(advice, {"negative_slope": slope}))
+        assert keras.ops.convert_to_numpy(result).tolist() == [-0.5, 2]
 
 
 def check_verifier():

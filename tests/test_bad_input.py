@@ -83,7 +83,7 @@ def test_nothing_makes_an_array_of_it(name, x, type_name):
 
 
 HELD = {
-    "pandas": ("pandas", lambda pandas, _: [pandas.Index([-1.0]), pandas.array([-1.0, None]), pandas.array([-1.0])]),
+    "pandas": ("pandas", lambda pandas, _: [pandas.MultiIndex.from_arrays([[-1.0], [2.0]])]),
     "flax.nnx": ("jax", lambda nnx, jax: [nnx.Param(jax.numpy.asarray([-1.0]))]),
 }
 
@@ -447,3 +447,78 @@ def test_masked_x_wants_a_masked_out():
     with pytest.raises(TypeError, match=r"relu_xp\.relu: out must be a numpy\.ma\.MaskedArray, got numpy\.ndarray"):
         relu_xp.relu(np.ma.MaskedArray([-1.0, 2.0, 3.0]), out=out)
     assert (out == 1).all()
+
+
+class Raises:
+    """An object whose attributes raise, whichever is asked for."""
+
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+
+class RaisesSome:
+    """The same of the attributes that arrays have."""
+
+    def __array__(self, *_, **__):
+        raise OSError
+
+    shape = dtype = value = aval = property(__array__)
+
+
+class Nothing:
+    """It says that NumPy's functions compute with it, and they do not."""
+
+    def __array_namespace__(self, api_version=None):
+        return np
+
+
+class NoOperations(Nothing):
+    """The same, like an array on the outside."""
+
+    shape, dtype, ndim = (2,), np.dtype("f4"), 1
+
+    def __array_ufunc__(self, *_, **__):
+        return NotImplemented
+
+
+class Hides(np.ndarray):
+    """An array of objects that says it has another dtype."""
+
+    dtype = property(lambda _: np.dtype("f4"))
+
+
+def without_a_module():
+    return eval("type('Bare', (), {})", {"__builtins__": {"type": type}})()
+
+
+def with_another_module():
+    return type("Odd", (), {"__module__": None})()
+
+
+ODD = {
+    "Raises": Raises,
+    "RaisesSome": RaisesSome,
+    "Nothing": Nothing,
+    "NoOperations": NoOperations,
+    "Hides": lambda: np.array([1.0, None]).view(Hides),
+    "Bare": without_a_module,
+    "Odd": with_another_module,
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("kind", ODD)
+def test_an_error_is_ours_whatever_the_class_is_like(name, kind):
+    """As x, the cotangent, a scalar, or out: nothing else goes wrong while the error is made."""
+    odd, x = ODD[kind](), np.ones(2, np.float32)
+    record = relu_xp._functions.FUNCTIONS[name]
+    calls = [lambda: getattr(relu_xp, name)(*[odd, x][: len(record.arrays)])]
+    if len(record.arrays) == 2:
+        calls.append(lambda: getattr(relu_xp, name)(x, odd))
+    if kind != "Hides":  # which is an array, and may stand there
+        calls += [lambda s=s: call(name, x, **{s.name: odd}) for s in record.parameters]
+        calls += [lambda s=s: call(name, 1.0, **{s.name: odd}) for s in record.parameters]
+        calls.append(lambda: call(name, x, out=odd))
+    for bad in calls:
+        with pytest.raises(TypeError, match=rf"^relu_xp\.{name}: .*(Raises|Noth|NoOp|Bare|Odd|object)"):
+            bad()

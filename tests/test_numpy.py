@@ -1,8 +1,10 @@
 """What only NumPy has: scalars, layouts, subclasses, masks, warnings; and `out`, which few libraries can write."""
 
 import functools
+import io
 import itertools
 import numbers
+import re
 import warnings
 from fractions import Fraction
 
@@ -663,3 +665,35 @@ def test_exceptions_of_slopes_are_told():
         assert relu_xp.leaky_relu(x, slope).tolist() == [[-np.inf, 1.0], [np.float32(-1e38), 2.0]]
     with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow"):
         relu_xp.leaky_relu(x, slope)
+
+
+@pytest.mark.parametrize("mode", ["print", "call", "log", "raise", "call without", "log without"])
+@pytest.mark.parametrize("function", [relu_xp.leaky_relu, relu_xp.leaky_relu_vjp, relu_xp.squared_relu])
+def test_errors_are_told_as_numpy_tells_them(function, mode, capfd):
+    """To the same place, in the same words but for the operation's name; with both errors' flags at once."""
+    x = np.array([-3e38, 3e38, -1e-38, 1e-38], np.float32)
+    slopes = np.array([10, 1, 1e-10, 1], np.float32)
+    ours = {
+        relu_xp.leaky_relu: lambda: relu_xp.leaky_relu(x, slopes),
+        relu_xp.leaky_relu_vjp: lambda: relu_xp.leaky_relu_vjp(x, x, slopes),
+        relu_xp.squared_relu: lambda: relu_xp.squared_relu(x),
+    }[function]
+    theirs = lambda: np.multiply(x, slopes if function is not relu_xp.squared_relu else x)  # noqa: E731
+
+    def told(call):
+        heard, errors = io.StringIO(), []
+        if mode.startswith("call"):
+            heard = lambda *what: errors.append(what)  # noqa: E731
+        try:
+            with np.errstate(all=mode.split()[0], call=None if "without" in mode else heard):
+                call()
+        except (NameError, FloatingPointError) as error:
+            errors.append(type(error))
+        out, err = capfd.readouterr()
+        log = heard.getvalue() if isinstance(heard, io.StringIO) else ""
+        words = [out, err, log] if "without" not in mode else []
+        return errors, [re.sub(r"in (multiply|square|\w*relu\w*)$", "in ...", each, flags=re.M) for each in words]
+
+    want = told(theirs)
+    assert told(ours) == want
+    assert want != ([], ["", "", ""])

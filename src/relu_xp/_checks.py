@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -26,6 +27,7 @@ class Library:
     kind: Callable[[Any], str] = _dtypes.kind
     is_writeable: Callable[[Array], bool] | None = None  # None where no array of the library can be written
     cast: str = "cast it first, for example x.astype('float32')"
+    make: str = ""  # what makes an array of a list by name, in the dtype of x; none where it is not known
 
 
 def call(
@@ -47,34 +49,35 @@ def call(
 
 def not_an_array(function: Function, name: str, x: object) -> TypeError:
     """For a list, str, None, bool, or any type that no backend owns."""
-    text = f"relu_xp.{function}: {name} must be an array or a real number, got {type_name(x)}; "
-    return TypeError(text + _conversion(function, name, x))
+    try:
+        advice = _conversion(function, name, x)
+    except Exception:  # whatever its attributes raise
+        advice = "pass an array or a number in its place"
+    msg = f"relu_xp.{function}: {name} must be an array or a real number, got {type_name(x)}; {advice}"
+    return TypeError(msg)
 
 
 def _conversion(function: Function, name: str, x: Any) -> str:
-    """Say what makes an array or a number of it: only what does, which is tried where the type alone does not tell."""
-    package, arrays = type(x).__module__.partition(".")[0], ", ".join(function.arrays)
-    if package == "keras" and hasattr(x, "value"):  # a variable
-        return f"take what it holds, for example {name}.value"
+    """Say what makes an array or a number of it: its own library's backend knows best."""
+    package = module_of(type(x)).partition(".")[0]
+    # What is not imported cannot have been asked whether x is its own, and has nothing to say.
+    backend = sys.modules.get(f"relu_xp._backends.{package}")
+    found: str | None = getattr(backend, "advice", lambda *_: None)(function, name, x)
+    if found:
+        return found
     if hasattr(type(x), "__jax_array__"):
         return f"convert it first, for example jax.numpy.asarray({name})"
-    if package == "polars":
-        if hasattr(x, "collect"):
-            return f"collect it first, for example {name}.collect()"
-        if hasattr(x, "map_batches"):  # an expression
-            return f"pass it on, for example polars.map_batches([{arrays}], lambda held: relu_xp.{function}(*held))"
-    if package == "tensorflow" and hasattr(x, "flat_values"):  # ragged
-        return f"pass it on, for example tensorflow.ragged.map_flat_values(relu_xp.{function}, {arrays})"
-    if package == "tensorflow" and hasattr(x, "dense_shape"):  # sparse, or the slices of a gradient
-        dense = "sparse.to_dense" if hasattr(x, "with_values") else "convert_to_tensor"
-        return f"convert it first, for example tensorflow.{dense}({name})"
     if package in ("zarr", "h5py") and hasattr(x, "dtype"):
         lazily = "from_zarr" if package == "zarr" else "from_array"
-        return f"read it first, for example {name}[...], or go through Dask, for example dask.array.{lazily}({name})"
+        lines = f"{name}[...], or go through Dask, for example dask.array.{lazily}({name})"
+        return f"read it first, for example {lines}"
     if hasattr(type(x), "toarray"):  # of cupyx.scipy.sparse
         return f"convert it first, for example {name}.toarray()"
-    if package == "pandas" and hasattr(x, "dtype"):  # an Index, or the array of a column
-        return f"convert it first, for example pandas.Series({name})"
+    return _numpy_conversion(function, name, x)
+
+
+def _numpy_conversion(function: Function, name: str, x: Any) -> str:
+    """Try what NumPy makes of it, where the type alone does not tell."""
     if isinstance(x, numbers.Number):
         return _OTHER_CASTS["complex"] if isinstance(x, complex) else f"convert it first, for example float({name})"
     import numpy as np  # late: for what is refused alone
@@ -87,6 +90,14 @@ def _conversion(function: Function, name: str, x: Any) -> str:
         if x is not None and (kind == "f" or (kind and function.takes_integers)):
             return f"convert it first, for example numpy.asarray({name}{', ' + repr(dtype) if dtype else ''})"
     return "pass an array or a number in its place"
+
+
+def not_computed(function: Function, x: object, error: Exception) -> TypeError:
+    """For what says that it is an array, and then does not compute as one."""
+    return TypeError(
+        f"relu_xp.{function}: {type_name(x)} does not compute as the array API standard says, "
+        f"{type(error).__name__}: {error}; pass the array that it holds"
+    )
 
 
 def same_library(function: Function, x: object, other: object, name: str = "cotangent") -> TypeError:
@@ -150,9 +161,16 @@ def scalar(library: Library, function: Function, parameter: Scalar, value: Any, 
     if parameter.may_be_array and type(value) is not float:
         if library.is_array(value):
             return _array_scalar(library, function, parameter.name, value, x)
-        if getattr(value, "shape", ()) and hasattr(value, "dtype"):
-            raise _no_number(function, parameter.name, value, f", or an array of x's own library, {library.array}")
+        if attribute(value, "shape") and attribute(value, "dtype") is not None:
+            raise _no_number(function, parameter.name, value, _or_an_array(library, parameter.name))
+        if isinstance(value, list | tuple) and library.make:
+            raise _no_number(function, parameter.name, value, _or_an_array(library, parameter.name))
     return number(function, parameter, value, library.dtype(x))
+
+
+def _or_an_array(library: Library, name: str) -> str:
+    made = f", for example {library.make.format(name)}" if library.make else ""
+    return f", or an array of x's own library, {library.array}{made}"
 
 
 def _array_scalar(library: Library, function: Function, name: str, value: Array, x: Array) -> Array:
@@ -200,7 +218,7 @@ def real(function: Function, name: str, value: Any) -> Any:
     """Let pass a finite real number, of whatever type."""
     if type(value) is float and -math.inf < value < math.inf:  # as most are: a call should not wait for the rest
         return value
-    if type(value).__module__ == "ml_dtypes":  # whose scalars are registered as no kind of number
+    if module_of(type(value)) == "ml_dtypes":  # whose scalars are registered as no kind of number
         value = float(value)
     # Of NumPy's scalars, a span of time counts as an integer.
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or "timedelta64" in _dtype_of(value):
@@ -217,17 +235,17 @@ def no_array_scalars(function: Function, x: object, scalars: tuple[Any, ...], ta
     """Refuse an array of slopes where x is computed in parts, with which it can't be cut; x takes its own kind's."""
     reason = f", or a {type_name(x)}" if takes_slopes else f", since {type_name(x)} is computed in parts"
     for each, value in zip(function.parameters, scalars, strict=True):
-        shape: Any = getattr(value, "shape", None)
-        if each.may_be_array and shape:
+        if each.may_be_array and attribute(value, "shape"):
             raise _no_number(function, each.name, value, reason)
 
 
-def inside(function: Function, where: str, error: Exception) -> Exception:
-    """The same error, which also says in which column or variable."""
+def inside(function: Function, where: str, error: Exception, part: str = "") -> Exception:
+    """The same error, which also says in which column or variable; and takes that part of x in its advice."""
     if type(error) not in (TypeError, ValueError):
         return error
     name = f"relu_xp.{function}: "
-    return type(error)(str(error).replace(name, f"{name}{where}: ", 1))
+    said, semicolon, advice = str(error).replace(name, f"{name}{where}: ", 1).partition("; ")
+    return type(error)(said + semicolon + (re.sub(r"\bx\b", lambda _: part, advice) if part else advice))
 
 
 def has_unit(function: Function, name: str, unit: str, numbers: str) -> TypeError:
@@ -250,11 +268,26 @@ def out_type(function: Function, out: object, expected: str) -> TypeError:
 def type_name(x: object) -> str:
     """The type's name as its users write it: `list`, `torch.Tensor`."""
     cls = type(x)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    module = module_of(cls)
+    return cls.__qualname__ if module in ("", "builtins") else f"{module}.{cls.__qualname__}"
+
+
+def attribute(x: object, name: str) -> Any:
+    """An attribute, or None: a class may raise anything at all when it is asked."""
+    try:
+        return getattr(x, name, None)
+    except Exception:
+        return None
+
+
+def module_of(cls: type) -> str:
+    """Name the module that a class says it is of; a class made by `exec` or in C may say nothing, or no string."""
+    found: object = getattr(cls, "__module__", None)
+    return found if isinstance(found, str) else ""
 
 
 def _dtype_of(value: object) -> str:
-    return str(getattr(value, "dtype", ""))
+    return str(attribute(value, "dtype"))
 
 
 def _no_number(function: Function, name: str, value: Any, alternative: str = "") -> TypeError:
@@ -262,7 +295,9 @@ def _no_number(function: Function, name: str, value: Any, alternative: str = "")
         alternative = f", for example {name} / numpy.timedelta64(1, 's')"
     elif isinstance(value, numbers.Number) and not isinstance(value, complex):
         alternative = f", for example float({name})"
-    if hasattr(value, "aval"):  # of JAX, whose slope is learned where the array is not
+    if module_of(type(value)).startswith("keras.") and attribute(value, "value") is not None:
+        alternative = f", or what the variable holds, for example {name}.value"
+    elif attribute(value, "aval") is not None:  # of JAX, whose slope is learned where the array is not
         alternative = ", or make x a JAX array too"
     return TypeError(
         f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float{alternative}"

@@ -267,7 +267,7 @@ def _find(function: Function, name: str, x: object) -> Any:
 def _candidates(cls: type) -> list[tuple[str, Any]]:
     """List the packages that the class goes by, each with a backend to be asked, in turn, whether it owns the array."""
     found: list[tuple[str, Any]] = []
-    for package in dict.fromkeys(str(base.__module__).partition(".")[0] for base in cls.__mro__):
+    for package in dict.fromkeys(_checks.module_of(base).partition(".")[0] for base in cls.__mro__):
         if package in sys.modules:
             if package in _registered:
                 found.append((package, _registered[package]))

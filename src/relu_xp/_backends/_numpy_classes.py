@@ -31,10 +31,7 @@ def check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...
         msg = f"relu_xp.{function}: no array has both a mask and a unit, got {names}; pass numpy.asarray of one of them"
         raise TypeError(msg)
     for name, value in in_place_of:
-        if isinstance(value, np.ma.MaskedArray):
-            msg = f"relu_xp.{function}: {name} must not be masked; fill it first, for example {name}.filled(0.01)"
-            raise TypeError(msg)
-        _check_has_no_unit(function, name, value)
+        _check_slope(function, name, value)
     if function.degree is None:  # x is compared with a number
         _check_has_no_unit(function, "x", arrays[0])
     if out is None:
@@ -74,6 +71,8 @@ def set_mask(a: Array, arrays: Iterable[Array]) -> None:
 
 def _check_class(function: Function, name: str, a: Array) -> None:
     """Refuse the classes whose extra meaning can't be kept."""
+    if not isinstance(a, np.ndarray):
+        return
     per_element = _carries(a) and [each for each in ("mask", "uncertainty") if hasattr(a, each)]
     advice = f"numpy.asarray({name})"
     if hasattr(a, "unmasked"):  # astropy's: asarray drops the mask
@@ -84,6 +83,15 @@ def _check_class(function: Function, name: str, a: Array) -> None:
         return
     msg = f"relu_xp.{function}: {_checks.type_name(a)} is not supported; convert it first, for example {advice}"
     raise TypeError(msg)
+
+
+def _check_slope(function: Function, name: str, value: Array) -> None:
+    """Refuse what a slope may hold beside its numbers."""
+    if isinstance(value, np.ma.MaskedArray):
+        fill = f"fill it first, for example {name}.filled(0.01)"
+        msg = f"relu_xp.{function}: {name} must not be masked; {fill}"
+        raise TypeError(msg)
+    _check_has_no_unit(function, name, value)
 
 
 def _check_has_no_unit(function: Function, name: str, a: Array) -> None:
@@ -104,9 +112,7 @@ def _has_a_unit(function: Function, name: str, a: Array) -> TypeError:
     return _checks.has_unit(function, name, unit, f"numpy.asarray({name})")
 
 
-def _with_unit(
-    function: Function, arrays: tuple[Array, ...], wrapped: list[tuple[Array, int]], result: Array
-) -> Array:
+def _with_unit(function: Function, arrays: tuple[Array, ...], wrapped: list[tuple[Array, int]], result: Array) -> Array:
     """Multiply by one with the units of the result, as the arrays' own classes multiply: a product by 1 is exact."""
     ones = [_one(a, result.shape) for a, power in wrapped for _ in range(power)]
     for name, a in zip(function.arrays, arrays, strict=True):

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import operator
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,19 +20,43 @@ def report(function: Function, errors: int) -> None:
     """Tell of floating-point errors as the caller's numpy.errstate has it: once a call, at the caller's line."""
     states: Any = np.geterr()
     for flag, (kind, word) in _ERRORS.items():
-        if not errors & flag or states[kind] == "ignore":
-            continue
-        message = f"{word} encountered in {function}"
-        if states[kind] == "raise":
-            raise FloatingPointError(message)
-        if states[kind] == "warn":
-            _checks.warn(message)
-        elif states[kind] == "call":
-            np.geterrcall()(word, flag)  # type: ignore[misc, operator]
-        elif states[kind] == "log":
-            np.geterrcall().write(f"Warning: {message}\n")  # type: ignore[union-attr]
-        else:
-            print(f"Warning: {message}")
+        if errors & flag and states[kind] != "ignore":
+            _TELL[states[kind]](word, f"{word} encountered in {function}", errors)
+
+
+def _raise(word: str, message: str, errors: int) -> None:
+    raise FloatingPointError(message)
+
+
+def _print(word: str, message: str, errors: int) -> None:
+    sys.stderr.write(f"Warning: {message}\n")
+
+
+def _call(word: str, message: str, errors: int) -> None:
+    _handler("call", "python callback", "function")(word, errors)
+
+
+def _log(word: str, message: str, errors: int) -> None:
+    _handler("log", "log", "object with write method").write(f"Warning: {message}\n")
+
+
+def _handler(mode: str, what: str, wanted: str) -> Any:
+    """What numpy.seterrcall was given; the mode alone is not enough, as NumPy says in such words."""
+    handler: Any = np.geterrcall()
+    if handler is None:
+        msg = f"{what} specified, numpy.errstate(... '{mode}'), but no {wanted} found; pass call= too"
+        raise NameError(msg)
+    return handler
+
+
+# What each mode of numpy.errstate but "ignore" does, by its name, as NumPy itself does it.
+_TELL = {
+    "raise": _raise,
+    "warn": lambda word, message, errors: _checks.warn(message),
+    "call": _call,
+    "log": _log,
+    "print": _print,
+}
 
 
 def without(inside: Callable[..., Any], values: Sequence[Any], cleared: Callable[[], Sequence[Any]]) -> Any:

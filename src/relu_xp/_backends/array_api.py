@@ -25,9 +25,14 @@ LIBRARIES = ("array_api_strict", "sparse", "ndonnx", "mlx")
 
 def owns(x: object) -> bool:
     """Whatever has `__array_namespace__`, or is known to array-api-compat."""
-    if hasattr(x, "__array_namespace__"):  # which a wrapper may hand on, as a Param of flax.nnx does, and be no array
+    if (
+        _checks.attribute(x, "__array_namespace__") is not None
+    ):  # which a wrapper may hand on, as a Param of flax.nnx does, and be no array
         return hasattr(type(x), "__array_namespace__")
-    return array_api_compat.is_array_api_obj(x)
+    try:
+        return array_api_compat.is_array_api_obj(x)
+    except Exception:  # of a class that answers no question
+        return False
 
 
 def devices() -> list[str]:
@@ -50,6 +55,16 @@ def get(x: Array) -> Array:
 
 
 def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+    """Compute; what is not even like an array, though it says so, is refused in our words."""
+    try:
+        return _computed(function, arrays, scalars, out)
+    except (AttributeError, TypeError) as error:
+        if str(error).startswith("relu_xp."):
+            raise
+        raise _checks.not_computed(function, arrays[0], error) from error
+
+
+def _computed(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, compute in the arrays' namespace, and only then write."""
     x = arrays[0]
     try:
@@ -149,6 +164,7 @@ def _library(xp: Any, array: str) -> _checks.Library:
         kind=functools.partial(_kind, xp),
         is_writeable=lambda out: True,
         cast=f"cast it first, for example {name}.astype(x, {name}.float32)",
+        make=f"{name}.asarray({{}}, dtype=x.dtype)",
     )
 
 

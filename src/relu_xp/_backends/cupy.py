@@ -97,6 +97,7 @@ _LIBRARY = _checks.Library(
     device=lambda a: a.device,
     kind=_kind,
     is_writeable=lambda out: True,
+    make="cupy.asarray({}, x.dtype)",
 )
 
 

@@ -124,7 +124,7 @@ def _call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...
     return plan(*arrays, *filter(owns, rounded))
 
 
-_LIBRARY = _checks.Library("a JAX array", is_array=owns)
+_LIBRARY = _checks.Library("a JAX array", is_array=owns, make="jax.numpy.asarray({}, x.dtype)")
 # How a number shapes the program, unless it is a float and stands there.
 _ARRAY, _ANY, _NONZERO, _SLOPE = "an array of slopes", "any number", "any but zero", "the slope once more"
 _NUMBERS = {_ANY, _NONZERO}  # arguments, before the arrays

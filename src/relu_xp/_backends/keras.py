@@ -19,6 +19,11 @@ def owns(x: object) -> bool:
     return isinstance(x, keras.KerasTensor)
 
 
+def advice(function: Function, name: str, x: Any) -> str | None:
+    """Say what to do about a variable, which holds a tensor of Keras' own backend."""
+    return f"take what it holds, for example {name}.value" if hasattr(x, "value") else None
+
+
 def devices() -> list[str]:
     """None: a symbolic tensor is nowhere."""
     return []

@@ -15,6 +15,7 @@ import pandas as pd
 
 from relu_xp import _checks, _dtypes
 from relu_xp._backends import _numpy_errors
+from relu_xp._backends._pandas_advice import what_to_do
 from relu_xp._functions import Function
 
 in_parts = True  # so that no array can stand in the place of a scalar
@@ -22,12 +23,20 @@ in_parts = True  # so that no array can stand in the place of a scalar
 Labelled = Any  # a pandas.Series or DataFrame
 Column = Any  # the array of a column, as pandas holds it
 
+_LABELLED = pd.Series | pd.DataFrame
+_BARE = pd.Index | pd.api.extensions.ExtensionArray
 _NULLABLE = (pd.arrays.FloatingArray, pd.arrays.IntegerArray, pd.arrays.ArrowExtensionArray)
 
 
 def owns(x: object) -> bool:
-    """Columns, single or in a table."""
-    return isinstance(x, pd.Series | pd.DataFrame)
+    """Columns, single or in a table; an index, but none of several levels; and the arrays of both."""
+    return isinstance(x, _LABELLED | _BARE) and not isinstance(x, pd.MultiIndex)
+
+
+def advice(function: Function, name: str, x: Any) -> str | None:
+    """Say what to do about an index of several levels."""
+    is_levels = isinstance(x, pd.MultiIndex)
+    return f"convert it first, for example {name}.to_frame()" if is_levels else None
 
 
 def devices() -> list[str]:
@@ -49,7 +58,11 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Label
     """Compute the columns, by blocks if they can be."""
     _checks.no_out(function, out, "a pandas object")
     x, g = arrays[0], arrays[-1]
+    if isinstance(x, _LABELLED) != isinstance(g, _LABELLED):
+        raise _checks.same_library(function, x, g)
     _checks.alike(function, None, x.shape, None, g.shape)
+    if isinstance(x, _BARE):
+        return _bare(function, inside, arrays)
     for axis, name in enumerate(("index", "columns")[: x.ndim]):
         _checks.same_labels(function, name, x.axes[axis], g.axes[axis])
     if x.ndim == 1:
@@ -85,6 +98,17 @@ def _by_blocks(function: Function, inside: Callable[..., Any], arrays: Sequence[
     return arrays[0]._constructor_from_mgr(result, axes=result.axes).__finalize__(arrays[0])
 
 
+def _bare(function: Function, inside: Callable[..., Any], arrays: Sequence[Any]) -> Any:
+    """The result for an index, or for an array of pandas' own, such as xarray holds: by way of columns."""
+    x = arrays[0]
+    columns = tuple([pd.Series(a.array if isinstance(a, pd.Index) else a, copy=False) for a in arrays])
+    try:
+        result = delegate(function, inside, columns, None)
+    except (TypeError, ValueError) as error:
+        raise _checks.inside(function, _checks.type_name(x), error, "pandas.Series(x)") from None
+    return pd.Index(result, name=x.name, copy=False) if isinstance(x, pd.Index) else result.array
+
+
 def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labelled]) -> Labelled:
     """The result with numbers for columns: one block a dtype."""
     x = arrays[0]
@@ -104,7 +128,8 @@ def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labe
                 blocks.append(pd.DataFrame(dict(zip(at, columns, strict=True)), index=x.index, copy=False))
         except (TypeError, ValueError) as error:
             more = f" and {len(at) - 1:,} more" if len(at) > 1 else ""
-            raise _checks.inside(function, f"column {x.columns[at[0]]!r}{more}", error) from None
+            name = x.columns[at[0]]
+            raise _checks.inside(function, f"column {name!r}{more}", error, f"x[{name!r}]") from None
     if not blocks:
         blocks = [x.copy()]
     return blocks[0] if len(blocks) == 1 else pd.concat(blocks, axis=1).reindex(columns=range(x.shape[1]))
@@ -120,7 +145,7 @@ def _nullable(function: Function, inside: Callable[..., Any], columns: Sequence[
     x, g = columns[0], columns[-1]
     _checks.alike(function, x.dtype, None, g.dtype, None)
     numbers = getattr(x.dtype, "numpy_dtype", None) if isinstance(x, _NULLABLE) else None
-    _checks.dtype(function, x.dtype, _dtypes.kind(numbers), _cast(x.dtype))
+    _checks.dtype(function, x.dtype, _dtypes.kind(numbers), what_to_do(x))
     if isinstance(x, pd.arrays.ArrowExtensionArray):
         mask = functools.reduce(operator.or_, [a.isna() for a in columns])
         result = _computed(inside, [_of_arrow(a, numbers) for a in columns], mask)
@@ -139,16 +164,3 @@ def _of_arrow(column: Column, numbers: Any) -> Any:
 def _computed(inside: Callable[..., Any], values: Sequence[Any], mask: Any) -> Any:
     """Compute whatever stands where values are missing, which no error is told of."""
     return _numpy_errors.without(inside, values, lambda: [np.where(mask, a.dtype.type(0), a) for a in values])
-
-
-def _cast(dtype: Any) -> str:
-    """What to do about a column that holds no numbers, or not as such."""
-    if type(dtype).__module__.startswith("pint_pandas"):
-        return "call it on x.pint.quantity, which keeps the unit"
-    if dtype.kind == "c":
-        return "take numpy.real(x), or numpy.imag(x)"
-    if isinstance(dtype, pd.PeriodDtype):
-        return "convert it first, for example x.dt.to_timestamp()"
-    if isinstance(dtype, pd.ArrowDtype) and dtype.kind in "mM":
-        return f"cast it first, for example x.astype('{dtype.numpy_dtype}')"
-    return "cast it first, for example x.astype('Float64')"

@@ -25,6 +25,17 @@ def owns(x: object) -> bool:
     return isinstance(x, pl.Series | pl.DataFrame)
 
 
+def advice(function: Function, name: str, x: Any) -> str | None:
+    """Say what to do about what holds no values yet: a LazyFrame, or an expression."""
+    if hasattr(x, "collect"):
+        return f"collect it first, for example {name}.collect()"
+    if hasattr(x, "map_batches"):
+        arrays = ", ".join(function.arrays)
+        call = f"lambda held: relu_xp.{function}(*held)"
+        return f"pass it on, for example polars.map_batches([{arrays}], {call})"
+    return None
+
+
 def devices() -> list[str]:
     """The host."""
     return ["cpu"]
@@ -54,7 +65,8 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Frame
             try:
                 results.append(_column(function, inside, columns))
             except (TypeError, ValueError) as error:
-                raise _checks.inside(function, f"column {columns[0].name!r}", error) from None
+                name = columns[0].name
+                raise _checks.inside(function, f"column {name!r}", error, f"x[{name!r}]") from None
     return pl.DataFrame(results) if results else x.clone()
 
 
@@ -62,7 +74,7 @@ def _column(function: Function, inside: Callable[..., Any], columns: Sequence[An
     x, g = columns[0], columns[-1]
     _checks.alike(function, x.dtype, None, g.dtype, None)
     if (kind := _kind(x.dtype)) != "f":
-        _checks.dtype(function, x.dtype, kind, _cast(x.dtype))
+        _checks.dtype(function, x.dtype, kind, _cast(x))
     if not any(a.null_count() for a in columns):
         return pl.Series(x.name, inside(*(a.to_numpy() for a in columns)))
     # Null where one is, and true elsewhere, NaN included: `is_null` takes the way of an expression, which is long.
@@ -77,16 +89,23 @@ def _kind(dtype: Any) -> str:
     return "" if dtype in (pl.Int128, pl.UInt128) else _dtypes.kind(str(dtype).lower())
 
 
-def _cast(dtype: Any) -> str:
+def _cast(x: Any) -> str:
     """What to do about a column that holds no numbers, or not as such."""
-    if isinstance(dtype, pl.List | pl.Array):
-        return "take its elements, for example x.explode()"
-    if isinstance(dtype, pl.Struct):
-        return "take its fields, for example x.struct.unnest()"
-    if isinstance(dtype, pl.Duration):
-        return "take its number, for example x.dt.total_seconds(fractional=True)"
-    if isinstance(dtype, pl.Categorical | pl.Enum | pl.Binary):
-        return "cast it first, for example x.cast(polars.String).cast(polars.Float64)"
-    if isinstance(dtype, pl.Object):
-        return "convert it first, for example polars.Series(x.to_list())"
-    return "cast it first, for example x.cast(polars.Float64)"
+    dtype = x.dtype
+    if isinstance(dtype, pl.Object) and isinstance(pl.Series(x.to_list()).dtype, pl.Object):
+        return "polars knows nothing that makes numbers of its objects"
+    found = next((text for classes, text in _CASTS if isinstance(dtype, classes)), "x.cast(polars.Float64)")
+    return found if ", for example " in found else f"cast it first, for example {found}"
+
+
+_CASTS = (
+    ((pl.List, pl.Array), "take its elements, for example x.explode()"),
+    ((pl.Struct,), "take its fields, for example x.struct.unnest()"),
+    ((pl.Duration,), "take its number, for example x.dt.total_seconds(fractional=True)"),
+    ((pl.String,), "read its numbers, for example x.cast(polars.Float64, strict=False)"),
+    (
+        (pl.Categorical, pl.Enum, pl.Binary),
+        "x.cast(polars.String, strict=False).cast(polars.Float64, strict=False)",
+    ),
+    ((pl.Object,), "convert it first, for example polars.Series(x.to_list())"),
+)

@@ -43,6 +43,17 @@ def owns(x: object) -> bool:
     return isinstance(x, (tf.Tensor, tf.Variable))
 
 
+def advice(function: Function, name: str, x: Any) -> str | None:
+    """Say what to do about a ragged tensor, a sparse one, or the slices of a gradient."""
+    if hasattr(x, "flat_values"):
+        given = f"relu_xp.{function}, {', '.join(function.arrays)}"
+        return f"pass it on, for example tensorflow.ragged.map_flat_values({given})"
+    if hasattr(x, "dense_shape"):
+        dense = "sparse.to_dense" if hasattr(x, "with_values") else "convert_to_tensor"
+        return f"convert it first, for example tensorflow.{dense}({name})"
+    return None
+
+
 _LIBRARY = _checks.Library(
     "a TensorFlow tensor",
     is_array=owns,
@@ -51,6 +62,7 @@ _LIBRARY = _checks.Library(
     # No device: TensorFlow itself moves what lies on another.
     kind=lambda name: _KINDS.get(name, ""),
     cast="cast it first, for example tensorflow.cast(x, 'float32')",
+    make="tensorflow.convert_to_tensor({}, x.dtype)",
 )
 _CASTS = {
     **dict.fromkeys(("complex64", "complex128"), "take tensorflow.math.real(x), or tensorflow.math.imag(x)"),

@@ -36,6 +36,7 @@ _LIBRARY = _checks.Library(
     kind=lambda dtype: _KINDS.get(dtype, ""),
     is_writeable=lambda _: True,
     cast="cast it first, for example x.to(torch.float32)",
+    make="torch.as_tensor({}).to(x)",
 )
 _plans = Plans()  # by function, dtype and the bits of the scalars; of those after the first, where that is an array
 

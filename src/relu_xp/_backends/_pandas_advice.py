@@ -1,0 +1,78 @@
+"""Says what makes numbers of a pandas column that holds none, or holds them as something else.
+
+Each line computes, or leads to the next error, whose advice does; the tests follow them for every dtype.
+"""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Column = Any  # the array of a column, as pandas holds it
+
+_NUMBERS = "cast it first, for example x.astype('Float64')"
+_TEXT = "read its numbers, for example pandas.to_numeric(x.astype(str), errors='coerce')"
+_BYTES = "decode it first, for example x.astype(object).str.decode('utf-8')"
+_TIMES = "take its number, for example pandas.to_timedelta(x.astype(str)).dt.total_seconds()"
+_ARROW = {  # by what the name of an Arrow type begins with
+    "list": "take its elements, for example x.list.flatten()",
+    "large_list": "take its elements, for example x.list.flatten()",
+    "fixed_size_list": "take its elements, for example x.list.flatten()",
+    "struct": "take its fields, for example x.struct.explode()",
+    "map": "take its values, for example pandas.DataFrame([dict(each) for each in x.dropna()])",
+    "time32": _TIMES,
+    "time64": _TIMES,
+    "string": _TEXT,
+    "large_string": _TEXT,
+    "dictionary": _TEXT,
+    "binary": _BYTES,
+    "large_binary": _BYTES,
+    "fixed_size_binary": _BYTES,
+}
+_OBJECTS = (  # by what the first element is
+    ((list, tuple, set, np.ndarray), "take its elements, for example x.explode()"),
+    ((Mapping,), "take its values, for example pandas.DataFrame(x.dropna().to_list())"),
+    ((bytes,), _BYTES),
+    ((str,), _TEXT),
+    ((datetime.time,), _TIMES),
+    ((datetime.date,), "convert it first, for example pandas.to_datetime(x)"),
+    ((datetime.timedelta, pd.Period, pd.Interval), "infer its dtype, for example x.infer_objects()"),
+    ((complex,), "cast it first, for example x.astype('complex128')"),
+)
+
+
+def what_to_do(x: Column) -> str:
+    """Say what to do about the column."""
+    dtype = x.dtype
+    if type(dtype).__module__.startswith("pint_pandas"):
+        return "call it on x.pint.quantity, which keeps the unit"
+    if isinstance(dtype, pd.PeriodDtype):
+        return "convert it first, for example x.dt.to_timestamp()"
+    if isinstance(dtype, pd.IntervalDtype):
+        return "take a number of each, for example pandas.Series(x.array.mid, x.index)"
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _NUMBERS if dtype.categories.dtype.kind in "fiub" else _TEXT
+    if isinstance(dtype, pd.StringDtype):
+        return _TEXT
+    if isinstance(dtype, pd.ArrowDtype):
+        return _arrow(dtype)
+    if dtype.kind == "c":
+        return "take numpy.real(x), or numpy.imag(x)"
+    return _object(x) if dtype.kind == "O" else _NUMBERS
+
+
+def _arrow(dtype: Any) -> str:
+    name = str(dtype.pyarrow_dtype).partition("<")[0].partition("[")[0]
+    if name == "timestamp" and dtype.pyarrow_dtype.tz is not None:
+        return "drop its time zone, for example x.dt.tz_localize(None)"
+    if dtype.kind in "mM":
+        return f"cast it first, for example x.astype('{dtype.numpy_dtype}')"
+    return _ARROW.get(name, _NUMBERS)
+
+
+def _object(x: Column) -> str:
+    first = next((each for each in x if isinstance(each, list | np.ndarray) or not pd.isna(each)), None)
+    kinds = (text for classes, text in _OBJECTS if isinstance(first, classes))
+    return next(kinds, _NUMBERS)

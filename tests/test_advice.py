@@ -1,0 +1,227 @@
+"""The advice of each error, followed until there is none, computes: for every kind of column, and for slopes."""
+
+import datetime
+import importlib
+import re
+from decimal import Decimal
+
+import numpy as np
+import oracle
+import pytest
+
+import relu_xp
+
+DAY, MIDNIGHT = datetime.date(2020, 1, 1), datetime.datetime(2020, 1, 1)
+UTC = MIDNIGHT.replace(tzinfo=datetime.UTC)
+
+
+def advised(error):
+    """The line of code that an error gives."""
+    found = re.search(r", for example ([^;]*)$", str(error)) or re.search(r"; take (.*), or .*$", str(error))
+    assert found, error
+    return found[1]
+
+
+def followed(function, x, **names):
+    """What the function gives once all advice is followed, and how often there was some."""
+    for steps in range(6):
+        try:
+            return function(x), steps
+        except TypeError as error:
+            said = str(error)
+        assert said.startswith(f"relu_xp.{function.__name__}: ")
+        x = eval(advised(said), {"x": x, "numpy": np, **names})
+    return pytest.fail(f"no end of advice: {said}")
+
+
+ARROW = {  # pyarrow's type, and values of it
+    "list_(float64())": [[1.0, -1.0], [2.0]],
+    "list_(string())": [["1", "word"]],
+    "large_list(float64())": [[1.0, -1.0]],
+    "list_(float64(), 2)": [[1.0, -1.0]],
+    "list_(list_(float64()))": [[[1.0]]],
+    "struct([('a', float64())])": [{"a": 1.0}],
+    "struct([('a b', string()), ('c', float64())])": [{"a b": "word", "c": 1.0}],
+    "map_(string(), float64())": [[("a", 1.0)]],
+    "time32('s')": [datetime.time(1), None],
+    "time32('ms')": [datetime.time(1)],
+    "time64('us')": [datetime.time(1)],
+    "time64('ns')": [datetime.time(1)],
+    "date32()": [DAY],
+    "date64()": [DAY, None],
+    "timestamp('us')": [MIDNIGHT, None],
+    "timestamp('us', 'UTC')": [UTC],
+    "duration('s')": [datetime.timedelta(1), None],
+    "decimal128(5, 2)": [Decimal("1.5"), None],
+    "bool_()": [True, None],
+    "string()": ["1.5", "word", None],
+    "large_string()": ["1.5"],
+    "binary()": [b"1.5", b"word"],
+    "dictionary(int32(), string())": ["1.5", "word"],
+    "dictionary(int32(), float64())": [1.5, 2.0],
+    "null()": [None],
+}
+OBJECTS = {
+    "floats": [1.5, None],
+    "words": ["1.5", "word", None],
+    "bytes": [b"1.5"],
+    "lists": [[1.0], [2.0, 3.0]],
+    "arrays": [np.ones(2), np.ones(3)],
+    "dicts": [{"a": 1.0}, None],
+    "decimals": [Decimal("1.5")],
+    "dates": [DAY],
+    "times": [datetime.time(1)],
+    "spans": [datetime.timedelta(1)],
+    "complex": [1j],
+}
+MADE = {  # by pandas' own means
+    "intervals": lambda pd: pd.interval_range(0, 2),
+    "intervals of times": lambda pd: pd.interval_range(pd.Timestamp("2020"), periods=2),
+    "periods": lambda pd: pd.period_range("2020", periods=2, freq="M"),
+    "categories of text": lambda pd: pd.Categorical(["1.5", "word"]),
+    "categories of numbers": lambda pd: pd.Categorical([1.5, 2.0]),
+    "times": lambda pd: pd.date_range("2020", periods=2),
+    "times of a zone": lambda pd: pd.date_range("2020", periods=2, tz="UTC"),
+    "spans": lambda pd: pd.to_timedelta([1, None], "s"),
+    "sparse": lambda pd: pd.arrays.SparseArray([1.0, 0.0]),
+    "sparse truths": lambda pd: pd.arrays.SparseArray([True, False]),
+    "truths": lambda pd: pd.array([True, None], dtype="boolean"),
+    "text": lambda pd: pd.array(["1.5", "word", None], dtype="string"),
+    "str": lambda pd: pd.array(["1.5", "word"], dtype="str"),
+}
+
+
+def pandas_columns():
+    for name, values in ARROW.items():
+        yield pytest.param(
+            lambda pd, pa, n=name, v=values: pd.Series(v, dtype=pd.ArrowDtype(eval(n, vars(pa).copy()))), id=name
+        )
+    for name, values in OBJECTS.items():
+        yield pytest.param(lambda pd, pa, v=values: pd.Series(v, dtype=object), id=f"objects: {name}")
+    for name, made in MADE.items():
+        yield pytest.param(lambda pd, pa, m=made: pd.Series(m(pd)), id=name)
+
+
+@pytest.mark.parametrize("made", [*pandas_columns()])
+@pytest.mark.parametrize("function", [relu_xp.relu, relu_xp.leaky_relu])
+def test_columns_of_pandas(wanted, made, function):
+    """Alone, in a table under a name that is no word, as an array of its own, and as an index."""
+    pd, pa = wanted("pandas"), pytest.importorskip("pyarrow", reason="pyarrow: not installed")
+    x = made(pd, pa)
+    _, steps = followed(function, x, pandas=pd)
+    assert steps
+    followed(function, pd.DataFrame({"b": [1.0] * len(x), ("a", 1): x}), pandas=pd)
+    followed(function, x.array, pandas=pd)
+
+
+@pytest.mark.parametrize("made", [*MADE.values()], ids=[*MADE])
+def test_indices_of_pandas(wanted, made):
+    pd = wanted("pandas")
+    index = pd.Index(made(pd))
+    followed(relu_xp.leaky_relu, index, pandas=pd)
+    followed(relu_xp.leaky_relu, pd.MultiIndex.from_arrays([[1.0, 2.0], [-1.0, 2.0]]), pandas=pd)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["Float64", "Float32", "Int64", "UInt8", "double[pyarrow]", "int8[pyarrow]", "float32", "int16"]
+)
+def test_arrays_and_indices_of_pandas_compute(wanted, dtype):
+    """As in a column; and inside of xarray's arrays and sets."""
+    pd, xarray = wanted("pandas"), pytest.importorskip("xarray", reason="xarray: not installed")
+    column = pd.Series([1, 0, 3]).astype(dtype)
+    missing = "float32" not in dtype and dtype != "int16"
+    if missing:
+        column[1] = None
+    for record in oracle.RECORDS:
+        if not (record.takes_integers or "loat" in dtype or "double" in dtype):
+            continue
+        want = oracle.call(record, column, column)
+        got = oracle.call(record, column.array, column.array)
+        assert type(got) is type(column.array)
+        pd.testing.assert_series_equal(pd.Series(got), want)
+        index = pd.Index(column, name="i")
+        got = oracle.call(record, index, index)
+        assert isinstance(got, pd.Index)
+        assert (got.name, got.dtype) == ("i", want.dtype)
+        pd.testing.assert_series_equal(pd.Series(got.array), want)
+        labelled = xarray.DataArray(column.array, dims="t", coords={"t": [1, 2, 3]}, name="v")
+        for given, take in (
+            (labelled, lambda r: r),
+            (labelled.to_dataset(), lambda r: r["v"]),
+            (labelled.variable, lambda r: r),
+        ):
+            got = oracle.call(record, given, given)
+            assert type(got) is type(given)
+            pd.testing.assert_series_equal(pd.Series(take(got).data), want)
+    with pytest.raises(TypeError, match="x and cotangent must come from one library"):
+        relu_xp.relu_vjp(column.astype("float64").array, column.astype("float64"))
+
+
+POLARS = {  # polars' dtype, and values of it
+    "List(Float64)": [[1.0, -1.0]],
+    "List(List(String))": [[["1", "word"]]],
+    "List(Struct({'a': Float64}))": [[{"a": 1.0}]],
+    "Array(Float64, 2)": [[1.0, -1.0]],
+    "Array(Float64, (1, 2))": [[[1.0, -1.0]]],
+    "Struct({'a': Float64, 'b': String})": [{"a": 1.0, "b": "word"}],
+    "String": ["1.5", "word", None],
+    "Categorical": ["1.5", "word"],
+    "Enum(['1', 'word'])": ["1", "word"],
+    "Binary": [b"1.5", b"word"],
+    "Object": [1.5],
+    "Time": [datetime.time(1)],
+    "Date": [DAY],
+    "Datetime": [MIDNIGHT],
+    "Datetime(time_zone='UTC')": [UTC],
+    "Duration": [datetime.timedelta(1)],
+    "Decimal(5, 2)": [Decimal("1.5")],
+    "Boolean": [True],
+    "Int128": [1],
+    "Null": [None],
+}
+
+
+@pytest.mark.parametrize("dtype", POLARS)
+@pytest.mark.parametrize("function", [relu_xp.relu, relu_xp.leaky_relu])
+def test_columns_of_polars(wanted, dtype, function):
+    pl = wanted("polars")
+    x = pl.Series("a b", POLARS[dtype], dtype=eval(dtype, vars(pl).copy()))
+    _, steps = followed(function, x, polars=pl)
+    assert steps
+    followed(function, pl.DataFrame([pl.Series("b", [1.0] * len(x)), x]), polars=pl)
+
+
+def test_objects_that_nothing_makes_numbers_of(wanted):
+    pl = wanted("polars")
+    with pytest.raises(TypeError, match=r"got Object; polars knows nothing that makes numbers of its objects$"):
+        relu_xp.relu(pl.Series([object()], dtype=pl.Object))
+
+
+LIBRARIES = {
+    "numpy": ("numpy", "numpy.asarray(array)"),
+    "torch": ("torch", "torch.asarray(array)"),
+    "jax": ("jax", "jax.numpy.asarray(array)"),
+    "tensorflow": ("tensorflow", "tensorflow.constant(array)"),
+    "array_api_strict": ("array_api_strict", "array_api_strict.asarray(array)"),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("slope", [[0.5, 2.0], (0.5, 2.0), [1, 2], [[0.5], [2.0]]], ids=repr)
+@pytest.mark.parametrize("name", oracle.SLOPED)
+def test_a_list_of_slopes(request, library, slope, name):
+    chosen = request.config.getoption("--backend")
+    if chosen and library not in chosen:
+        pytest.skip(f"{library}: not among the chosen backends")
+    module = pytest.importorskip(library, reason=f"{library}: not installed")
+    names = {library: module, "array": np.array([[-1.0, 2.0], [-3.0, -0.5]], np.float32)}
+    if library == "jax":
+        importlib.import_module("jax.numpy")
+    x = eval(LIBRARIES[library][1], names)
+    with pytest.raises(
+        TypeError, match=rf"relu_xp\.{name}: negative_slope must be a real number, got (list|tuple); "
+    ) as raised:
+        oracle.call(name, x, negative_slope=slope)
+    made = eval(advised(raised.value), {**names, "x": x, "negative_slope": slope})
+    want = oracle.call(name, names["array"], negative_slope=np.asarray(slope, np.float32))
+    oracle.assert_same(np.asarray(oracle.call(name, x, negative_slope=made)), want)
