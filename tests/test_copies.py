@@ -76,8 +76,16 @@ def test_the_version_needs_no_metadata(tmp_path):
     assert ran.stdout.split() == [relu_xp.__version__] * 2
 
 
-def test_the_version_is_the_one_of_the_metadata():
-    assert relu_xp.__version__ == importlib.metadata.version("relu-xp")
+@pytest.fixture
+def distribution():
+    try:
+        return importlib.metadata.distribution("relu-xp")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("relu-xp: a copy without metadata")
+
+
+def test_the_version_is_the_one_of_the_metadata(distribution):
+    assert relu_xp.__version__ == distribution.version
     assert relu_xp.info()["versions"]["relu-xp"] == relu_xp.__version__
     if PYPROJECT.exists() and "relu-xp" in PYPROJECT.read_text(encoding="utf-8"):
         assert f'\nversion = "{relu_xp.__version__}"\n' in PYPROJECT.read_text(encoding="utf-8")
@@ -128,9 +136,8 @@ def test_out_of_an_archive(tmp_path):
     assert run(code, tmp_path / "app.zip").stdout == f"{relu_xp.__version__}\n"
 
 
-def test_pyinstaller_finds_the_hook():
-    found = importlib.metadata.entry_points(group="pyinstaller40", name="hook-dirs")
-    (ours,) = [each for each in found if each.value.startswith("relu_xp.")]
+def test_pyinstaller_finds_the_hook(distribution):
+    (ours,) = distribution.entry_points.select(group="pyinstaller40", name="hook-dirs")
     (folder,) = ours.load()()
     assert [path.name for path in Path(folder).glob("hook-*.py")] == ["hook-relu_xp.py"]
 
