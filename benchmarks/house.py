@@ -52,15 +52,15 @@ def files_with(name: str) -> list[str]:
 
 
 def _words(file: str, text: str) -> set[str]:
+    """Identifiers and strings of a file; in a backend's, an attribute is its library's own, as in `torch.relu`."""
     if not file.endswith(".py"):
         return set(re.findall(r"\w+", re.sub(r"//.*|/\*.*?\*/", "", text)))
+    fields = ("id", "name", "arg", "asname", *(() if file.startswith("_backends/") else ("attr",)))
     found: set[str] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             found.add(node.value)
-        found |= {
-            getattr(node, field, None) for field in ("id", "attr", "name", "arg", "asname") if hasattr(node, field)
-        }
+        found |= {getattr(node, field, None) for field in fields}
     return found
 
 

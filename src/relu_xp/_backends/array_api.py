@@ -79,14 +79,14 @@ def _computed(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any,
         result = xp.asarray(x, copy=True)
     else:
         operands = [xp.astype(a, x.dtype) if hasattr(a, "shape") else a for a in rounded]
-        result = _computed(function, xp, arrays, operands)
+        result = _in_namespace(function, xp, arrays, operands)
     if out is None:
         return result
     out[...] = result
     return out
 
 
-def _computed(function: Function, xp: Any, arrays: tuple[Array, ...], operands: list[Any]) -> Array:
+def _in_namespace(function: Function, xp: Any, arrays: tuple[Array, ...], operands: list[Any]) -> Array:
     x = arrays[0]
     if function in _SPELLED and _package(x) not in _WITHOUT_AUTODIFF and _kind(xp, x.dtype) == "f":
         return _SPELLED[function](xp, x, *operands)
