@@ -1,29 +1,46 @@
-"""Holds the derivatives that a library takes of the value functions to the definition's, in every mode it takes them.
+"""Holds what a library makes of the value functions to the definition: its derivatives and its recorded programs.
 
 A mode takes f, x, and a cotangent or tangent g, and gives what the library makes of them: each is written in the
 library's own words, which is imported only then.
 """
 
+import functools
 import importlib.util
+import io
 import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 import relu_xp
-from relu_xp._functions import FUNCTIONS, Function
+from relu_xp._functions import Function
 from relu_xp._machine import Target
 from relu_xp.verify._cases import SCALARS, Case
 from relu_xp.verify._expected import Array, DType, expected, rounded, widened
 
 F = Callable[[Any], Any]
-Mode = Callable[[F, Any, Any], Any]
-Modes = dict[str, Mode]
+Take = Callable[[F, Any, Any], Any]
 
-SUMS = "followed by a sum", "of a residual block"  # where a compiler might fuse a product with the sum
+
+@dataclass(frozen=True)
+class Mode:
+    """A way in which a library takes a derivative, or a program that it records for its values."""
+
+    name: str
+    take: Take  # of f, x, and a cotangent or tangent; a program's values need no such
+    gives: Literal["derivative", "slope's derivative", "second derivative", "values"] = "derivative"
+    is_tangent: bool = False  # whether it pushes forward
+    every_dtype: bool = True  # False for what transforms a program, whatever its dtype: tried in float32 alone
+    adds: bool = False  # whether g is added to the result, with which a compiler might fuse the product
+    finite: bool = False  # whether infinite cotangents are left out, of which the library makes something else
+
+    def __str__(self) -> str:
+        """As cases are called."""
+        return f"{'program' if self.gives == 'values' else 'autodiff'}: {self.name}"
 
 
 # The case of the function whose values are due, its arrays, those values, and how the library is asked for them.
@@ -31,36 +48,26 @@ Derivative = tuple[Case, tuple[Array, ...], Array, Callable[[Target], Array]]
 
 
 def derivatives(target: Target, dtype: DType, functions: Iterable[Function]) -> Iterator[Derivative]:
-    """All of them, with a zero added: of what autodiff gives, no zero's sign is promised."""
-    zero = rounded(0.0, dtype)
-    for case, arrays, want, make in _derivatives(target, dtype, functions):
-        yield case, arrays, want + zero, lambda target, make=make: make(target) + zero  # type: ignore[misc]
-
-
-def _derivatives(target: Target, dtype: DType, functions: Iterable[Function]) -> Iterator[Derivative]:
-    """Every derivative of the value functions that the library of a target takes; none where it takes none."""
-    if target.name not in _MODES:
-        return
-    modes, in_slope, second = _MODES[target.name]()
-    if dtype.name == "float32":
-        modes |= _of_keras(target.name, modes["reverse"])
-    else:  # the others transform a program, whatever its dtype
-        modes = {mode: pull for mode, pull in modes.items() if mode.startswith(("reverse", "forward"))}
-    for function in functions:
-        if function.role != "value":
+    """Every derivative, and program, of the value functions that the library of a target takes."""
+    zero = rounded(0.0, dtype)  # added to what autodiff gives, of which no zero's sign is promised
+    for function, mode in itertools.product(functions, modes(target)):
+        if function.role != "value" or not (mode.every_dtype or dtype.name == "float32"):
             continue
-        last = tuple(SCALARS[each.name][-1] for each in function.parameters)
-        settings = dict.fromkeys((function.defaults, last)) if dtype.name == "float32" else [last]
-        for given, (mode, pull) in itertools.product(settings, modes.items()):
-            x, g = finite(dtype) if mode.endswith(SUMS) else specials(dtype, given)
-            yield _of_vjp(function, dtype, given, mode, pull, x, g)
-        x, g = specials(dtype, last)
-        for mode, pull in in_slope.items() if any(each.may_be_array for each in function.scalars) else ():
-            yield _by_slope(function, dtype, mode, pull, x, g)
-            yield _by_slopes_of_columns(function, dtype, mode, pull)
-        x, g = finite(dtype)
-        for mode, pull in second.items():
-            yield _twice(function, dtype, mode, pull, x, g)
+        for case, arrays, want, make in _OF[mode.gives](function, dtype, mode):
+            if mode.gives == "values":
+                yield case, arrays, want, make
+            else:
+                yield case, arrays, want + zero, functools.partial(_sum, make, zero)
+
+
+def _sum(make: Callable[[Target], Array], zero: Array, target: Target) -> Array:
+    return make(target) + zero
+
+
+def modes(target: Target) -> list[Mode]:
+    """Every mode of a target's library; none where it differentiates nothing."""
+    known = _MODES.get(target.device) or _MODES.get(target.name)
+    return [] if known is None else [*known(), *_of_keras(target.name)]
 
 
 def specials(dtype: DType, given: tuple[float, ...]) -> tuple[Array, Array]:
@@ -75,49 +82,73 @@ def finite(dtype: DType) -> tuple[Array, Array]:
     return rounded(np.where(np.abs(x) < 0.01, 0.0, x), dtype), rounded(np.where(np.abs(g) < 0.01, 1.0, g), dtype)
 
 
-def _of_vjp(
-    function: Function, dtype: DType, given: tuple[float, ...], mode: str, pull: Mode, x: Array, g: Array
-) -> Derivative:
-    scalars: dict[str, Any] = function.named(given)
+def _vjps(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivative]:
+    """The VJP, with the defaults and with other numbers."""
+    last = tuple(SCALARS[each.name][-1] for each in function.parameters)
     vjp = function.vjp
-    case = Case(vjp, dtype, tuple(scalars[each.name] for each in vjp.parameters), f"autodiff: {mode}")
-    want = expected(vjp, (x, g), scalars)
-    if mode.endswith(SUMS):
-        with np.errstate(all="ignore"):
-            want = want + g
+    for given in dict.fromkeys((function.defaults, last)) if dtype.name == "float32" else [last]:
+        x, g = finite(dtype) if mode.adds else specials(dtype, given)
+        if mode.finite:
+            g = np.where(np.isfinite(g), g, rounded(1.0, dtype))
+        scalars: dict[str, Any] = function.named(given)
+        case = Case(vjp, dtype, tuple(scalars[each.name] for each in vjp.parameters), str(mode))
+        want = expected(vjp, (x, g), scalars)
+        if mode.adds:
+            with np.errstate(all="ignore"):
+                want = want + g
+        yield case, (x, g), want, _asked(function, scalars, mode, x, g)
 
+
+def _programs(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivative]:
+    """The values of a recorded program."""
+    last = tuple(SCALARS[each.name][-1] for each in function.parameters)
+    for given in dict.fromkeys((function.defaults, last)):
+        x, g = specials(dtype, given)
+        scalars: dict[str, Any] = function.named(given)
+        want = expected(function, (x,), scalars)
+        yield Case(function, dtype, given, str(mode)), (x,), want, _asked(function, scalars, mode, x, g)
+
+
+def _asked(function: Function, scalars: dict[str, Any], mode: Mode, x: Array, g: Array) -> Callable[[Target], Array]:
     def make(target: Target) -> Array:
         def f(x: Any) -> Any:
             return getattr(relu_xp, function.name)(x, **scalars)
 
-        return np.asarray(target.get(pull(f, target.put(x), target.put(g))))
+        return np.asarray(target.get(mode.take(f, target.put(x), target.put(g))))
 
-    return case, (x, g), want, make
+    return make
 
 
-def _by_slope(function: Function, dtype: DType, mode: str, pull: Mode, x: Array, g: Array) -> Derivative:
+def _by_slopes(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivative]:
+    if function.slope_vjp is not None:
+        yield _by_slope_of_elements(function, dtype, mode)
+        yield _by_slope_of_columns(function, dtype, mode)
+
+
+def _by_slope_of_elements(function: Function, dtype: DType, mode: Mode) -> Derivative:
     """In a slope for each element, so that nothing is summed."""
-    record = FUNCTIONS[f"{function.rectifier}_slope_vjp"]
+    record: Any = function.slope_vjp
+    x, g = specials(dtype, tuple(SCALARS[each.name][-1] for each in function.parameters))
     slope = np.resize(rounded([0.25, -2, 0], dtype), x.shape)
-    call = _pull_slope(function, pull, x, slope, g)
-    return Case(record, dtype, (), f"autodiff: {mode}"), (x, g), expected(record, (x, g), {}), call
+    call = _pull_slope(function, mode.take, x, slope, g)
+    return Case(record, dtype, (), str(mode)), (x, g), expected(record, (x, g), {}), call
 
 
-def _by_slopes_of_columns(function: Function, dtype: DType, mode: str, pull: Mode) -> Derivative:
+def _by_slope_of_columns(function: Function, dtype: DType, mode: Mode) -> Derivative:
     """In a slope for each column, in whole numbers, whose sums are exact in every order; as a tangent, one for all."""
-    record = FUNCTIONS[f"{function.rectifier}_slope_vjp"]
+    record: Any = function.slope_vjp
     x, g = rounded(np.random.default_rng(0).integers(-2, 3, (2, 8, 16)), dtype)
-    slope, forward = rounded(np.resize([0.25, -2], 16), dtype), mode.endswith("forward")
-    given = g[0] if forward else g
+    slope = rounded(np.resize([0.25, -2], 16), dtype)
+    given = g[0] if mode.is_tangent else g
     arrays = x, np.broadcast_to(given, x.shape)
     products = widened(expected(record, arrays, {}))
-    case = Case(record, dtype, (), f"autodiff: {mode}, of columns")
-    shown = arrays if forward else (x[0], g[0])  # of each column the first
-    want = rounded(products if forward else products.sum(0), dtype)
-    return case, shown, want, _pull_slope(function, pull, x, slope, given)
+    case = Case(record, dtype, (), f"{mode}, of columns")
+    shown = arrays if mode.is_tangent else (x[0], g[0])  # of each column the first
+    want = rounded(products if mode.is_tangent else products.sum(0), dtype)
+    return case, shown, want, _pull_slope(function, mode.take, x, slope, given)
 
 
-def _pull_slope(function: Function, pull: Mode, x: Array, slope: Array, g: Array) -> Callable[[Target], Array]:
+def _pull_slope(function: Function, pull: Take, x: Array, slope: Array, g: Array) -> Callable[[Target], Array]:
     """Ask for the derivative of the value as a function of its slope."""
 
     def make(target: Target) -> Array:
@@ -129,23 +160,28 @@ def _pull_slope(function: Function, pull: Mode, x: Array, slope: Array, g: Array
     return make
 
 
-def _twice(function: Function, dtype: DType, mode: str, pull: Mode, x: Array, g: Array) -> Derivative:
+def _twice(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivative]:
     """A second derivative is 0, or the degree for x > 0 of a rectifier that is no line there."""
-    case = Case(function.vjp, dtype, function.vjp.defaults, f"autodiff: {mode}")
+    x, g = finite(dtype)
     factor = np.where(widened(x) > 0, 0.0 if function.vjp.compares else 2.0, 0.0)
-
-    zero = rounded(0.0, dtype)  # added, so that no zero has a sign: of a second derivative none is promised
-
-    def make(target: Target) -> Array:
-        return np.asarray(target.get(pull(getattr(relu_xp, function.name), target.put(x), target.put(g)))) + zero
-
-    return case, (x, g), rounded(factor * widened(g), dtype) + zero, make
+    case = Case(function.vjp, dtype, function.vjp.defaults, str(mode))
+    make = _asked(function, {}, mode, x, g)
+    yield case, (x, g), rounded(factor * widened(g), dtype), make
 
 
-def _of_keras(library: str, reverse: Mode) -> Modes:
+_OF: dict[str, Callable[[Function, DType, Mode], Iterator[Derivative]]] = {
+    "derivative": _vjps,
+    "values": _programs,
+    "slope's derivative": _by_slopes,
+    "second derivative": _twice,
+}
+
+
+def _of_keras(library: str) -> list[Mode]:
     """A model of Keras', where it is told to run on the library; on another, it could not be told any more."""
     if os.environ.get("KERAS_BACKEND") != library or not importlib.util.find_spec("keras"):
-        return {}
+        return []
+    reverse = next(each.take for each in _MODES[library]() if each.name == "reverse")
 
     def in_a_model(f: F, x: Any, g: Any) -> Any:
         import keras
@@ -153,10 +189,10 @@ def _of_keras(library: str, reverse: Mode) -> Modes:
         given = keras.Input(x.shape[1:], dtype=keras.backend.standardize_dtype(x.dtype))
         return reverse(keras.Model(given, f(given)), x, g)
 
-    return {"reverse, in a Keras model": in_a_model}
+    return [Mode("reverse, in a Keras model", in_a_model, every_dtype=False)]
 
 
-def _jax() -> tuple[Modes, Modes, Modes]:
+def _jax() -> list[Mode]:
     import jax
 
     def reverse(f: F, x: Any, g: Any) -> Any:
@@ -165,8 +201,8 @@ def _jax() -> tuple[Modes, Modes, Modes]:
     def forward(f: F, x: Any, g: Any) -> Any:
         return jax.jvp(f, (x,), (g,))[1]
 
-    def compiled(mode: Mode) -> Mode:
-        return lambda f, x, g: jax.jit(lambda x, g: mode(f, x, g))(x, g)
+    def compiled(take: Take) -> Take:
+        return lambda f, x, g: jax.jit(lambda x, g: take(f, x, g))(x, g)
 
     def batched(f: F, x: Any, g: Any) -> Any:
         return jax.jit(jax.vmap(lambda x, g: reverse(f, x, g)))(x, g)
@@ -180,22 +216,33 @@ def _jax() -> tuple[Modes, Modes, Modes]:
     def twice(f: F, x: Any, g: Any) -> Any:
         return jax.jvp(lambda x: reverse(f, x, g), (x,), (jax.numpy.ones_like(x),))[1]
 
-    modes: Modes = {
-        "reverse": reverse,
-        "forward, compiled": compiled(forward),
-        "reverse, compiled": compiled(reverse),
-        "vmap": batched,
-        "remat": compiled(lambda f, x, g: reverse(jax.checkpoint(f), x, g)),
-        "reverse, followed by a sum": compiled(lambda f, x, g: reverse(f, x, g) + g),
-        "reverse, of a residual block": compiled(lambda f, x, g: reverse(lambda x: f(x) + x, x, g)),
-    }
+    def rematerialized(f: F, x: Any, g: Any) -> Any:
+        return reverse(jax.checkpoint(f), x, g)
+
+    found = [
+        Mode("reverse", reverse),
+        Mode("forward, compiled", compiled(forward), is_tangent=True),
+        Mode("reverse, compiled", compiled(reverse)),
+        Mode("vmap", batched, every_dtype=False),
+        Mode("remat", compiled(rematerialized), every_dtype=False),
+        Mode("reverse, followed by a sum", compiled(lambda f, x, g: reverse(f, x, g) + g), adds=True),
+        Mode("reverse, of a residual block", compiled(_of_residual(reverse)), adds=True),
+        Mode("by slope", reverse, "slope's derivative"),
+        Mode("by slope, compiled", compiled(reverse), "slope's derivative"),
+        Mode("by slope, forward", forward, "slope's derivative", is_tangent=True),
+        Mode("second", compiled(twice), "second derivative"),
+    ]
     if importlib.util.find_spec("flatbuffers"):  # which an export is written with
-        modes["export"] = exported
-    in_slope: Modes = {"by slope": reverse, "by slope, compiled": compiled(reverse), "by slope, forward": forward}
-    return modes, in_slope, {"second": compiled(twice)}
+        found.append(Mode("export", exported, every_dtype=False))
+    return found
 
 
-def _torch() -> tuple[Modes, Modes, Modes]:
+def _of_residual(reverse: Take) -> Take:
+    """The derivative of a block that adds its input to its output."""
+    return lambda f, x, g: reverse(lambda x: f(x) + x, x, g)
+
+
+def _torch() -> list[Mode]:
     import torch
 
     def reverse(f: F, x: Any, g: Any) -> Any:
@@ -205,39 +252,73 @@ def _torch() -> tuple[Modes, Modes, Modes]:
     def forward(f: F, x: Any, g: Any) -> Any:
         return torch.func.jvp(f, (x,), (g,))[1]
 
-    def traced(f: F, x: Any, g: Any) -> Any:
-        return reverse(torch.jit.trace(f, (x,), check_trace=False), x, g)
-
     def compiled(f: F, x: Any, g: Any) -> Any:
         torch.compiler.reset()  # of one place in a program it compiles but a few functions
         return reverse(torch.compile(f, backend="aot_eager"), x, g)
 
-    def exported(f: F, x: Any, g: Any) -> Any:
+    def module(f: F) -> Any:
         class Module(torch.nn.Module):  # type: ignore[misc]
             def forward(self, x: Any) -> Any:
                 return f(x)
 
-        return reverse(torch.export.export(Module(), (x,)).module(), x, g)
+        return Module()
+
+    def exported(f: F, x: Any, g: Any) -> Any:
+        return reverse(torch.export.export(module(f), (x,)).module(), x, g)
+
+    def decomposed(f: F, x: Any, g: Any) -> Any:
+        return torch.export.export(module(f), (x,)).run_decompositions().module()(x)
+
+    def batched(f: F, x: Any, g: Any) -> Any:
+        return torch.func.vmap(lambda x, g: torch.func.vjp(f, x)[1](g)[0])(x, g)
+
+    def in_onnx(f: F, x: Any, g: Any) -> Any:
+        import onnxruntime
+
+        file = io.BytesIO()
+        torch.onnx.export(module(f), (x,), file, dynamo=False)
+        session = onnxruntime.InferenceSession(file.getvalue())
+        (given,) = session.get_inputs()
+        return torch.from_numpy(session.run(None, {given.name: x.numpy()})[0])
 
     def twice(f: F, x: Any, g: Any) -> Any:
         x = x.clone().requires_grad_()
         (first,) = torch.autograd.grad(f(x), x, g, create_graph=True)
         return torch.autograd.grad(first, x, torch.ones_like(x))[0]
 
-    modes: Modes = {
-        "reverse": reverse,
-        "forward": forward,
-        "vmap": lambda f, x, g: torch.func.vmap(lambda x, g: torch.func.vjp(f, x)[1](g)[0])(x, g),
-        "compiled": compiled,  # without a compiler's own roundings
-        "trace": traced,
-        "export": exported,
-        "reverse, followed by a sum": lambda f, x, g: reverse(f, x, g) + g,
-        "reverse, of a residual block": lambda f, x, g: reverse(lambda x: f(x) + x, x, g),
-    }
-    return modes, {"by slope": reverse, "by slope, forward": forward}, {"second": twice}
+    found = [
+        Mode("reverse", reverse),
+        Mode("forward", forward, is_tangent=True),
+        Mode("vmap", batched, every_dtype=False),
+        Mode("compiled", compiled, every_dtype=False),  # without a compiler's own roundings
+        Mode("export", exported, every_dtype=False),
+        Mode("reverse, followed by a sum", lambda f, x, g: reverse(f, x, g) + g, adds=True),
+        Mode("reverse, of a residual block", _of_residual(reverse), adds=True),
+        Mode("by slope", reverse, "slope's derivative"),
+        Mode("by slope, forward", forward, "slope's derivative", is_tangent=True),
+        Mode("second", twice, "second derivative"),
+        Mode("decomposed export", decomposed, "values", every_dtype=False),
+        Mode("trace", lambda f, x, g: torch.jit.trace(f, (x,), check_trace=False)(x), "values", every_dtype=False),
+        Mode("fx", lambda f, x, g: torch.fx.symbolic_trace(f)(x), "values", every_dtype=False),
+    ]
+    if importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime"):
+        found.append(Mode(IN_ONNX, in_onnx, "values", every_dtype=False))
+    return found
 
 
-def _tensorflow() -> tuple[Modes, Modes, Modes]:
+IN_ONNX = "ONNX, in onnxruntime"
+
+
+def _mlx() -> list[Mode]:
+    import mlx.core as mx
+
+    def reverse(f: F, x: Any, g: Any) -> Any:
+        return mx.vjp(f, (x,), (g,))[1][0]
+
+    return [Mode("reverse", reverse, finite=True)]
+
+
+def _tensorflow() -> list[Mode]:
     import tensorflow as tf
 
     def reverse(f: F, x: Any, g: Any) -> Any:
@@ -251,8 +332,10 @@ def _tensorflow() -> tuple[Modes, Modes, Modes]:
             y = f(x)
         return accumulator.jvp(y)
 
-    def compiled(mode: Mode, **how: bool) -> Mode:
-        return lambda f, x, g: tf.function(lambda x, g: mode(f, x, g), autograph=False, **how)(x, g)
+    def in_a_function(take: Take, **how: bool) -> Take:
+        return lambda f, x, g: tf.function(lambda x, g: take(f, x, g), autograph=False, **how)(x, g)
+
+    compiled = functools.partial(in_a_function, jit_compile=True)
 
     def batched(f: F, x: Any, g: Any) -> Any:
         return tf.vectorized_map(lambda both: reverse(f, *both), (x, g))
@@ -270,22 +353,27 @@ def _tensorflow() -> tuple[Modes, Modes, Modes]:
             first = reverse(f, x, g)
         return tape.gradient(first, x)
 
-    modes: Modes = {
-        "reverse": reverse,
-        "forward": forward,
-        "reverse, function": compiled(reverse),
-        "forward, of a function": lambda f, x, g: forward(tf.function(f, autograph=False), x, g),
-        "reverse, compiled": compiled(reverse, jit_compile=True),
-        "vectorized_map": batched,
-        "saved model": loaded,
-        "reverse, followed by a sum": compiled(lambda f, x, g: reverse(f, x, g) + g, jit_compile=True),
-        "reverse, of a residual block": compiled(lambda f, x, g: reverse(lambda x: f(x) + x, x, g), jit_compile=True),
-    }
-    # Not forward: TensorFlow adds a zero for what x has no part in, which loses -0.
-    in_slope: Modes = {"by slope": reverse, "by slope, compiled": compiled(reverse, jit_compile=True)}
-    return modes, in_slope, {"second": twice, "second, compiled": compiled(twice, jit_compile=True)}
+    def of_a_function(f: F, x: Any, g: Any) -> Any:
+        return forward(tf.function(f, autograph=False), x, g)
+
+    return [
+        Mode("reverse", reverse),
+        Mode("forward", forward, is_tangent=True),
+        Mode("reverse, function", in_a_function(reverse)),
+        Mode("forward, of a function", of_a_function, is_tangent=True),
+        Mode("reverse, compiled", compiled(reverse)),
+        Mode("vectorized_map", batched, every_dtype=False),
+        Mode("saved model", loaded, every_dtype=False),
+        Mode("reverse, followed by a sum", compiled(lambda f, x, g: reverse(f, x, g) + g), adds=True),
+        Mode("reverse, of a residual block", compiled(_of_residual(reverse)), adds=True),
+        # Not forward: TensorFlow adds a zero for what x has no part in, which loses -0.
+        Mode("by slope", reverse, "slope's derivative"),
+        Mode("by slope, compiled", compiled(reverse), "slope's derivative"),
+        Mode("second", twice, "second derivative"),
+        Mode("second, compiled", compiled(twice), "second derivative"),
+    ]
 
 
-# By the backend whose arrays they differentiate: in x, in a slope, and twice. Dask is not there: it differentiates
-# nothing, and no library differentiates through it.
-_MODES: dict[str, Callable[[], tuple[Modes, Modes, Modes]]] = {"jax": _jax, "torch": _torch, "tensorflow": _tensorflow}
+# By the backend whose arrays they differentiate, or the device, which for the array API is the library. Dask is not
+# there: it differentiates nothing, and no library differentiates through it.
+_MODES: dict[str, Callable[[], list[Mode]]] = {"jax": _jax, "torch": _torch, "tensorflow": _tensorflow, "mlx": _mlx}

@@ -182,7 +182,7 @@ def compare(target: Target, case: Case, check: Check, got: Array, tally: Tally) 
     arrays, scalars = tuple(map(some, check.arrays)), {name: some(value) for name, value in check.scalars.items()}
     got, want = some(got), some(want)
     left = np.ones(wrong.size, bool)
-    for each in deviations(target, case.dtype.name):
+    for each in deviations(target, case.dtype.name, case.kind):
         explained = left & each.explains(case.function, arrays, scalars, got, want)
         tally.excepted[each.name] = tally.excepted.get(each.name, 0) + int(explained.sum())
         left &= ~explained

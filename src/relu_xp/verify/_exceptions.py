@@ -22,14 +22,18 @@ class KnownDeviation:
     platforms: tuple[str, ...]
     dtypes: tuple[str, ...]
     explains: Explains
+    kind: str = ""  # of the cases that it is confined to
 
 
-def deviations(target: Target, dtype: str) -> list[KnownDeviation]:
-    """Those that hold for a dtype at a target: none on a platform that is not named."""
+def deviations(target: Target, dtype: str, kind: str = "") -> list[KnownDeviation]:
+    """Those that hold for a dtype and a kind of case at a target: none on a platform that is not named."""
     return [
         each
         for each in DEVIATIONS
-        if each.library == target.name and target.where.lower().startswith(each.platforms) and dtype in each.dtypes
+        if each.library == target.name
+        and target.where.lower().startswith(each.platforms)
+        and dtype in each.dtypes
+        and each.kind in ("", kind)
     ]
 
 
@@ -70,7 +74,20 @@ def _unsigned_zero(function: Function, arrays: tuple[Array, ...], scalars: Scala
     return lost & ~((arrays[0] == 0) & (function.role == "value"))
 
 
+def _kept_zero(function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array) -> Array:
+    """Whether it is the -0 of x in the place of +0."""
+    return (arrays[0] == 0) & (want == 0) & ~np.signbit(want) & (got == 0) & np.signbit(got)
+
+
 DEVIATIONS = (
+    KnownDeviation(
+        name="ONNX's Relu and Clip keep -0",
+        library="torch",
+        platforms=("",),
+        dtypes=("float32",),
+        explains=_kept_zero,
+        kind="program: ONNX, in onnxruntime",
+    ),
     KnownDeviation(
         name="XLA flushes subnormals",
         library="jax",
