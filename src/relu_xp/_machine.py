@@ -66,13 +66,29 @@ class Unavailable:
 def survey() -> Iterator[Target | Unavailable]:
     """Find the devices of every backend, one after the other: this imports what is installed."""
     for name in NAMES:
-        if importlib.util.find_spec(name) is None:
-            yield Unavailable(name, "not installed")
-        else:
-            yield from _devices(name, f"relu_xp._backends.{name}")
+        yield from of(name)
     yield from _devices("array_api", "relu_xp._backends.array_api")
     for package, backend in _dispatch.plugins().items():
         yield from _devices(package, backend)
+
+
+def of(name: str) -> Iterator[Target | Unavailable]:
+    """Find the devices of the backend so named, and import no other; nothing if there is no such name."""
+    if name in (*NAMES, *array_api.LIBRARIES) and importlib.util.find_spec(name) is None:
+        yield Unavailable(name, "not installed")
+    elif name in NAMES:
+        yield from _devices(name, f"relu_xp._backends.{name}")
+    elif name in array_api.LIBRARIES:
+        found = _devices("array_api", "relu_xp._backends.array_api")
+        yield from (each for each in found if each.name == name)
+    else:
+        plugins = _dispatch.plugins()
+        yield from _devices(name, plugins[name]) if name in plugins else ()
+
+
+def names() -> list[str]:
+    """Whatever `of` knows, installed or not."""
+    return [*NAMES, *array_api.LIBRARIES, *_dispatch.plugins()]
 
 
 def choose(console: Any, names: Sequence[str] | None = None, device: str | None = None) -> list[Target]:

@@ -189,8 +189,8 @@ def compare(target: Target, case: Case, check: Check, got: Array, tally: Tally) 
     tally.mismatches += int(left.sum())
     inputs = (*arrays, *(value for value in scalars.values() if isinstance(value, np.ndarray)))
     for i in np.flatnonzero(left)[:SHOWN]:
-        elements = tuple(_shown(a[i]) for a in inputs)
-        _keep(tally, Mismatch(str(case), int(wrong[i]), elements, _shown(got[i]), _shown(want[i])))
+        elements = tuple(shown(a[i]) for a in inputs)
+        _keep(tally, Mismatch(str(case), int(wrong[i]), elements, shown(got[i]), shown(want[i])))
 
 
 def lacks(target: Target, dtype: DType) -> str:
@@ -339,7 +339,7 @@ def _keep(tally: Tally, mismatch: Mismatch) -> None:
         tally.examples.append(mismatch)
 
 
-def _shown(element: Any) -> str:
-    """An element with its bits."""
+def shown(element: Any) -> str:
+    """Show an element with its bits."""
     bits = int(np.asarray(element).view(f"u{element.dtype.itemsize}"))
     return f"{element!s} (0x{bits:0{2 * element.dtype.itemsize}x})"

@@ -45,7 +45,7 @@ def expected(function: Function, arrays: tuple[Array, ...], scalars: Scalars) ->
 
 def same_bits(got: Array, want: Array) -> Array:
     """Where elements are alike to the bit, zero signs included; NaN equals NaN."""
-    return (_bits(got) == _bits(want)) | (isnan(got) & isnan(want))
+    return (bits(got) == bits(want)) | (isnan(got) & isnan(want))
 
 
 def isnan(array: Array) -> Array:
@@ -92,7 +92,8 @@ def _nonnegative(dtype: DType) -> tuple[Array, Array]:
     return wide[keep], keep
 
 
-def _bits(array: Array) -> Array:
+def bits(array: Array) -> Array:
+    """The elements' bits, as unsigned integers."""
     return np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}").reshape(array.shape)
 
 
@@ -192,13 +193,13 @@ def _by_paths(function: Function, values: dict[str, Array]) -> Array:
         return rounded(_OPERATIONS[kind](*(widened(value(each)) for each in of)), dtype)
 
     @functools.cache
-    def ordered(expression: Expression) -> tuple[Array, Array]:
-        return _ordered(value(expression)), isnan(value(expression))
+    def compared(expression: Expression) -> tuple[Array, Array]:
+        return ordered(value(expression)), isnan(value(expression))
 
     @functools.cache
     def holds(condition: Condition) -> Array:
         symbol, *both = condition
-        (a, a_is_nan), (b, b_is_nan) = map(ordered, both)
+        (a, a_is_nan), (b, b_is_nan) = map(compared, both)
         unordered = a_is_nan | b_is_nan
         result = _COMPARISONS[symbol](a, b)
         return result | unordered if symbol == "ne" else result & ~unordered
@@ -209,15 +210,15 @@ def _by_paths(function: Function, values: dict[str, Array]) -> Array:
         for condition, answer in run.items():
             taken = taken & (holds(condition) if answer else ~holds(condition))
         if np.any(taken):
-            np.copyto(result, _bits(value(expression)), where=taken)
+            np.copyto(result, bits(value(expression)), where=taken)
     return result.view(dtype)
 
 
-def _ordered(array: Array) -> Array:
+def ordered(array: Array) -> Array:
     """Integers in the order of the numbers, both zeros 0."""
     if array.dtype.kind in "iu":
         return array
     if array.dtype.itemsize == 1:
         return np.nan_to_num(widened(array), posinf=np.inf, neginf=-np.inf)  # the sign is not the first bit of all
-    bits = _bits(array).view(f"i{array.dtype.itemsize}")
-    return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)
+    signed = bits(array).view(f"i{array.dtype.itemsize}")
+    return np.where(signed < 0, np.iinfo(signed.dtype).min - signed, signed)

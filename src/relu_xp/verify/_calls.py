@@ -1,0 +1,132 @@
+"""Calls a function that is not ours: whatever it raises, gives or writes is a result like another."""
+
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from relu_xp._machine import Target, first_line
+from relu_xp.verify._expected import Array
+
+POISON = 12345.0  # what memory holds that is allocated next, should the function not write to it
+View = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two functions of a caller's, in the place of a backend."""
+
+    to: Callable[[Array], Any]
+    get: Callable[[Any], Array]
+
+    def put(self, array: Array, device: str) -> Any:
+        """Hand a NumPy array over."""
+        return self.to(array)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a call gave no array: the kind of fault, what happened, and what to do."""
+
+    kind: str
+    name: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call gave, as NumPy's, and what its inputs were after it."""
+
+    got: Array
+    written: tuple[Array, ...]
+    shares: bool  # whether who writes to the result writes to an input
+
+
+class Worker:
+    """Makes one call after the other on a thread of its own, so that one that hangs can be left behind."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        for job in iter(self._jobs.get, None):
+            self._done.put(job())
+
+    def run(self, job: Callable[[], Any], timeout: float) -> Any:
+        """Wait for a job's result, or raise TimeoutError; it sees the context variables of the caller."""
+        context = contextvars.copy_context()
+        self._jobs.put(lambda: context.run(job))
+        try:
+            return self._done.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError from None
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._jobs.put(None)
+
+
+def call(target: Target, f: Callable[..., Any], arrays: tuple[Array, ...], view: View | None) -> Outcome | Trouble:
+    """Call it on arrays of the target's, or on views of them."""
+    held = [target.put(_own(a)) for a in arrays]
+    given = held if view is None else [view(a) for a in held]
+    target.put(np.full(arrays[0].shape, POISON).astype(arrays[0].dtype))  # freed at once, and so allocated next
+    try:
+        with np.errstate(all="ignore"):
+            result = f(*given)
+    except BaseException as error:  # SystemExit too, and whatever a framework has
+        what = first_line(error) if isinstance(error, Exception) else type(error).__name__
+        return Trouble("raised", what, "does it take this dtype, and arrays without elements? see dtypes=")
+    if alien := _alien(target, result, given[0]):
+        return Trouble("wrong_dtype", alien, f"give a {_type(given[0])}, like x")
+    try:
+        got = np.asarray(target.get(result))
+        written = tuple(np.asarray(target.get(a)) for a in held)
+    except Exception as error:  # each library has an error of its own for what can't be read
+        return Trouble("raised", f"its result cannot be read: {first_line(error)}", "give an array like x")
+    shares = _shares(result, given, got, written)
+    return Outcome(got.copy(), tuple(a.copy() for a in written), shares)
+
+
+def _own(array: Array) -> Array:
+    """A copy that may be written to; of one dimension, not where an allocation begins."""
+    if array.ndim != 1:
+        return array.copy()
+    copy = np.empty(array.size + 1, array.dtype)[1:]
+    copy[...] = array
+    return copy
+
+
+def _alien(target: Target, result: Any, x: Any) -> str:
+    """What it gives that is no array of the library's; nothing if it is one."""
+    if result is None:
+        return "it gives None"
+    if isinstance(target.backend, Pair) or isinstance(result, type(x)):
+        return ""
+    package, own = (type(a).__module__.partition(".")[0] for a in (result, x))
+    return "" if package == own and hasattr(result, "dtype") else f"it gives a {_type(result)}"
+
+
+def _type(a: Any) -> str:
+    cls = type(a)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _shares(result: Any, given: list[Any], got: Array, written: tuple[Array, ...]) -> bool:
+    if got.flags.writeable and any(np.may_share_memory(got, a) for a in written):
+        return True
+    own = _address(result)  # on a device
+    return own is not None and any(own == _address(a) for a in given)
+
+
+def _address(a: Any) -> Any:
+    try:
+        return a.__cuda_array_interface__["data"][0]
+    except (AttributeError, TypeError, RuntimeError):
+        return None

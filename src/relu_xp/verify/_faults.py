@@ -1,0 +1,536 @@
+"""Says what kind of fault a wrong value is, by rival definitions that are computed for the same input.
+
+Each rival is a record: what it gives in the place of what is due, what a user would call it, and what to do about it.
+Of a kernel's wrong values the rival that explains the most comes first; what none explains goes by its input.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from relu_xp._functions import CEILING, FUNCTIONS, GRAD_AT_CEILING, GRAD_AT_ZERO, NEGATIVE_SLOPE, Function
+from relu_xp.verify._expected import Array, DType, Scalars, bits, expected, isnan, ordered, rounded, same_bits, widened
+
+# Every kind, in the order of a report: what hides other faults first, what is a matter of taste last.
+KINDS = (
+    "raised", "wrong_dtype", "wrong_shape", "unwritten", "input_written", "nan_lost", "nan_cotangent",
+    "masked_product", "infinity", "kink", "ceiling_kink", "slope_rounding", "double_rounding", "subnormal_flush",
+    "zero_sign", "other",
+)  # fmt: skip
+SAMPLE = 1 << 13  # wrong values that all rivals are tried on; what explains some of them is then tried on all
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Values that differ: of which input, what was got, and what is due."""
+
+    function: Function
+    arrays: tuple[Array, ...]
+    scalars: Scalars  # numbers, before they are rounded
+    got: Array
+    due: Array
+
+    @property
+    def x(self) -> Array:
+        """The first array."""
+        return self.arrays[0]
+
+    @property
+    def g(self) -> Array:
+        """The cotangent; ones where the function takes none."""
+        return self.arrays[1] if len(self.arrays) > 1 else rounded(np.ones(self.x.shape), self.due.dtype)
+
+    @property
+    def derives(self) -> bool:
+        """Whether a derivative is computed."""
+        return self.function.role != "value"
+
+    @functools.cached_property
+    def only_sign(self) -> Array:
+        """Where a zero has the other sign, and that is all."""
+        return _is_zero(self.got) & _is_zero(self.due)
+
+    def of(self, some: Array) -> "Wrong":
+        """Those of them that are chosen, by a mask or by indices."""
+        return replace(self, arrays=tuple(a[some] for a in self.arrays), got=self.got[some], due=self.due[some])
+
+    @classmethod
+    def joined(cls, parts: "list[Wrong]") -> "Wrong":
+        """Those of several calls."""
+        columns = zip(*((*part.arrays, part.got, part.due) for part in parts), strict=True)
+        *arrays, got, due = map(np.concatenate, columns)
+        return replace(parts[0], arrays=tuple(arrays), got=got, due=due)
+
+    def under(self, **scalars: float) -> "Wrong":
+        """The same, with what is due for other scalars."""
+        given = {**self.scalars, **scalars}
+        return replace(self, scalars=given, due=expected(self.function, self.arrays, given))
+
+
+Gives = Callable[[Wrong], Array]
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another definition: its kind, what it does, what to do about it, and what it gives.
+
+    Its advice may name scalars in braces. A convention is as good a choice as ours.
+    """
+
+    kind: str
+    name: str
+    advice: str
+    gives: Gives
+    convention: bool = False
+    changed: Mapping[str, Any] = field(default_factory=dict)  # scalars, where these are all that is otherwise
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What explains some of the wrong values, which are given by a mask."""
+
+    kind: str
+    name: str
+    advice: str
+    where: Array
+
+
+def causes(wrong: Wrong) -> list[Cause]:
+    """What explains the wrong values: each is in one mask."""
+    left, found = np.ones(wrong.due.shape, bool), list[Cause]()
+    if wrong.due.dtype.kind in "iu":  # integers have no such kinds
+        return [Cause("other", "", _OTHER, left)]
+    while left.any():
+        some = np.flatnonzero(left)
+        sample = wrong.of(some[:: -(-some.size // SAMPLE)])
+        best = _best(sample, RIVALS) or _best(sample, _pairs())
+        if best is None:
+            break
+        claimed = left.copy()
+        claimed[left] = _explains(wrong.of(left), best)
+        left &= ~claimed
+        found += _by_rival(wrong, best, claimed)
+    return [*found, *_by_input(wrong, left)]
+
+
+def _best(sample: Wrong, rivals: Any) -> Rival | None:
+    """Whichever explains the most of them; of those that explain as many, the first."""
+    best, most = None, 0
+    for rival in rivals:
+        if (count := int(_explains(sample, rival).sum())) > most:
+            best, most = rival, count
+    return best
+
+
+def _explains(wrong: Wrong, rival: Rival) -> Array:
+    """Where the rival gives what was got: the sign of a zero aside, unless it is all that is wrong."""
+    with np.errstate(all="ignore"):
+        gives = rival.gives(wrong)
+    if rival.kind == "zero_sign":
+        return same_bits(wrong.got, gives) & wrong.only_sign
+    return same_bits(wrong.got, gives) | (_is_zero(gives) & _is_zero(wrong.got) & ~wrong.only_sign)
+
+
+def _by_rival(wrong: Wrong, rival: Rival, claimed: Array) -> Iterator[Cause]:
+    """A zero's sign is a fault of its own kind, also where a mask makes it."""
+    sign = claimed & wrong.only_sign & (rival.kind == "masked_product")
+    rest = claimed & ~sign
+    if rest.any():
+        yield Cause(rival.kind, rival.name, rival.advice.format(**wrong.scalars), rest)
+    if sign.any():
+        yield Cause("zero_sign", rival.name, _SIGN, sign)
+
+
+@functools.cache
+def _pairs() -> tuple[Rival, ...]:
+    """A rival of each kind under another convention at a kink."""
+
+    def both(convention: Rival, other: Rival) -> Gives:
+        return lambda w: other.gives(w.under(**_numbers(convention.changed, w)))
+
+    kinks = [each for each in RIVALS if each.changed and each.convention]
+    others = [each for each in RIVALS if not each.changed]
+    return tuple(replace(b, gives=both(a, b)) for a, b in itertools.product(kinks, others))
+
+
+def _by_input(wrong: Wrong, left: Array) -> Iterator[Cause]:
+    """The kind of what no rival explains; where most of that is plain numbers, the others tell nothing more."""
+    fits = [where(wrong) for *_, where in _FALLBACKS[:-1]]
+    if left.any() and 2 * int((left & ~np.logical_or.reduce(fits)).sum()) > int(left.sum()):
+        yield Cause("other", "", _OTHER, left)
+        return
+    for kind, name, advice, where in _FALLBACKS:
+        with np.errstate(all="ignore"):
+            claimed = left & where(wrong)
+        if claimed.any():
+            yield Cause(kind, name, advice, claimed)
+        left = left & ~claimed
+
+
+def _is_zero(array: Array) -> Array:
+    return widened(array) == 0
+
+
+def smallest_normal(dtype: DType) -> float:
+    """The least positive number of a dtype that is no subnormal."""
+    return float(_finfo(dtype).smallest_normal)
+
+
+def subnormal(array: Array) -> Array:
+    """Where a number is subnormal."""
+    size = np.abs(widened(array))
+    return (size > 0) & (size < smallest_normal(array.dtype))
+
+
+def _finfo(dtype: DType) -> Any:
+    if dtype.kind == "f":
+        return np.finfo(dtype)
+    import ml_dtypes  # late: which has made this dtype
+
+    return ml_dtypes.finfo(dtype)
+
+
+# What rivals give: each is a function of the wrong values.
+
+
+def _instead(where: Callable[[Wrong], Array], value: Callable[[Wrong], Any]) -> Gives:
+    """What is due, but another value somewhere."""
+    return lambda w: np.where(where(w), rounded(_wide(value(w)), w.due.dtype), w.due)
+
+
+def _wide(value: Any) -> Any:
+    return widened(value) if isinstance(value, np.ndarray) else value
+
+
+def _changed(**scalars: Any) -> dict[str, Any]:
+    """For a rival that differs in its scalars alone; a name stands for that scalar's number."""
+    return {"gives": lambda w: w.under(**_numbers(scalars, w)).due, "changed": scalars}
+
+
+def _numbers(changed: Mapping[str, Any], w: Wrong) -> dict[str, float]:
+    return {name: w.scalars.get(value, 0.0) if isinstance(value, str) else value for name, value in changed.items()}
+
+
+def _in(name: str, *, scalars: bool, wider: bool) -> Gives:
+    """All computed in another format, then rounded to the dtype; where the function has scalars, or none."""
+
+    def gives(w: Wrong) -> Array:
+        other, own = _dtype(name), w.due.dtype
+        if other is None or other == own or (other.itemsize > own.itemsize) != wider:
+            return w.due
+        if bool(w.function.scalars) != scalars:
+            return w.due
+        arrays = tuple(rounded(widened(a), other) for a in w.arrays)
+        return rounded(widened(expected(w.function, arrays, w.scalars)), own)
+
+    return gives
+
+
+def _scalars_in(name: str) -> Gives:
+    """The scalars rounded to another format, every product rounded once."""
+
+    def gives(w: Wrong) -> Array:
+        if (other := _dtype(name)) is None or other == w.due.dtype or not w.function.scalars:
+            return w.due
+        scalars = {each.name: float(rounded(w.scalars[each.name], other)) for each in w.function.scalars}
+        return rounded(expected(w.function, tuple(map(widened, w.arrays)), scalars), w.due.dtype)
+
+    return gives
+
+
+def _rounded_twice(w: Wrong) -> Array:
+    """Computed in float64, rounded to float32 and then to the dtype."""
+    wide = expected(w.function, tuple(map(widened, w.arrays)), w.scalars)
+    return rounded(widened(wide.astype(np.float32)), w.due.dtype)
+
+
+def _by_way_of(name: str) -> Gives:
+    """What is computed, and not handed on, is rounded to a narrower format on its way."""
+
+    def gives(w: Wrong) -> Array:
+        other = _dtype(name)
+        if other is None or other.itemsize >= w.due.dtype.itemsize:
+            return w.due
+        handed_on = same_bits(w.due, w.x) | same_bits(w.due, w.g)
+        return np.where(handed_on, w.due, rounded(widened(rounded(widened(w.due), other)), w.due.dtype))
+
+    return gives
+
+
+def _truncated(*, late: bool) -> Gives:
+    """Products cut off, in the place of rounded; with scalars that are rounded before that, or not."""
+
+    def gives(w: Wrong) -> Array:
+        scalars = {
+            each.name: w.scalars[each.name] if late else float(rounded(w.scalars[each.name], w.due.dtype))
+            for each in w.function.scalars
+        }
+        wide = expected(w.function, tuple(map(widened, w.arrays)), scalars)
+        near = rounded(wide, w.due.dtype)
+        away = np.abs(widened(near)) > np.abs(wide)
+        return (bits(near) - away.astype(bits(near).dtype)).view(w.due.dtype)
+
+    return gives
+
+
+def _extended(w: Wrong) -> Array:
+    """Products in the 80 bits of an x87, then rounded to float64."""
+    if w.due.dtype != np.float64 or np.finfo(np.longdouble).nmant < 60:
+        return w.due
+    s, x = np.longdouble(w.scalars.get(NEGATIVE_SLOPE.name, 0)), w.x.astype(np.longdouble)
+    factor = w.g.astype(np.longdouble) if w.function.role in ("vjp", "slope_vjp") else x
+    product = x * factor if NEGATIVE_SLOPE not in w.function.scalars else s * factor
+    return np.where(w.x < 0, product.astype(np.float64), w.due)
+
+
+def _divided(w: Wrong) -> Array:
+    """x divided by the reciprocal of the slope."""
+    s = w.scalars.get(NEGATIVE_SLOPE.name, 0.0)
+    if not s or w.function.role == "grad":
+        return w.due
+    by = widened(rounded(1 / s, w.due.dtype))
+    factor = w.g if w.derives else w.x
+    return np.where(widened(w.x) < 0, rounded(widened(factor) / by, w.due.dtype), w.due)
+
+
+def _other_order(w: Wrong) -> Array:
+    """2 * (x * g), in the place of (x + x) * g."""
+    if w.function.degree != 2 or w.function.role != "vjp":
+        return w.due
+    once = rounded(widened(w.x) * widened(w.g), w.due.dtype)
+    return np.where(widened(w.x) > 0, rounded(2 * widened(once), w.due.dtype), w.due)
+
+
+def _flushed(read: bool, write: bool, *, late: bool = False) -> Gives:
+    """Subnormals read as zeros, or written as zeros; late, what is rounded up to the smallest normal too."""
+
+    def flush(array: Array) -> Array:
+        tiny = subnormal(array)
+        if late:
+            tiny = tiny | (np.abs(widened(array)) == smallest_normal(array.dtype))
+        return np.where(tiny, np.copysign(0.0, widened(array)).astype(array.dtype), array)
+
+    def gives(w: Wrong) -> Array:
+        due = w.due
+        if read:
+            arrays = tuple(np.where(subnormal(a), _zero_like(a), a) for a in w.arrays)
+            held = {each.name: rounded(w.scalars[each.name], due.dtype) for each in w.function.scalars}
+            flat = {name: float(np.where(subnormal(value), _zero_like(value), value)) for name, value in held.items()}
+            due = expected(w.function, arrays, flat)
+        return flush(due) if write else due
+
+    return gives
+
+
+def _zero_like(array: Array) -> Array:
+    return np.copysign(0.0, widened(array)).astype(array.dtype)
+
+
+def _by_mask(w: Wrong) -> Array:
+    """What is right where x is active, computed everywhere and multiplied by 0 elsewhere; or by the derivative."""
+    dtype, x, g = w.due.dtype, widened(w.x), widened(w.g)
+
+    def product(a: Array, b: Array) -> Array:
+        return widened(rounded(a * b, dtype))
+
+    if w.function.role == "slope_vjp":
+        return rounded(product(x, g) * (x < 0), dtype)
+    if w.function.degree == 2:
+        twice = widened(rounded(x + x, dtype))
+        whole = {"value": product(x, x), "grad": twice}.get(w.function.role, product(twice, g))
+        return rounded(whole * (x > 0), dtype)
+    if w.function.role == "grad":
+        return w.due
+    mask = widened(expected(FUNCTIONS[f"{w.function.rectifier}_grad"], (w.x,), w.scalars))
+    whole = (g if w.derives else x) * mask
+    if not w.derives and CEILING in w.function.scalars:
+        whole = whole + (x >= widened(rounded(w.scalars[CEILING.name], dtype))) * widened(w.due)
+    return rounded(whole, dtype)
+
+
+def _by_halves(w: Wrong) -> Array:
+    """0.5 * (x + |x|)."""
+    whole = rounded(widened(w.x) + np.abs(widened(w.x)), w.due.dtype)
+    return w.due if w.derives or w.scalars.keys() & {NEGATIVE_SLOPE.name} else rounded(widened(whole) / 2, w.due.dtype)
+
+
+def _nothing(w: Wrong) -> Array:
+    """Zeros, where also a plain positive number and cotangent give 0."""
+    plain = ~_any(subnormal, w) & ~_any(_infinite, w) & ~_nan_in(w) & (widened(w.x) > 0)
+    return np.zeros_like(w.due) if (plain & _is_zero(w.got)).any() else w.due
+
+
+def _larger(w: Wrong) -> Array:
+    """maximum(x, s * x)."""
+    if w.derives or NEGATIVE_SLOPE not in w.function.scalars:
+        return w.due
+    s = widened(rounded(w.scalars[NEGATIVE_SLOPE.name], w.due.dtype))
+    return np.maximum(widened(w.x), widened(rounded(s * widened(w.x), w.due.dtype))).astype(w.due.dtype)
+
+
+def _dtype(name: str) -> DType | None:
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError:
+        return None
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def _nan_in(w: Wrong) -> Array:
+    return functools.reduce(np.logical_or, map(isnan, w.arrays))
+
+
+def _nan_x(w: Wrong) -> Array:
+    return isnan(w.x) & w.derives
+
+
+def _nan_lost(w: Wrong) -> Array:
+    return isnan(w.due) & _nan_in(w)
+
+
+def _unbounded_g(w: Wrong) -> Array:
+    return ~np.isfinite(widened(w.g)) & w.derives
+
+
+def _infinite(array: Array) -> Array:
+    return np.isinf(widened(array))
+
+
+def _largest(w: Wrong) -> Array:
+    return np.copysign(float(_finfo(w.due.dtype).max), widened(w.due))
+
+
+def _negative_zero(w: Wrong) -> Array:
+    return np.where(_is_zero(w.due) & (widened(w.x) < 0), -0.0, widened(w.due))
+
+
+_NAN = "test with isnan, or select so that NaN falls to x: max and comparisons lose it"
+_AT_NAN = "select where x > 0, and let NaN fall to the branch of x < 0"
+_SIGN = "select 0.0 or x itself; or say zero_signs=False to let signs of zeros pass"
+_CONVENTION = "to hold it to that convention"
+_SLOPE = "round the slope to the dtype of x first, then multiply"
+_UNROUNDED = "the slope is not rounded to the dtype of x"
+_ONCE = "round each product once, from its exact value, to nearest even"
+_FLUSH = "compile without flush-to-zero (-ftz, fast-math), or say subnormals=False"
+_MASK = "select (where) in the place of a product with a mask of 0 and 1"
+_INF = "an infinity is a number like any other here; avoid x - x, 0 * x and clamps to the largest number"
+_OTHER = "compare what it computes with relu_xp.reference"
+
+RIVALS = (
+    Rival("zero_sign", "-0 is made of a negative x", _SIGN, _negative_zero),
+    Rival("zero_sign", "-0 is kept", _SIGN, _instead(lambda w: _is_zero(w.x), lambda w: w.x)),
+    Rival("zero_sign", "the sign of -0 is lost", _SIGN, _instead(lambda w: _is_zero(w.due), lambda w: 0.0)),
+    Rival("nan_lost", "a NaN gives 0", _NAN, _instead(_nan_lost, lambda w: 0.0)),
+    Rival("nan_lost", "a NaN gives the ceiling", _NAN, _instead(_nan_lost, lambda w: w.scalars.get(CEILING.name, 0.0))),
+    Rival("nan_cotangent", "the cotangent passes where x is NaN", _AT_NAN, _instead(_nan_x, lambda w: w.g)),
+    Rival("nan_cotangent", "a derivative is NaN where x is NaN", _AT_NAN, _instead(_nan_x, lambda w: np.nan)),
+    Rival("nan_cotangent", "a derivative is 0 where x is NaN", _AT_NAN, _instead(_nan_x, lambda w: 0.0)),
+    Rival(
+        "masked_product", "0 * inf, or 0 * NaN, in a product with a mask", _MASK,
+        _instead(_unbounded_g, lambda w: np.nan),
+    ),
+    Rival("infinity", "an infinite x gives NaN", _INF, _instead(lambda w: _infinite(w.x), lambda w: np.nan)),
+    Rival("infinity", "x + |x|, which overflows, and is NaN at -inf", _INF, _by_halves),
+    Rival("infinity", "an infinity becomes the largest number", _INF, _instead(lambda w: _infinite(w.due), _largest)),
+    Rival(
+        "infinity", "0 * inf is not NaN", "the product with a slope of 0 is IEEE's, like any other",
+        _instead(lambda w: isnan(w.due) & ~_nan_in(w), lambda w: 0.0),
+    ),
+    Rival("masked_product", "a product with a mask of 0 and 1", _MASK, _by_mask),
+    *(
+        Rival(
+            "kink", f"its derivative at 0 is {z if isinstance(z, float) else 'the slope'}",
+            f"say {GRAD_AT_ZERO.name}={z if isinstance(z, float) else f'{{{z}}}'} {_CONVENTION}",
+            convention=True, **_changed(**{GRAD_AT_ZERO.name: z}),
+        )
+        for z in (0.0, 0.5, 1.0, NEGATIVE_SLOPE.name)
+    ),
+    *(
+        Rival(
+            "ceiling_kink", f"its derivative at the ceiling is {k}", f"say {GRAD_AT_CEILING.name}={k} {_CONVENTION}",
+            convention=True, **_changed(**{GRAD_AT_CEILING.name: k}),
+        )
+        for k in (0.0, 0.5, 1.0)
+    ),
+    Rival("subnormal_flush", "subnormals are read as zeros", _FLUSH, _flushed(True, False)),
+    Rival("subnormal_flush", "subnormals are written as zeros", _FLUSH, _flushed(False, True)),
+    Rival("subnormal_flush", "subnormals are read and written as zeros", _FLUSH, _flushed(True, True)),
+    Rival("subnormal_flush", "subnormals are flushed before they are rounded", _FLUSH, _flushed(True, True, late=True)),
+    Rival("slope_rounding", _UNROUNDED, _SLOPE, _in("float64", scalars=True, wider=True), convention=True),
+    Rival("slope_rounding", _UNROUNDED, _SLOPE, _in("float32", scalars=True, wider=True)),
+    *(
+        Rival("slope_rounding", f"a slope rounded to {name}", _SLOPE, _scalars_in(name))
+        for name in ("float32", "float16", "bfloat16")
+    ),
+    Rival("slope_rounding", "a division by the slope's reciprocal", _SLOPE, _divided),
+    Rival("double_rounding", "a product rounded to float32 on its way", _ONCE, _rounded_twice),
+    *(
+        Rival("double_rounding", f"computed in {name}", _ONCE, _in(name, scalars=scalars, wider=wider))
+        for scalars, wider in ((False, True), (False, False), (True, False))
+        for name in ("float64", "float32", "float16", "bfloat16")
+    ),
+    *(
+        Rival("double_rounding", f"a product rounded to {name} on its way", _ONCE, _by_way_of(name))
+        for name in ("float32", "float16", "bfloat16")
+    ),
+    Rival("double_rounding", "a product cut off, not rounded", _ONCE, _truncated(late=False)),
+    Rival("double_rounding", "a product cut off, its slope not rounded first", _ONCE, _truncated(late=True)),
+    Rival("double_rounding", "a product rounded to 80 bits on its way", _ONCE, _extended),
+    Rival("double_rounding", "2 * (x * g), where (x + x) * g is due", _ONCE, _other_order),
+    Rival("other", "maximum(x, s*x), which is right for 0 < s <= 1 alone", "select by the sign of x", _larger),
+    Rival("unwritten", "all it gives is 0", "does it write its result, and all of it?", _nothing),
+    Rival("other", "it gives x", _OTHER, lambda w: w.x),
+    Rival("other", "it gives the cotangent", _OTHER, lambda w: w.g),
+    *(
+        Rival("other", f"its {each.name} is {number}", "does it get that scalar?", **_changed(**{each.name: number}))
+        for each, numbers in ((NEGATIVE_SLOPE, (0.0, 0.01, 0.1, 0.2)), (CEILING, (1.0, 6.0)))
+        for number in numbers
+    ),
+)  # fmt: skip
+
+
+def _at(scalar: Any, value: Callable[[Wrong], Any]) -> Callable[[Wrong], Array]:
+    """Where x is a kink of the derivative."""
+
+    def where(w: Wrong) -> Array:
+        if scalar not in w.function.scalars or not w.derives:
+            return np.zeros(w.due.shape, bool)
+        return widened(w.x) == widened(rounded(value(w), w.due.dtype))
+
+    return where
+
+
+def _any(test: Callable[[Array], Array], w: Wrong, *more: Array) -> Array:
+    return functools.reduce(np.logical_or, map(test, (*w.arrays, w.due, *more)))
+
+
+def _nearly(w: Wrong) -> Array:
+    """Whether a result is at most two units in the last place off."""
+    got, due = (ordered(a).astype(object if a.dtype.itemsize > 4 else np.int64) for a in (w.got, w.due))
+    return ((abs(got - due) <= 2).astype(bool)) & ~_nan_in(w) & ~isnan(w.got) & ~isnan(w.due)
+
+
+# The kind of what no rival explains: the first that fits.
+_FALLBACKS: tuple[tuple[str, str, str, Callable[[Wrong], Array]], ...] = (
+    ("zero_sign", "a zero has the other sign", _SIGN, lambda w: w.only_sign),
+    ("nan_lost", "a NaN is lost", _NAN, lambda w: _nan_lost(w) & ~isnan(w.got)),
+    ("nan_cotangent", "a derivative where x is NaN is another number", _AT_NAN, _nan_x),
+    (
+        "kink", "its derivative at 0 is another number", f"say {GRAD_AT_ZERO.name}=... {_CONVENTION}",
+        _at(GRAD_AT_ZERO, lambda w: 0.0),
+    ),
+    (
+        "ceiling_kink", "its derivative at the ceiling is another number",
+        f"say {GRAD_AT_CEILING.name}=... {_CONVENTION}", _at(GRAD_AT_CEILING, lambda w: w.scalars[CEILING.name]),
+    ),
+    ("infinity", "an infinity is not computed right", _INF, lambda w: _any(_infinite, w, w.got) | isnan(w.got)),
+    ("subnormal_flush", "a subnormal is not computed right", _FLUSH, lambda w: _any(subnormal, w)),
+    ("double_rounding", "a result is off in its last places", _ONCE, _nearly),
+    ("other", "", _OTHER, lambda w: np.ones(w.due.shape, bool)),
+)  # fmt: skip
