@@ -1,4 +1,4 @@
-"""The command line: `relu-xp demo`, `info`, `verify` and `bench`."""
+"""The command line: `relu-xp demo`, `info`, `verify`, `bench` and `vectors`."""
 
 import argparse
 import contextlib
@@ -99,6 +99,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     commands.add_parser("info", help="list versions, backends and devices, and say why one is not usable")
     verify = _verify_parser(commands)
     bench = _bench_parser(commands)
+    _vectors_parser(commands)
     options = parser.parse_args(arguments)
     command = options.command
     try:
@@ -113,7 +114,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(lacks, file=sys.stderr)
         return BAD_USAGE
     outputs = [each for each in (getattr(options, name, None) for name in ("json", "report")) if each]
-    command_of = {"demo": _demo, "info": _info, "verify": _verify, "bench": _bench}[command]
+    command_of = {"demo": _demo, "info": _info, "verify": _verify, "bench": _bench, "vectors": _vectors}[command]
     only = any(each.file == "-" for each in outputs)
     with contextlib.redirect_stdout(sys.stderr) if only else contextlib.nullcontext():
         status = command_of(_console(), options)
@@ -144,7 +145,35 @@ def _verify_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
         "--peers", action="store_true", help="show instead how other libraries differ on the same cases"
     )
     verify.add_argument("--json", type=Output, metavar="FILE", help="write the record; - for standard output")
+    kernel = verify.add_argument_group("instead of a backend, any function of arrays")
+    kernel.add_argument("--kernel", metavar="MODULE:FUNCTION", help="what to hold to the definition: f(x), or f(x, g)")
+    kernel.add_argument("--as", dest="name", choices=FUNCTIONS, metavar="NAME", help="the function that it computes")
+    kernel.add_argument("--library", metavar="NAME", help="whose arrays it takes; default: numpy")
+    kernel.add_argument(
+        "--scalar", nargs="+", type=scalar, metavar="NAME=NUMBER", help="what it computes with; default: the function's"
+    )
+    kernel.add_argument("--layouts", action="store_true", help="give it strided, reversed and 0-d arrays too")
+    kernel.add_argument("--no-zero-signs", action="store_true", help="let signs of zeros pass")
+    kernel.add_argument("--no-subnormals", action="store_true", help="leave out subnormal numbers")
+    kernel.add_argument("--no-nan", action="store_true", help="leave out NaN")
+    kernel.add_argument("--timeout", type=float, metavar="SECONDS", help="that a call may take; default: 60")
     return verify
+
+
+def _vectors_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
+    vectors = commands.add_parser(
+        "vectors", help="write inputs and due results as files, for kernels in other languages and for ONNX runtimes"
+    )
+    vectors.add_argument("--out", required=True, metavar="DIR", help="a folder, which is made if need be")
+    vectors.add_argument("--functions", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}")
+    vectors.add_argument("--dtypes", nargs="+", choices=FLOATS, metavar="NAME", help=f"default: {', '.join(FLOATS)}")
+    vectors.add_argument(
+        "--format", choices=("json", "onnx"), default="json", help="default: json, with .npy beside it"
+    )
+    vectors.add_argument(
+        "--exhaustive", action="store_true", help="all values of the 16-bit types under every setting too: 100 MB"
+    )
+    return vectors
 
 
 def _bench_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
@@ -181,7 +210,22 @@ def _bench_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
 _NAMES = ", ".join(FUNCTIONS)
 
 
+_OF_KERNELS = ("name", "library", "scalar", "layouts", "no_zero_signs", "no_subnormals", "no_nan", "timeout")
+
+
+def _check_kernel(verify: _Parser, options: argparse.Namespace) -> None:
+    if not options.kernel:
+        for name in (each for each in _OF_KERNELS if getattr(options, each)):
+            verify.error(f"--{'as' if name == 'name' else name.replace('_', '-')} goes with --kernel")
+        return
+    if not options.name:
+        verify.error(f"--kernel needs --as: which function does it compute? There are {_NAMES}")
+    for name in (each for each in ("backend", "function", "quick", "peers") if getattr(options, each)):
+        verify.error(f"--kernel takes no --{name}")
+
+
 def _check_verify(verify: _Parser, options: argparse.Namespace) -> None:
+    _check_kernel(verify, options)
     narrowed = [o for o in ("backend", "device", "dtype", "function") if getattr(options, o)]
     if options.peers and narrowed:
         verify.error(f"--peers takes no --{narrowed[0]}: it runs all that is installed")
@@ -262,6 +306,16 @@ def _number(text: str) -> int:
     return size if size < 1 << 40 else 0
 
 
+def scalar(text: str) -> tuple[str, float]:
+    """Read `negative_slope=0.2`."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        msg = f"not a scalar: {text!r}; write negative_slope=0.2"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
 def _demo(console: Console, options: argparse.Namespace) -> int:
     from relu_xp import demo
 
@@ -299,7 +353,20 @@ def _verify(console: Console, options: argparse.Namespace) -> int:
     os.environ.setdefault("JAX_ENABLE_X64", "1")
     from relu_xp.verify import _report
 
-    return _report.run(console, options)
+    return _report.run_kernel(console, options) if options.kernel else _report.run(console, options)
+
+
+def _vectors(console: Console, options: argparse.Namespace) -> int:
+    from relu_xp.verify import _vectors
+
+    try:
+        write = _vectors.write_onnx if options.format == "onnx" else _vectors.write
+        count, size = write(Path(options.out), options.functions, options.dtypes, exhaustive=options.exhaustive)
+    except (OSError, ImportError) as error:
+        print(f"relu-xp vectors: {error}", file=sys.stderr)
+        return UNWRITTEN if isinstance(error, OSError) else BAD_USAGE
+    console.print(f"{count} files, {size / 1e6:.1f} MB, in {options.out}", markup=False, highlight=False)
+    return 0
 
 
 def _bench(console: Console, options: argparse.Namespace) -> int:

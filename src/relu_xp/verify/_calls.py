@@ -83,8 +83,8 @@ def call(target: Target, f: Callable[..., Any], arrays: tuple[Array, ...], view:
     except BaseException as error:  # SystemExit too, and whatever a framework has
         what = first_line(error) if isinstance(error, Exception) else type(error).__name__
         return Trouble("raised", what, "does it take this dtype, and arrays without elements? see dtypes=")
-    if alien := _alien(target, result, given[0]):
-        return Trouble("wrong_dtype", alien, f"give a {_type(given[0])}, like x")
+    if alien := _alien(target, result, (held[0], given[0])):
+        return Trouble("wrong_dtype", alien, f"give a {_type(held[0])}, like x")
     try:
         got = np.asarray(target.get(result))
         written = tuple(np.asarray(target.get(a)) for a in held)
@@ -103,14 +103,18 @@ def _own(array: Array) -> Array:
     return copy
 
 
-def _alien(target: Target, result: Any, x: Any) -> str:
+def _alien(target: Target, result: Any, own: tuple[Any, ...]) -> str:
     """What it gives that is no array of the library's; nothing if it is one."""
     if result is None:
         return "it gives None"
-    if isinstance(target.backend, Pair) or isinstance(result, type(x)):
+    if isinstance(target.backend, Pair) or isinstance(result, tuple(type(a) for a in own)):
         return ""
-    package, own = (type(a).__module__.partition(".")[0] for a in (result, x))
-    return "" if package == own and hasattr(result, "dtype") else f"it gives a {_type(result)}"
+    same = hasattr(result, "dtype") and _package(result) in [_package(a) for a in own]
+    return "" if same else f"it gives a {_type(result)}"
+
+
+def _package(a: Any) -> str:
+    return type(a).__module__.partition(".")[0]
 
 
 def _type(a: Any) -> str:

@@ -5,7 +5,6 @@ Of a kernel's wrong values the rival that explains the most comes first; what no
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +20,9 @@ KINDS = (
     "masked_product", "infinity", "kink", "ceiling_kink", "slope_rounding", "double_rounding", "subnormal_flush",
     "zero_sign", "other",
 )  # fmt: skip
-SAMPLE = 1 << 13  # wrong values that all rivals are tried on; what explains some of them is then tried on all
+CONVENTIONS = ("kink", "ceiling_kink", "slope_rounding")  # choices as good as ours
+SAMPLE = 1 << 13  # wrong values that all rivals are tried on; the best of them is then tried on all
+MOST_RIGHT = 1 << 18  # right values that a rival is tried on
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Wrong:
 Gives = Callable[[Wrong], Array]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rival:
     """Another definition: its kind, what it does, what to do about it, and what it gives.
 
@@ -99,31 +100,43 @@ class Cause:
     where: Array
 
 
-def causes(wrong: Wrong) -> list[Cause]:
-    """What explains the wrong values: each is in one mask."""
+def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
+    """What explains the wrong values, each in one mask; a rival that the right ones contradict more often does not."""
     left, found = np.ones(wrong.due.shape, bool), list[Cause]()
     if wrong.due.dtype.kind in "iu":  # integers have no such kinds
         return [Cause("other", "", _OTHER, left)]
+    right = right.of(slice(None, None, -(-max(right.due.size, 1) // MOST_RIGHT)))
+    rivals, more = [*RIVALS], True
     while left.any():
-        some = np.flatnonzero(left)
-        sample = wrong.of(some[:: -(-some.size // SAMPLE)])
-        best = _best(sample, RIVALS) or _best(sample, _pairs())
-        if best is None:
+        rest = wrong.of(left)
+        best = _best(rest, right, rivals)
+        if best:
+            claimed = left.copy()
+            claimed[left] = _explains(rest, best)
+            left &= ~claimed
+            found += _by_rival(wrong, best, claimed)
+            if best.changed and best.convention:  # all else may go by it
+                rivals[:0] = _under(best)
+        elif more:
+            rivals, more = [pair for each in RIVALS if each.changed and each.convention for pair in _under(each)], False
+        else:
             break
-        claimed = left.copy()
-        claimed[left] = _explains(wrong.of(left), best)
-        left &= ~claimed
-        found += _by_rival(wrong, best, claimed)
     return [*found, *_by_input(wrong, left)]
 
 
-def _best(sample: Wrong, rivals: Any) -> Rival | None:
-    """Whichever explains the most of them; of those that explain as many, the first."""
-    best, most = None, 0
-    for rival in rivals:
-        if (count := int(_explains(sample, rival).sum())) > most:
-            best, most = rival, count
-    return best
+def _best(wrong: Wrong, right: Wrong, rivals: list[Rival]) -> Rival | None:
+    """Whichever explains the most of a sample; of those that explain as many, the first. What is refuted is dropped."""
+    sample = wrong.of(slice(None, None, -(-wrong.due.size // SAMPLE)))
+    counts = {rival: int(_explains(sample, rival).sum()) for rival in rivals}
+    for rival in sorted(rivals, key=lambda rival: -counts[rival]):
+        if not counts[rival]:
+            return None
+        with np.errstate(all="ignore"):
+            against = int((~same_bits(rival.gives(right), right.due)).sum())
+        if against < int(_explains(wrong, rival).sum()):
+            return rival
+        rivals.remove(rival)
+    return None
 
 
 def _explains(wrong: Wrong, rival: Rival) -> Array:
@@ -137,24 +150,23 @@ def _explains(wrong: Wrong, rival: Rival) -> Array:
 
 def _by_rival(wrong: Wrong, rival: Rival, claimed: Array) -> Iterator[Cause]:
     """A zero's sign is a fault of its own kind, also where a mask makes it."""
-    sign = claimed & wrong.only_sign & (rival.kind == "masked_product")
+    sign = claimed & wrong.only_sign & (rival.kind in ("masked_product", "other"))
     rest = claimed & ~sign
     if rest.any():
         yield Cause(rival.kind, rival.name, rival.advice.format(**wrong.scalars), rest)
     if sign.any():
-        yield Cause("zero_sign", rival.name, _SIGN, sign)
+        name = rival.name if rival.kind == "masked_product" else "a zero has the other sign"
+        yield Cause("zero_sign", name, _SIGN, sign)
 
 
 @functools.cache
-def _pairs() -> tuple[Rival, ...]:
-    """A rival of each kind under another convention at a kink."""
+def _under(convention: Rival) -> tuple[Rival, ...]:
+    """The other rivals, under another convention at a kink."""
 
-    def both(convention: Rival, other: Rival) -> Gives:
+    def both(other: Rival) -> Gives:
         return lambda w: other.gives(w.under(**_numbers(convention.changed, w)))
 
-    kinks = [each for each in RIVALS if each.changed and each.convention]
-    others = [each for each in RIVALS if not each.changed]
-    return tuple(replace(b, gives=both(a, b)) for a, b in itertools.product(kinks, others))
+    return tuple(replace(each, gives=both(each)) for each in RIVALS if not each.changed)
 
 
 def _by_input(wrong: Wrong, left: Array) -> Iterator[Cause]:
@@ -352,16 +364,17 @@ def _by_mask(w: Wrong) -> Array:
     return rounded(whole, dtype)
 
 
+def _products_at_zero(w: Wrong) -> Array:
+    """The cotangent of a slope, selected where x <= 0."""
+    if w.function.role != "slope_vjp":
+        return w.due
+    return np.where(_is_zero(w.x), rounded(widened(w.x) * widened(w.g), w.due.dtype), w.due)
+
+
 def _by_halves(w: Wrong) -> Array:
     """0.5 * (x + |x|)."""
     whole = rounded(widened(w.x) + np.abs(widened(w.x)), w.due.dtype)
     return w.due if w.derives or w.scalars.keys() & {NEGATIVE_SLOPE.name} else rounded(widened(whole) / 2, w.due.dtype)
-
-
-def _nothing(w: Wrong) -> Array:
-    """Zeros, where also a plain positive number and cotangent give 0."""
-    plain = ~_any(subnormal, w) & ~_any(_infinite, w) & ~_nan_in(w) & (widened(w.x) > 0)
-    return np.zeros_like(w.due) if (plain & _is_zero(w.got)).any() else w.due
 
 
 def _larger(w: Wrong) -> Array:
@@ -451,6 +464,7 @@ RIVALS = (
         )
         for z in (0.0, 0.5, 1.0, NEGATIVE_SLOPE.name)
     ),
+    Rival("kink", "x * g where x is 0", "select where x < 0", _products_at_zero),
     *(
         Rival(
             "ceiling_kink", f"its derivative at the ceiling is {k}", f"say {GRAD_AT_CEILING.name}={k} {_CONVENTION}",
@@ -461,7 +475,10 @@ RIVALS = (
     Rival("subnormal_flush", "subnormals are read as zeros", _FLUSH, _flushed(True, False)),
     Rival("subnormal_flush", "subnormals are written as zeros", _FLUSH, _flushed(False, True)),
     Rival("subnormal_flush", "subnormals are read and written as zeros", _FLUSH, _flushed(True, True)),
-    Rival("subnormal_flush", "subnormals are flushed before they are rounded", _FLUSH, _flushed(True, True, late=True)),
+    *(
+        Rival("subnormal_flush", "subnormals are flushed unrounded", _FLUSH, _flushed(read, True, late=True))
+        for read in (False, True)
+    ),
     Rival("slope_rounding", _UNROUNDED, _SLOPE, _in("float64", scalars=True, wider=True), convention=True),
     Rival("slope_rounding", _UNROUNDED, _SLOPE, _in("float32", scalars=True, wider=True)),
     *(
@@ -484,7 +501,7 @@ RIVALS = (
     Rival("double_rounding", "a product rounded to 80 bits on its way", _ONCE, _extended),
     Rival("double_rounding", "2 * (x * g), where (x + x) * g is due", _ONCE, _other_order),
     Rival("other", "maximum(x, s*x), which is right for 0 < s <= 1 alone", "select by the sign of x", _larger),
-    Rival("unwritten", "all it gives is 0", "does it write its result, and all of it?", _nothing),
+    Rival("unwritten", "all it gives is 0", "does it write its result, and all of it?", lambda w: np.zeros_like(w.due)),
     Rival("other", "it gives x", _OTHER, lambda w: w.x),
     Rival("other", "it gives the cotangent", _OTHER, lambda w: w.g),
     *(

@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -409,28 +409,26 @@ class Checking:
 
     def _misses(self, arrays: tuple[Array, ...], got: Array, due: Array, layout: str) -> "_Misses | None":
         """The values that differ, but for what is not promised and for known exceptions of the library."""
-        wrong = ~same_bits(got, due)
-        places = np.flatnonzero(wrong & ~self._not_promised(arrays, got, due, wrong))
-        some = Wrong(
-            self.function,
-            tuple(a.ravel()[places] for a in arrays),
-            self.scalars,
-            got.ravel()[places],
-            due.ravel()[places],
-        )
+        every = Wrong(self.function, tuple(a.ravel() for a in arrays), self.scalars, got.ravel(), due.ravel())
+        same = same_bits(every.got, every.due)
+        places = np.flatnonzero(~same & ~self._not_promised(every, ~same))
+        if not places.size:
+            return None
+        some = every.of(places)
         left = np.ones(places.size, bool)
-        for each in deviations(self.target, due.dtype.name) if places.size else ():
+        for each in deviations(self.target, due.dtype.name):
             explained = left & each.explains(self.function, some.arrays, self.scalars, some.got, some.due)
             self.excepted[each.name] += int(explained.sum())
             left &= ~explained
-        return _Misses(some.of(left), places[left], due.shape, layout) if left.any() else None
+        return _Misses(some.of(left), places[left], every.of(same), due.shape, layout) if left.any() else None
 
-    def _not_promised(self, arrays: tuple[Array, ...], got: Array, due: Array, wrong: Array) -> Array:
+    def _not_promised(self, every: Wrong, wrong: Array) -> Array:
         """Where the kernel is held to nothing; such values do not count as compared, but for zeros."""
+        arrays, due = every.arrays, every.due
         none = np.zeros(due.shape, bool)
         for name in self.unpromised if due.dtype.kind not in "iu" else ():
             if name == "zero_signs":
-                new = wrong & (widened(got) == 0) & (widened(due) == 0)
+                new = wrong & every.only_sign
             elif name == "nan":
                 new = _any(isnan, (*arrays, due))
             else:
@@ -474,7 +472,7 @@ class Checking:
 
     def _enter(self, wrong: "_Misses", counts: Array | None = None) -> None:
         """Name what is wrong, and keep the smallest input of each kind."""
-        for cause in causes(wrong.values):
+        for cause in causes(wrong.values, wrong.right):
             count = int(cause.where.sum() if counts is None else counts[cause.where].sum())
             self._add(cause, count, *wrong.smallest(cause.where, in_place=False))
 
@@ -506,12 +504,13 @@ class _Misses:
 
     values: Wrong
     places: Array
+    right: Wrong  # those that do not
     shape: tuple[int, ...]
     layout: str  # if it is a special one
 
     def of(self, some: Array) -> "_Misses":
         """Those of them that are chosen, by a mask."""
-        return _Misses(self.values.of(some), self.places[some], self.shape, self.layout)
+        return replace(self, values=self.values.of(some), places=self.places[some])
 
     def smallest(self, where: Array, *, in_place: bool) -> tuple[tuple[float, ...], str]:
         """The simplest input of some; where the place is what matters, in the shortest array."""
@@ -559,7 +558,8 @@ class _SameInputs:
         if parts:
             values = Wrong.joined(parts)
             _, first, counts = np.unique(_keys(values.arrays), return_index=True, return_counts=True)
-            yield _Misses(values.of(first), first, values.due.shape, ""), counts
+            longest = max(self._wrong, key=lambda each: each.right.due.size)
+            yield replace(longest, values=values.of(first), places=first), counts
 
 
 def _keys(arrays: tuple[Array, ...]) -> Array:

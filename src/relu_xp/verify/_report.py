@@ -1,11 +1,15 @@
 """`relu-xp verify`: what to check, a progress bar while it is checked, and tables of what was found."""
 
 import dataclasses
+import importlib
 import itertools
 import json
+import operator
 import platform
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +22,8 @@ from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._machine import Target
 from relu_xp.verify import _cases as data
 from relu_xp.verify._engine import Tally, sweep, verify
+from relu_xp.verify._faults import CONVENTIONS
+from relu_xp.verify._kernels import Checking
 from relu_xp.verify._peers import PEER_DTYPES, Difference, compare, peers_at
 
 OK, WRONG, MISSING, INTERRUPTED = 0, 1, 2, 130
@@ -64,6 +70,52 @@ def run(console: Console, options: Namespace) -> int:
     if interrupted:
         console.print(f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}.")
     return INTERRUPTED if interrupted else OK
+
+
+def run_kernel(console: Console, options: Namespace) -> int:
+    """Hold the kernel that the options name to the definition; return the process's exit status."""
+    promised = {name: not getattr(options, f"no_{name}") for name in ("zero_signs", "subnormals", "nan")}
+    timeout = 60.0 if options.timeout is None else options.timeout
+    how = {"dtypes": options.dtype, "layouts": options.layouts, "exhaustive": options.exhaustive, "timeout": timeout}
+    try:
+        f = _imported(options.kernel)
+        scalars = dict(options.scalar or ())
+        checking = Checking(f, options.name, options.library or "numpy", options.device, scalars, promised, **how)
+    except (ImportError, TypeError, ValueError) as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        return MISSING
+    interrupted = False
+    with _progress() as progress:
+        task = progress.add_task(options.kernel, total=checking.total)
+        try:
+            for _ in checking.steps():
+                progress.advance(task)
+        except KeyboardInterrupt:
+            interrupted = True
+    report = checking.report()
+    if options.json:
+        options.json.write(json.dumps({"interrupted": interrupted, **report.to_dict()}, indent=1) + "\n")
+    console.print(str(report), markup=False, highlight=False, soft_wrap=True)
+    if report.faults:
+        return WRONG
+    if interrupted:
+        console.print("[yellow]Interrupted.[/]")
+        return INTERRUPTED
+    return OK if report.passed else MISSING
+
+
+def _imported(name: str) -> Any:
+    """The function that is named as `package.module:function`, from here or from what is installed."""
+    module, _, path = name.partition(":")
+    if not module or not path:
+        msg = f"--kernel takes package.module:function, got {name}"
+        raise ValueError(msg)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return operator.attrgetter(path)(importlib.import_module(module))
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        msg = f"cannot import {name}: {type(error).__name__}: {error}"
+        raise ImportError(msg) from None
 
 
 def _progress() -> Progress:
@@ -151,12 +203,14 @@ def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
         table.add_column("of", justify="right")
         table.add_column("why")
         for each in differences:
-            why = "\n".join(f"{reason}: {count:,}" for reason, count in each.reasons.most_common())
+            why = "\n".join(
+                f"{kind}: {count:,} [dim]{each.names[kind]}[/]" for kind, count in each.reasons.most_common()
+            )
             numbers = f"{each.reasons.total():,}", f"{each.values:,}"
             table.add_row(each.peer, each.function, each.dtype, *numbers, why)
         if differences:
             console.print(table)
-    console.print("A difference that is called a convention is a choice as good as ours.")
+    console.print(f"{', '.join(CONVENTIONS)}: a convention, which is a choice as good as ours.")
     for name, reason in reasons.items():
         console.print(f"{name}: {reason}", style="dim", markup=False, highlight=False)
     if output:
