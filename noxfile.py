@@ -21,7 +21,7 @@ OTHERS_OF_NUMPY = ["astropy", "quantities", "unyt", "awkward"]
 
 # Session id -> our extras and what else it installs, and the names that `pytest --backend` must then find here.
 BACKENDS = {
-    "numpy": ("bench", ["scikit-learn", "pyinstaller"], ["numpy"]),  # the demo has to do without JAX
+    "numpy": ("bench", ["numba", "scikit-learn", "pyinstaller"], ["numpy"]),  # the demo has to do without JAX
     "jax": ("demo", ["flatbuffers", "flax", "keras"], ["jax"]),
     "array_api": (
         "",

@@ -92,7 +92,7 @@ def peers(record: dict[str, Any]) -> str:
     """Tell how many results of other libraries differ from the definition, and why."""
     lines = ["| what computes | function | dtype | differ | of | why |", "|---|---|---|--:|--:|---|"]
     for each in record["peers"]:
-        why = "; ".join(f"{reason}: {count:,}" for reason, count in each["reasons"].items())
+        why = "; ".join(f"`{kind}`: {count:,}, {each['names'][kind]}" for kind, count in each["reasons"].items())
         differ = sum(each["reasons"].values())
         lines.append(
             f"| {_plain(each['peer'])} | `{each['function']}` | {each['dtype']} | {differ:,} | {each['values']:,} "

@@ -13,6 +13,7 @@ import relu_xp._api
 import relu_xp._dispatch
 import relu_xp.reference
 import relu_xp.verify._engine
+import relu_xp.verify._kernels
 from relu_xp._functions import FUNCTIONS
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -25,7 +26,9 @@ PAGES = [
 
 
 @pytest.mark.parametrize(
-    "module", [relu_xp._api, relu_xp._dispatch, relu_xp.reference, relu_xp.verify._engine], ids=lambda m: m.__name__
+    "module",
+    [relu_xp._api, relu_xp._dispatch, relu_xp.reference, relu_xp.verify._engine, relu_xp.verify._kernels],
+    ids=lambda m: m.__name__,
 )
 def test_docstrings(module, monkeypatch):
     monkeypatch.setattr(relu_xp._dispatch, "_registered", {})
@@ -48,6 +51,7 @@ def test_examples_run(page, block, request, monkeypatch):
     for package in (
         "jax",
         "keras",
+        "numba",
         "cupy",
         "dask",
         "pandas",
@@ -81,7 +85,7 @@ def test_examples_run(page, block, request, monkeypatch):
 
 def _commands():
     """Every command of ours that a page shows, in a block or in a line of text."""
-    ours = r"(?:relu-xp (?:info|verify|bench|demo)|python3? (?:benchmarks|examples|docs)/\w+\.py)[^`#\n]*"
+    ours = r"(?:relu-xp (?:info|verify|bench|demo|vectors)|python3? (?:benchmarks|examples|docs)/\w+\.py)[^`#\n]*"
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         yield from ((page, command.strip()) for command in re.findall(ours, text))

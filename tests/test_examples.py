@@ -65,6 +65,11 @@ def test_subgradient_study(wanted):
     assert "float16: 2 of 2 trainings part" in printed
 
 
+def test_hold_a_kernel(wanted):
+    wanted("numpy")
+    assert "5 of 5 faults were found and named." in run("hold_a_kernel.py")
+
+
 def test_digits_torch(wanted):
     wanted("torch")
     printed = run("digits_torch.py", "--epochs", "5")

@@ -55,8 +55,8 @@ class Wrong:
         """Where a zero has the other sign, and that is all."""
         return _is_zero(self.got) & _is_zero(self.due)
 
-    def of(self, some: Array) -> "Wrong":
-        """Those of them that are chosen, by a mask or by indices."""
+    def of(self, some: Array | slice) -> "Wrong":
+        """Those of them that are chosen, by a mask, by indices or by a slice."""
         return replace(self, arrays=tuple(a[some] for a in self.arrays), got=self.got[some], due=self.due[some])
 
     @classmethod
@@ -267,8 +267,7 @@ def _by_way_of(name: str) -> Gives:
         other = _dtype(name)
         if other is None or other.itemsize >= w.due.dtype.itemsize:
             return w.due
-        handed_on = same_bits(w.due, w.x) | same_bits(w.due, w.g)
-        return np.where(handed_on, w.due, rounded(widened(rounded(widened(w.due), other)), w.due.dtype))
+        return np.where(_handed_on(w), w.due, rounded(widened(rounded(widened(w.due), other)), w.due.dtype))
 
     return gives
 
@@ -318,28 +317,29 @@ def _other_order(w: Wrong) -> Array:
 
 
 def _flushed(read: bool, write: bool, *, late: bool = False) -> Gives:
-    """Subnormals read as zeros, or written as zeros; late, what is rounded up to the smallest normal too."""
+    """Subnormals read as zeros, or written as zeros; late, a product that is rounded up to the smallest normal too."""
 
-    def flush(array: Array) -> Array:
-        tiny = subnormal(array)
-        if late:
-            tiny = tiny | (np.abs(widened(array)) == smallest_normal(array.dtype))
+    def flush(array: Array, tiny: Array) -> Array:
         return np.where(tiny, np.copysign(0.0, widened(array)).astype(array.dtype), array)
 
     def gives(w: Wrong) -> Array:
         due = w.due
         if read:
-            arrays = tuple(np.where(subnormal(a), _zero_like(a), a) for a in w.arrays)
+            arrays = tuple(flush(a, subnormal(a)) for a in w.arrays)
             held = {each.name: rounded(w.scalars[each.name], due.dtype) for each in w.function.scalars}
-            flat = {name: float(np.where(subnormal(value), _zero_like(value), value)) for name, value in held.items()}
+            flat = {name: float(flush(value, subnormal(value))) for name, value in held.items()}
             due = expected(w.function, arrays, flat)
-        return flush(due) if write else due
+        if not write:
+            return due
+        least = late & (np.abs(widened(due)) == smallest_normal(due.dtype)) & ~_handed_on(w)
+        return flush(due, subnormal(due) | least)
 
     return gives
 
 
-def _zero_like(array: Array) -> Array:
-    return np.copysign(0.0, widened(array)).astype(array.dtype)
+def _handed_on(w: Wrong) -> Array:
+    """Where x or the cotangent is due, as it is."""
+    return same_bits(w.due, w.x) | same_bits(w.due, w.g)
 
 
 def _by_mask(w: Wrong) -> Array:
@@ -462,7 +462,7 @@ RIVALS = (
             f"say {GRAD_AT_ZERO.name}={z if isinstance(z, float) else f'{{{z}}}'} {_CONVENTION}",
             convention=True, **_changed(**{GRAD_AT_ZERO.name: z}),
         )
-        for z in (0.0, 0.5, 1.0, NEGATIVE_SLOPE.name)
+        for z in (0.0, 1.0, 0.5, NEGATIVE_SLOPE.name)
     ),
     Rival("kink", "x * g where x is 0", "select where x < 0", _products_at_zero),
     *(
@@ -470,7 +470,7 @@ RIVALS = (
             "ceiling_kink", f"its derivative at the ceiling is {k}", f"say {GRAD_AT_CEILING.name}={k} {_CONVENTION}",
             convention=True, **_changed(**{GRAD_AT_CEILING.name: k}),
         )
-        for k in (0.0, 0.5, 1.0)
+        for k in (0.0, 1.0, 0.5)
     ),
     Rival("subnormal_flush", "subnormals are read as zeros", _FLUSH, _flushed(True, False)),
     Rival("subnormal_flush", "subnormals are written as zeros", _FLUSH, _flushed(False, True)),

@@ -1,0 +1,81 @@
+"""Hold five kernels to the definition: each has a fault that was reported somewhere in 2026, and passes a usual test.
+
+    python3 -m pip install .    # once, in the project's folder
+    python examples/hold_a_kernel.py
+
+The kernels are written here, in NumPy, after what the reports tell. The usual test compares 1,000 random normals with
+a tolerance; `relu_xp.verify.check` says what kind of fault it is, with the smallest input that shows it.
+It writes no file, and ends with status 1 if a fault was not found.
+"""
+
+import inspect
+import sys
+from typing import Any
+
+import numpy as np
+
+import relu_xp
+from relu_xp.verify import check
+
+Array = Any
+
+
+def relu_by_comparison(x: Array) -> Array:
+    """CUDA's usual text, x > 0 ? x : 0: a NaN compares false, and gives 0 (AiDotNet.Tensors#486)."""
+    return np.where(x > 0, x, np.zeros_like(x))
+
+
+def relu_by_instruction(x: Array) -> Array:
+    """A maximum as the vector instructions of RISC-V have it, which prefers a number to NaN (oneDNN#5370)."""
+    return np.fmax(x, np.zeros_like(x)) + np.zeros_like(x)
+
+
+def clamp_by_instructions(x: Array) -> Array:
+    """A minimum and a maximum of that sort: here a NaN gives the ceiling (oneDNN#5370)."""
+    return np.fmax(np.fmin(x, np.full_like(x, 6)), np.zeros_like(x)) + np.zeros_like(x)
+
+
+def relu6_backward(x: Array, g: Array) -> Array:
+    """A derivative that is 6 where x is NaN (tt-metal#57374)."""
+    inside = (x >= 0) & (x < 6)
+    return np.where(x != x, np.full_like(x, 6), np.where(inside, g, np.zeros_like(g)))
+
+
+def nothing(x: Array) -> Array:
+    """Zeros: an absolute tolerance of 0.01 lets them pass where results are small (KernelBench#165)."""
+    return np.zeros_like(x)
+
+
+KERNELS = (
+    (relu_by_comparison, "relu", "nan_lost"),
+    (relu_by_instruction, "relu", "nan_lost"),
+    (clamp_by_instructions, "clipped_relu", "nan_lost"),
+    (relu6_backward, "clipped_relu_vjp", "nan_cotangent"),
+    (nothing, "relu", "unwritten"),
+)
+
+
+def passes_a_usual_test(kernel: Any, function: str, scale: float) -> bool:
+    """Compare with a tolerance, at random."""
+    count = len(inspect.signature(kernel).parameters)
+    arrays = np.random.default_rng(0).normal(0, scale, (count, 1000)).astype(np.float32)
+    return np.allclose(kernel(*arrays), getattr(relu_xp, function)(*arrays), atol=1e-2)
+
+
+def main() -> int:
+    """Print what is found; 1 if it is not what was planted."""
+    missed = 0
+    for kernel, function, kind in KERNELS:
+        usual = passes_a_usual_test(kernel, function, 1e-3 if kernel is nothing else 1.0)
+        report = check(kernel, function, dtypes=["float16", "float32"])
+        kinds = [fault.kind for fault in report.faults]
+        missed += kinds != [kind]
+        print(f"{kernel.__name__}: the usual test {'passes' if usual else 'fails'}, check finds {', '.join(kinds)}")
+        print(f"  {report.faults[0].example}")
+        print(f"  {report.faults[0].advice}\n")
+    print(f"{len(KERNELS) - missed} of {len(KERNELS)} faults were found and named.")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
