@@ -150,7 +150,12 @@ def _verify_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
     kernel.add_argument("--as", dest="name", choices=FUNCTIONS, metavar="NAME", help="the function that it computes")
     kernel.add_argument("--library", metavar="NAME", help="whose arrays it takes; default: numpy")
     kernel.add_argument(
-        "--scalar", nargs="+", type=scalar, metavar="NAME=NUMBER", help="what it computes with; default: the function's"
+        "--scalar",
+        action="extend",
+        nargs="+",
+        type=scalar,
+        metavar="NAME=NUMBER",
+        help="what it computes with; default: the function's",
     )
     kernel.add_argument("--layouts", action="store_true", help="give it strided, reversed and 0-d arrays too")
     kernel.add_argument("--no-zero-signs", action="store_true", help="let signs of zeros pass")

@@ -74,9 +74,12 @@ class Worker:
 
 def call(target: Target, f: Callable[..., Any], arrays: tuple[Array, ...], view: View | None) -> Outcome | Trouble:
     """Call it on arrays of the target's, or on views of them."""
-    held = [target.put(_own(a)) for a in arrays]
-    given = held if view is None else [view(a) for a in held]
-    target.put(np.full(arrays[0].shape, POISON).astype(arrays[0].dtype))  # freed at once, and so allocated next
+    try:
+        held = [target.put(_own(a)) for a in arrays]
+        given = held if view is None else [view(a) for a in held]
+        target.put(np.full(arrays[0].shape, POISON).astype(arrays[0].dtype))  # freed at once, and so allocated next
+    except Exception as error:  # a caller's function, or an array that the library has no room for
+        return Trouble("raised", f"its input cannot be made: {first_line(error)}", "see library=, which makes it")
     try:
         with np.errstate(all="ignore"):
             result = f(*given)

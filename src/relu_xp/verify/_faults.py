@@ -105,11 +105,13 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
     left, found = np.ones(wrong.due.shape, bool), list[Cause]()
     if wrong.due.dtype.kind in "iu":  # integers have no such kinds
         return [Cause("other", "", _OTHER, left)]
-    right = right.of(slice(None, None, -(-max(right.due.size, 1) // MOST_RIGHT)))
+    right = right.of(slice(None, None, _step(right, MOST_RIGHT)))
     rivals, more = [*RIVALS], True
     while left.any():
         rest = wrong.of(left)
-        best = _best(rest, right, rivals)
+        sample = rest.of(slice(None, None, _step(rest, SAMPLE)))
+        least = sample.due.size // 50 if _is_plain(sample) else 0  # of noise, a rival explains some by chance
+        best = _best(sample, least, right, _step(rest, SAMPLE), rivals)
         if best:
             claimed = left.copy()
             claimed[left] = _explains(rest, best)
@@ -117,23 +119,27 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
             found += _by_rival(wrong, best, claimed)
             if best.changed and best.convention:  # all else may go by it
                 rivals[:0] = _under(best)
-        elif more:
+        elif more and not least:
             rivals, more = [pair for each in RIVALS if each.changed and each.convention for pair in _under(each)], False
         else:
             break
     return [*found, *_by_input(wrong, left)]
 
 
-def _best(wrong: Wrong, right: Wrong, rivals: list[Rival]) -> Rival | None:
+def _step(values: Wrong, most: int) -> int:
+    """Between values of a sample of that many."""
+    return -(-max(values.due.size, 1) // most)
+
+
+def _best(sample: Wrong, least: int, right: Wrong, step: int, rivals: list[Rival]) -> Rival | None:
     """Whichever explains the most of a sample; of those that explain as many, the first. What is refuted is dropped."""
-    sample = wrong.of(slice(None, None, -(-wrong.due.size // SAMPLE)))
     counts = {rival: int(_explains(sample, rival).sum()) for rival in rivals}
     for rival in sorted(rivals, key=lambda rival: -counts[rival]):
-        if not counts[rival]:
+        if counts[rival] <= least:
             return None
         with np.errstate(all="ignore"):
             against = int((~same_bits(rival.gives(right), right.due)).sum())
-        if against < int(_explains(wrong, rival).sum()):
+        if against < counts[rival] * step:
             return rival
         rivals.remove(rival)
     return None
@@ -169,10 +175,16 @@ def _under(convention: Rival) -> tuple[Rival, ...]:
     return tuple(replace(each, gives=both(each)) for each in RIVALS if not each.changed)
 
 
+def _is_plain(wrong: Wrong) -> bool:
+    """Whether most of the values are of plain numbers: what special ones give then tells nothing more."""
+    with np.errstate(all="ignore"):
+        special = np.logical_or.reduce([where(wrong) for *_, where in _FALLBACKS[:-1]])
+    return 2 * int(special.sum()) < special.size
+
+
 def _by_input(wrong: Wrong, left: Array) -> Iterator[Cause]:
-    """The kind of what no rival explains; where most of that is plain numbers, the others tell nothing more."""
-    fits = [where(wrong) for *_, where in _FALLBACKS[:-1]]
-    if left.any() and 2 * int((left & ~np.logical_or.reduce(fits)).sum()) > int(left.sum()):
+    """The kind of what no rival explains."""
+    if left.any() and _is_plain(wrong.of(left)):
         yield Cause("other", "", _OTHER, left)
         return
     for kind, name, advice, where in _FALLBACKS:
@@ -317,22 +329,25 @@ def _other_order(w: Wrong) -> Array:
 
 
 def _flushed(read: bool, write: bool, *, late: bool = False) -> Gives:
-    """Subnormals read as zeros, or written as zeros; late, a product that is rounded up to the smallest normal too."""
+    """Subnormals read as zeros, or written as zeros; late, products that are so before they are rounded."""
 
     def flush(array: Array, tiny: Array) -> Array:
         return np.where(tiny, np.copysign(0.0, widened(array)).astype(array.dtype), array)
 
     def gives(w: Wrong) -> Array:
-        due = w.due
+        arrays, dtype = w.arrays, w.due.dtype
+        scalars = {each.name: rounded(w.scalars[each.name], dtype) for each in w.function.scalars}
         if read:
-            arrays = tuple(flush(a, subnormal(a)) for a in w.arrays)
-            held = {each.name: rounded(w.scalars[each.name], due.dtype) for each in w.function.scalars}
-            flat = {name: float(flush(value, subnormal(value))) for name, value in held.items()}
-            due = expected(w.function, arrays, flat)
+            arrays = tuple(flush(a, subnormal(a)) for a in arrays)
+            scalars = {name: flush(value, subnormal(value)) for name, value in scalars.items()}
+        given = {name: float(value) for name, value in scalars.items()}
+        due = expected(w.function, arrays, given)
         if not write:
             return due
-        least = late & (np.abs(widened(due)) == smallest_normal(due.dtype)) & ~_handed_on(w)
-        return flush(due, subnormal(due) | least)
+        if not late:
+            return flush(due, subnormal(due))
+        exact = np.abs(expected(w.function, tuple(map(widened, arrays)), given))
+        return flush(due, (exact > 0) & (exact < smallest_normal(dtype)) & ~_handed_on(w))
 
     return gives
 
@@ -476,7 +491,7 @@ RIVALS = (
     Rival("subnormal_flush", "subnormals are written as zeros", _FLUSH, _flushed(False, True)),
     Rival("subnormal_flush", "subnormals are read and written as zeros", _FLUSH, _flushed(True, True)),
     *(
-        Rival("subnormal_flush", "subnormals are flushed unrounded", _FLUSH, _flushed(read, True, late=True))
+        Rival("subnormal_flush", "products are flushed before rounding", _FLUSH, _flushed(read, True, late=True))
         for read in (False, True)
     ),
     Rival("slope_rounding", _UNROUNDED, _SLOPE, _in("float64", scalars=True, wider=True), convention=True),

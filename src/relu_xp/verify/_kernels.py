@@ -23,7 +23,7 @@ from relu_xp.verify._faults import KINDS, Cause, Wrong, causes, smallest_normal,
 
 ALL, CHUNK = 1 << 32, 1 << 22  # float32 patterns: how many there are, and how many go into a call
 SOME = 256  # wrong values that are tried again in place of many
-SHOWN = 4  # faults that a report prints in full
+SHOWN = 3  # faults that a report prints in full, and notes
 WIDTH = 80
 
 _SELF = "relu_xp.verify.check"
@@ -106,7 +106,9 @@ class Report:
         if more := self.faults[SHOWN:]:
             lines += textwrap.wrap(f"and {', '.join(f'{each.kind} ({each.count:,})' for each in more)}", WIDTH)
         notes = self.left_out | {name: f"{count:,} values, a known exception" for name, count in self.excepted.items()}
-        return "\n".join([*lines, *(_line(f"{name}: {reason}") for name, reason in notes.items())])
+        told = [_line(f"{name}: {reason}") for name, reason in notes.items()]
+        cut = [f"and {len(told) - SHOWN} more notes"] if len(told) > SHOWN else []
+        return "\n".join([*lines, *told[:SHOWN], *cut])
 
     def _title(self) -> str:
         scalars = ", ".join(f"{name}={value!r}" for name, value in self.scalars.items())
