@@ -255,6 +255,39 @@ def test_a_fault_in_some_dtypes_alone(wanted):
     assert report.faults[0].count == report.values - check(relu_xp.relu, "relu", dtypes=F4).values + 1  # the empty one
 
 
+def test_halves_computed_in_float32_and_back_are_right(wanted):
+    wanted("numpy")
+
+    def by_float32(x):
+        wide = x.astype(np.float32)
+        return np.where(wide < 0, wide * np.float32(of(x, 0.2)), wide).astype(x.dtype)
+
+    assert check(by_float32, "leaky_relu", dtypes=[F2, "bfloat16", F4], **S2).passed
+
+
+def test_the_users_interrupt_is_no_fault(wanted):
+    wanted("numpy")
+
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(interrupted, "relu", dtypes=F4, timeout=None)
+    assert [fault.kind for fault in check(interrupted, "relu", dtypes=F4).faults] == ["raised"]
+
+
+def test_a_result_that_breaks_when_it_is_looked_at(wanted):
+    wanted("numpy")
+
+    class Broken:
+        @property
+        def dtype(self):
+            raise RuntimeError("freed")
+
+    report = check(lambda x: Broken(), "relu", dtypes=F4)
+    assert [fault.kind for fault in report.faults] == ["raised"]
+
+
 def test_two_faults_that_have_nothing_to_do_with_each_other(wanted):
     wanted("numpy")
     report = check(lambda x, g: flush(np.where(x > 0, g, zeros(g))), "relu_vjp", dtypes=F4)
@@ -515,6 +548,7 @@ def test_dtypes_by_whatever_names_them(wanted):
     wanted("numpy")
     report = check(relu_xp.relu, "relu", dtypes=[np.float32, np.dtype("f2"), "float32"])
     assert report.dtypes == [F4, F2]
+    assert check(relu_xp.relu, "relu", dtypes=SimpleNamespace(name="float32")).dtypes == [F4]  # as torch.float32 has it
 
 
 def worst(x, g):

@@ -84,16 +84,18 @@ def call(target: Target, f: Callable[..., Any], arrays: tuple[Array, ...], view:
         with np.errstate(all="ignore"):
             result = f(*given)
     except BaseException as error:  # SystemExit too, and whatever a framework has
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise  # the user's, who wants to end it all
         what = first_line(error) if isinstance(error, Exception) else type(error).__name__
         return Trouble("raised", what, "does it take this dtype, and arrays without elements? see dtypes=")
-    if alien := _alien(target, result, (held[0], given[0])):
-        return Trouble("wrong_dtype", alien, f"give a {_type(held[0])}, like x")
     try:
+        if alien := _alien(target, result, (held[0], given[0])):
+            return Trouble("wrong_dtype", alien, f"give a {_type(held[0])}, like x")
         got = np.asarray(target.get(result))
         written = tuple(np.asarray(target.get(a)) for a in held)
+        shares = _shares(result, given, got, written)
     except Exception as error:  # each library has an error of its own for what can't be read
         return Trouble("raised", f"its result cannot be read: {first_line(error)}", "give an array like x")
-    shares = _shares(result, given, got, written)
     return Outcome(got.copy(), tuple(a.copy() for a in written), shares)
 
 
@@ -135,5 +137,5 @@ def _shares(result: Any, given: list[Any], got: Array, written: tuple[Array, ...
 def _address(a: Any) -> Any:
     try:
         return a.__cuda_array_interface__["data"][0]
-    except (AttributeError, TypeError, RuntimeError):
+    except Exception:  # it has none, or none for this dtype
         return None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import relu_xp
-from relu_xp import _checks, _machine
+from relu_xp import _checks, _dtypes, _machine
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._machine import Target
 from relu_xp.verify import _cases as data
@@ -637,8 +637,8 @@ def _scalars(function: Function, given: dict[str, Any]) -> dict[str, float]:
 
 def _dtype_names(names: Any) -> list[str]:
     """The names of the dtypes asked for, each once."""
-    each = [names] if isinstance(names, str | type | np.dtype) else [*(names or ())]
-    found = [name if isinstance(name, str) else np.dtype(name).name for name in each]
+    each = [*names] if isinstance(names, list | tuple | set | frozenset) else [names] * (names is not None)
+    found = [np.dtype(name).name if isinstance(name, type) else _dtypes.name(name) for name in each]
     if unknown := [name for name in found if name not in data.DTYPES]:
         raise _error(ValueError, f"there is no dtype {unknown[0]!r}; there are {', '.join(data.DTYPES)}")
     return list(dict.fromkeys(found))
