@@ -1,10 +1,11 @@
-"""Hold five kernels to the definition: each has a fault that was reported somewhere in 2026, and passes a usual test.
+"""Hold five kernels to the definition: each has a fault that was reported in 2026.
 
     python3 -m pip install .    # once, in the project's folder
     python examples/hold_a_kernel.py
 
-The kernels are written here, in NumPy, after what the reports tell. The usual test compares 1,000 random normals with
-a tolerance; `relu_xp.verify.check` says what kind of fault it is, with the smallest input that shows it.
+The kernels are written here, in NumPy, after what the reports tell. Each passes a usual test, which
+compares 1,000 random normals with a tolerance; `relu_xp.verify.check` says what kind of fault it
+is, with the smallest input that shows it.
 It writes no file, and ends with status 1 if a fault was not found.
 """
 
@@ -21,12 +22,12 @@ Array = Any
 
 
 def relu_by_comparison(x: Array) -> Array:
-    """CUDA's usual text, x > 0 ? x : 0: a NaN compares false, and gives 0 (AiDotNet.Tensors#486)."""
+    """CUDA's usual text, x > 0 ? x : 0: a NaN compares false (AiDotNet.Tensors#486)."""
     return np.where(x > 0, x, np.zeros_like(x))
 
 
 def relu_by_instruction(x: Array) -> Array:
-    """A maximum as the vector instructions of RISC-V have it, which prefers a number to NaN (oneDNN#5370)."""
+    """A maximum as RISC-V's instructions have it, which prefers a number to NaN (oneDNN#5370)."""
     return np.fmax(x, np.zeros_like(x)) + np.zeros_like(x)
 
 
@@ -42,7 +43,7 @@ def relu6_backward(x: Array, g: Array) -> Array:
 
 
 def nothing(x: Array) -> Array:
-    """Zeros: an absolute tolerance of 0.01 lets them pass where results are small (KernelBench#165)."""
+    """Zeros: a tolerance of 0.01 lets them pass where results are small (KernelBench#165)."""
     return np.zeros_like(x)
 
 

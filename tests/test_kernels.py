@@ -1,4 +1,4 @@
-"""Anybody's kernel, held to the definition: faults that were planted are named rightly, and right kernels pass."""
+"""Anybody's kernel, held to the definition: planted faults are named, and right kernels pass."""
 
 import ctypes
 import functools
@@ -83,7 +83,7 @@ def raises_for_halves(x):
 
 
 S2 = {"negative_slope": 0.2}
-# The kind that it is, the function, a kernel, and how it is held; kinds that come with it are named after it.
+# The kinds that are found, the function, a kernel, and how it is held.
 PLANTED = {
     "relu, x > 0 loses NaN": ("nan_lost", "relu", lambda x: np.where(x > 0, x, zeros(x)), {}),
     "relu, fmax": ("nan_lost", "relu", lambda x: np.fmax(x, zeros(x)) + zeros(x), {}),
@@ -230,14 +230,30 @@ def test_every_kind_was_planted():
     ("name", "says", "advises"),
     [
         ("relu, x > 0 loses NaN", "f(nan (0x7e00)) gives 0.0 (0x0000), due nan", "isnan"),
-        ("relu_grad, 0 at 0", "f(0.0 (0x0000)) gives 0.0 (0x0000), due 1.0 (0x3c00)", "say grad_at_zero=0.0 to hold"),
-        ("leaky_relu_vjp, the slope at 0", "f(0.0 (0x0000), 1.0 (0x3c00)) gives 0.2", "say grad_at_zero=0.2 to hold"),
-        ("clipped_relu_grad, x <= c", "f(6.0 (0x4600)) gives 1.0 (0x3c00), due 0.0", "say grad_at_ceiling=1.0 to hold"),
+        (
+            "relu_grad, 0 at 0",
+            "f(0.0 (0x0000)) gives 0.0 (0x0000), due 1.0 (0x3c00)",
+            "say grad_at_zero=0.0 to hold",
+        ),
+        (
+            "leaky_relu_vjp, the slope at 0",
+            "f(0.0 (0x0000), 1.0 (0x3c00)) gives 0.2",
+            "say grad_at_zero=0.2 to hold",
+        ),
+        (
+            "clipped_relu_grad, x <= c",
+            "f(6.0 (0x4600)) gives 1.0 (0x3c00), due 0.0",
+            "say grad_at_ceiling=1.0 to hold",
+        ),
         ("relu_vjp, g * mask", "f(-1.0 (0xbc00), inf (0x7c00)) gives nan", "select"),
         ("leaky_relu, a float32 slope", "f(-1.5 (0xbe00)) gives -0.3", "round the slope"),
         ("relu, a tail of 15", "float16, 1 element, element 0: f(", "tail"),
         ("leaky_relu_vjp, a small grid", "float16, 1,025 elements, element 1024: f(", "grid"),
-        ("relu, in place", "float16, 1 element: element 0 of x was -90.0 (0xd5a0), is 0.0 (0x0000)", "new array"),
+        (
+            "relu, in place",
+            "float16, 1 element: element 0 of x was -90.0 (0xd5a0), is 0.0 (0x0000)",
+            "new array",
+        ),
         ("relu, nothing", "it gives None", "give a numpy.ndarray"),
         ("relu, one dtype raises", "float16, 1 element: RuntimeError: no such kernel", "dtypes"),
     ],
@@ -370,7 +386,12 @@ def test_faults_in_other_libraries(wanted, request, library):
     xp = namespace(library, module)
     lost = check(lambda x: xp.where(x > 0, x, xp.zeros_like(x)), "relu", library=library, dtypes=[F2, F4])
     assert [fault.kind for fault in lost.faults] == ["nan_lost"]
-    masked = check(lambda x, g: g * xp.where(x >= 0, xp.full_like(x, 1), 0), "relu_vjp", library=library, dtypes=F4)
+    masked = check(
+        lambda x, g: g * xp.where(x >= 0, xp.full_like(x, 1), 0),
+        "relu_vjp",
+        library=library,
+        dtypes=F4,
+    )
     assert [fault.kind for fault in masked.faults] == ["masked_product", "zero_sign"]
     alien = check(lambda x: np.maximum(np.asarray(x), 0), "relu", library=library, dtypes=F4)
     assert [(fault.kind, fault.name) for fault in alien.faults] == [("wrong_dtype", "it gives a numpy.ndarray")]
@@ -408,7 +429,13 @@ def test_a_pair_of_functions_makes_the_arrays(wanted):
 
     report = check(lambda x: Held(relu_xp.relu(x.array)), "relu", library=(none_empty, pair[1]), dtypes=F4)
     assert [(fault.kind, fault.count) for fault in report.faults] == [("raised", 1)]
-    lost = check(lambda x: Held(np.fmax(x.array, zeros(x.array))), "relu", library=pair, dtypes=F4, zero_signs=False)
+    lost = check(
+        lambda x: Held(np.fmax(x.array, zeros(x.array))),
+        "relu",
+        library=pair,
+        dtypes=F4,
+        zero_signs=False,
+    )
     assert [fault.kind for fault in lost.faults] == ["nan_lost"]
 
 
@@ -418,7 +445,11 @@ def test_a_pair_of_functions_makes_the_arrays(wanted):
         ("zero_signs", "relu", lambda x: np.where(x < 0, -zeros(x), x)),
         ("nan", "relu", lambda x: np.where(x > 0, x, zeros(x))),
         ("subnormals", "leaky_relu", lambda x: flush(leaky(flush(x), 0.01))),
-        ("subnormals", "squared_relu_vjp", lambda x, g: flush(relu_xp.squared_relu_vjp(flush(x), flush(g)))),
+        (
+            "subnormals",
+            "squared_relu_vjp",
+            lambda x, g: flush(relu_xp.squared_relu_vjp(flush(x), flush(g))),
+        ),
     ],
 )
 def test_what_is_not_promised_is_left_out_and_said(wanted, promise, function, f):
@@ -497,19 +528,74 @@ def test_integers(wanted):
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "says"),
     [
-        ((relu_xp.relu, "gelu"), {}, ValueError, "there is no function 'gelu'; there are relu, relu_grad"),
+        (
+            (relu_xp.relu, "gelu"),
+            {},
+            ValueError,
+            "there is no function 'gelu'; there are relu, relu_grad",
+        ),
         ((relu_xp.relu, relu_xp.relu), {}, ValueError, "there are relu, relu_grad"),
         (("relu", "relu"), {}, TypeError, "f must be a function of arrays, got str"),
-        ((relu_xp.relu, "relu"), {"library": "abacus"}, ValueError, "no such library; there are numpy, jax"),
-        ((relu_xp.relu, "relu"), {"library": np}, TypeError, "library must be a name, or two functions"),
-        ((relu_xp.relu, "relu"), {"device": "cuda:7"}, ValueError, "numpy is on cpu here, not on 'cuda:7'"),
-        ((relu_xp.relu, "relu"), {"dtypes": "float31"}, ValueError, "there is no dtype 'float31'; there are float16"),
-        ((relu_xp.relu, "relu"), {"negative_slope": 0.1}, TypeError, "relu takes grad_at_zero, got negative_slope"),
-        ((leaky, "leaky_relu"), {"negative_slope": math.inf}, ValueError, "negative_slope must be finite"),
-        ((leaky, "leaky_relu"), {"negative_slope": "1"}, TypeError, "negative_slope must be a real number"),
-        ((leaky, "leaky_relu"), {"negative_slope": 1e6, "dtypes": F2}, ValueError, "must be finite in float16"),
-        ((leaky, "leaky_relu"), {"dtypes": "int8"}, TypeError, "takes real floating dtypes, got int8"),
-        ((leaky, "leaky_relu"), {"timeout": 0}, ValueError, "timeout must be above 0, or None, got 0"),
+        (
+            (relu_xp.relu, "relu"),
+            {"library": "abacus"},
+            ValueError,
+            "no such library; there are numpy, jax",
+        ),
+        (
+            (relu_xp.relu, "relu"),
+            {"library": np},
+            TypeError,
+            "library must be a name, or two functions",
+        ),
+        (
+            (relu_xp.relu, "relu"),
+            {"device": "cuda:7"},
+            ValueError,
+            "numpy is on cpu here, not on 'cuda:7'",
+        ),
+        (
+            (relu_xp.relu, "relu"),
+            {"dtypes": "float31"},
+            ValueError,
+            "there is no dtype 'float31'; there are float16",
+        ),
+        (
+            (relu_xp.relu, "relu"),
+            {"negative_slope": 0.1},
+            TypeError,
+            "relu takes grad_at_zero, got negative_slope",
+        ),
+        (
+            (leaky, "leaky_relu"),
+            {"negative_slope": math.inf},
+            ValueError,
+            "negative_slope must be finite",
+        ),
+        (
+            (leaky, "leaky_relu"),
+            {"negative_slope": "1"},
+            TypeError,
+            "negative_slope must be a real number",
+        ),
+        (
+            (leaky, "leaky_relu"),
+            {"negative_slope": 1e6, "dtypes": F2},
+            ValueError,
+            "must be finite in float16",
+        ),
+        (
+            (leaky, "leaky_relu"),
+            {"dtypes": "int8"},
+            TypeError,
+            "takes real floating dtypes, got int8",
+        ),
+        (
+            (leaky, "leaky_relu"),
+            {"timeout": 0},
+            ValueError,
+            "timeout must be above 0, or None, got 0",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(arguments, options, error, says):
@@ -559,7 +645,11 @@ def worst(x, g):
 
 def test_a_report_fits_a_screen(wanted):
     wanted("numpy")
-    for f, function in ((worst, "relu_vjp"), (lambda x: np.cos(x), "relu"), (lambda x: "a" * 500, "relu")):
+    for f, function in (
+        (worst, "relu_vjp"),
+        (lambda x: np.cos(x), "relu"),
+        (lambda x: "a" * 500, "relu"),
+    ):
         report = check(f, function, nan=False, dtypes=F4)
         lines = str(report).splitlines()
         assert len(lines) <= 24
@@ -620,13 +710,27 @@ def test_the_command(kernels, capsys):
 
 
 def test_the_command_writes_the_record_and_leaves_out_what_is_not_promised(kernels, capsys):
-    command = ["verify", "--kernel", f"{kernels}:lost", "--as", "relu", "--dtype", F4, "--json", "-"]
+    command = [
+        "verify",
+        "--kernel",
+        f"{kernels}:lost",
+        "--as",
+        "relu",
+        "--dtype",
+        F4,
+        "--json",
+        "-",
+    ]
     assert __main__.main(command) == 1
     found = json.loads(capsys.readouterr().out)
     assert [fault["kind"] for fault in found["faults"]] == ["nan_lost"]
     assert not found["interrupted"]
     assert __main__.main([*command, "--no-nan", "--no-zero-signs", "--no-subnormals"]) == 0
-    assert {*json.loads(capsys.readouterr().out)["left_out"]} == {"nan=False", "zero_signs=False", "subnormals=False"}
+    assert {*json.loads(capsys.readouterr().out)["left_out"]} == {
+        "nan=False",
+        "zero_signs=False",
+        "subnormals=False",
+    }
     assert __main__.main(["verify", "--kernel", f"{kernels}:hangs", "--as", "relu", "--timeout", "0.1"]) == 1
     assert "no result in 0.1 seconds" in capsys.readouterr().out
 
@@ -639,7 +743,15 @@ def test_an_interrupted_command_says_what_was_found(kernels, capsys, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_kernels.Checking, "steps", interrupted)
-    command = ["verify", "--kernel", f"{kernels}:right", "--as", "leaky_relu", "--scalar", "negative_slope=0.2"]
+    command = [
+        "verify",
+        "--kernel",
+        f"{kernels}:right",
+        "--as",
+        "leaky_relu",
+        "--scalar",
+        "negative_slope=0.2",
+    ]
     assert __main__.main(command) == 130
     assert "Interrupted." in capsys.readouterr().out
 
@@ -647,16 +759,31 @@ def test_an_interrupted_command_says_what_was_found(kernels, capsys, monkeypatch
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--kernel", "none_here:f", "--as", "relu"], "cannot import none_here:f: ModuleNotFoundError"),
+        (
+            ["--kernel", "none_here:f", "--as", "relu"],
+            "cannot import none_here:f: ModuleNotFoundError",
+        ),
         (["--kernel", "{}:f", "--as", "relu"], "cannot import kernels_here:f: AttributeError"),
-        (["--kernel", "{}", "--as", "relu"], "--kernel takes package.module:function, got kernels_here"),
+        (
+            ["--kernel", "{}", "--as", "relu"],
+            "--kernel takes package.module:function, got kernels_here",
+        ),
         (["--kernel", "{}:right", "--as", "leaky_relu", "--library", "abacus"], "no such library"),
-        (["--kernel", "{}:right", "--as", "leaky_relu", "--scalar", "slope=2"], "takes negative_slope, grad_at_zero"),
+        (
+            ["--kernel", "{}:right", "--as", "leaky_relu", "--scalar", "slope=2"],
+            "takes negative_slope, grad_at_zero",
+        ),
         (["--kernel", "{}:right"], "--kernel needs --as"),
         (["--as", "relu"], "--as goes with --kernel"),
         (["--no-nan"], "--no-nan goes with --kernel"),
-        (["--kernel", "{}:right", "--as", "relu", "--backend", "numpy"], "--kernel takes no --backend"),
-        (["--kernel", "{}:right", "--as", "relu", "--scalar", "grad_at_zero"], "not a scalar: 'grad_at_zero'"),
+        (
+            ["--kernel", "{}:right", "--as", "relu", "--backend", "numpy"],
+            "--kernel takes no --backend",
+        ),
+        (
+            ["--kernel", "{}:right", "--as", "relu", "--scalar", "grad_at_zero"],
+            "not a scalar: 'grad_at_zero'",
+        ),
     ],
 )
 def test_a_command_that_makes_no_sense(kernels, capsys, options, says):
@@ -787,7 +914,7 @@ def test_c_by_ctypes(wanted, tmp_path):
 
 
 def test_a_slope_is_rounded_as_the_reference_says(wanted):
-    """The rivals' own arithmetic: a slope in float64 is what the definition, rounded late, gives."""
+    """A slope in float64 is what the definition, rounded late, gives."""
     wanted("numpy")
     x = -np.arange(1, 2000, dtype=np.float16)
     due = relu_xp.leaky_relu(x, 0.2)

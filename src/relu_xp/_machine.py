@@ -73,7 +73,7 @@ def survey() -> Iterator[Target | Unavailable]:
 
 
 def of(name: str) -> Iterator[Target | Unavailable]:
-    """Find the devices of the backend so named, and import no other; nothing if there is no such name."""
+    """Find the devices of the backend so named, and import no other; nothing if there is none."""
     if name in (*NAMES, *array_api.LIBRARIES) and importlib.util.find_spec(name) is None:
         yield Unavailable(name, "not installed")
     elif name in NAMES:

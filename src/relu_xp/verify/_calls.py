@@ -1,4 +1,4 @@
-"""Calls a function that is not ours: whatever it raises, gives or writes is a result like another."""
+"""Calls a function that is not ours: what it raises, gives or writes is a result like another."""
 
 import contextvars
 import queue
@@ -47,7 +47,7 @@ class Outcome:
 
 
 class Worker:
-    """Makes one call after the other on a thread of its own, so that one that hangs can be left behind."""
+    """Makes calls on a thread of its own, so that one that hangs can be left behind."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -59,7 +59,7 @@ class Worker:
             self._done.put(job())
 
     def run(self, job: Callable[[], Any], timeout: float) -> Any:
-        """Wait for a job's result, or raise TimeoutError; it sees the context variables of the caller."""
+        """Wait for a job's result, or raise TimeoutError; it has the caller's context variables."""
         context = contextvars.copy_context()
         self._jobs.put(lambda: context.run(job))
         try:
@@ -77,9 +77,14 @@ def call(target: Target, f: Callable[..., Any], arrays: tuple[Array, ...], view:
     try:
         held = [target.put(_own(a)) for a in arrays]
         given = held if view is None else [view(a) for a in held]
-        target.put(np.full(arrays[0].shape, POISON).astype(arrays[0].dtype))  # freed at once, and so allocated next
+        # Freed at once, this is the memory that is allocated next.
+        target.put(np.full(arrays[0].shape, POISON).astype(arrays[0].dtype))
     except Exception as error:  # a caller's function, or an array that the library has no room for
-        return Trouble("raised", f"its input cannot be made: {first_line(error)}", "see library=, which makes it")
+        return Trouble(
+            "raised",
+            f"its input cannot be made: {first_line(error)}",
+            "see library=, which makes it",
+        )
     try:
         with np.errstate(all="ignore"):
             result = f(*given)

@@ -1,7 +1,8 @@
-"""Says what kind of fault a wrong value is, by rival definitions that are computed for the same input.
+"""Says what kind of fault a wrong value is, by rival definitions computed for the same input.
 
-Each rival is a record: what it gives in the place of what is due, what a user would call it, and what to do about it.
-Of a kernel's wrong values the rival that explains the most comes first; what none explains goes by its input.
+Each rival is a record: what it gives in the place of what is due, what a user would call it, and
+what to do about it. Of a kernel's wrong values the rival that explains the most comes first; what
+none explains goes by its input.
 """
 
 import functools
@@ -11,10 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from relu_xp._functions import CEILING, FUNCTIONS, GRAD_AT_CEILING, GRAD_AT_ZERO, NEGATIVE_SLOPE, Function
-from relu_xp.verify._expected import Array, DType, Scalars, bits, expected, isnan, ordered, rounded, same_bits, widened
+from relu_xp._functions import (
+    CEILING,
+    FUNCTIONS,
+    GRAD_AT_CEILING,
+    GRAD_AT_ZERO,
+    NEGATIVE_SLOPE,
+    Function,
+)
+from relu_xp.verify._expected import (
+    Array,
+    DType,
+    Scalars,
+    bits,
+    expected,
+    isnan,
+    ordered,
+    rounded,
+    same_bits,
+    widened,
+)
 
-# Every kind, in the order of a report: what hides other faults first, what is a matter of taste last.
+# Every kind, in the order of a report: what hides other faults comes first.
 KINDS = (
     "raised", "wrong_dtype", "wrong_shape", "unwritten", "input_written", "nan_lost", "nan_cotangent",
     "masked_product", "infinity", "kink", "ceiling_kink", "slope_rounding", "double_rounding", "subnormal_flush",
@@ -87,7 +106,7 @@ class Rival:
     advice: str
     gives: Gives
     convention: bool = False
-    changed: Mapping[str, Any] = field(default_factory=dict)  # scalars, where these are all that is otherwise
+    changed: Mapping[str, Any] = field(default_factory=dict)  # scalars, if these are all
 
 
 @dataclass(frozen=True)
@@ -101,7 +120,7 @@ class Cause:
 
 
 def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
-    """What explains the wrong values, each in one mask; a rival that the right ones contradict more often does not."""
+    """What explains the wrong values, each in one mask, and is not refuted by the right ones."""
     left, found = np.ones(wrong.due.shape, bool), list[Cause]()
     if wrong.due.dtype.kind in "iu":  # integers have no such kinds
         return [Cause("other", "", _OTHER, left)]
@@ -110,7 +129,8 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
     while left.any():
         rest = wrong.of(left)
         sample = rest.of(slice(None, None, _step(rest, SAMPLE)))
-        least = sample.due.size // 50 if _is_plain(sample) else 0  # of noise, a rival explains some by chance
+        # Of noise, a rival explains some by chance.
+        least = sample.due.size // 50 if _is_plain(sample) else 0
         best = _best(sample, least, right, _step(rest, SAMPLE), rivals)
         if best:
             claimed = left.copy()
@@ -120,7 +140,10 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
             if best.changed and best.convention:  # all else may go by it
                 rivals[:0] = _under(best)
         elif more and not least:
-            rivals, more = [pair for each in RIVALS if each.changed and each.convention for pair in _under(each)], False
+            rivals, more = (
+                [pair for each in RIVALS if each.changed and each.convention for pair in _under(each)],
+                False,
+            )
         else:
             break
     return [*found, *_by_input(wrong, left)]
@@ -132,7 +155,7 @@ def _step(values: Wrong, most: int) -> int:
 
 
 def _best(sample: Wrong, least: int, right: Wrong, step: int, rivals: list[Rival]) -> Rival | None:
-    """Whichever explains the most of a sample; of those that explain as many, the first. What is refuted is dropped."""
+    """Whichever explains the most of a sample, the first of them; what is refuted is dropped."""
     counts = {rival: int(_explains(sample, rival).sum()) for rival in rivals}
     for rival in sorted(rivals, key=lambda rival: -counts[rival]):
         if counts[rival] <= least:
@@ -146,7 +169,7 @@ def _best(sample: Wrong, least: int, right: Wrong, step: int, rivals: list[Rival
 
 
 def _explains(wrong: Wrong, rival: Rival) -> Array:
-    """Where the rival gives what was got: the sign of a zero aside, unless it is all that is wrong."""
+    """Where the rival gives what was got, the sign of a zero aside, unless that is all."""
     with np.errstate(all="ignore"):
         gives = rival.gives(wrong)
     if rival.kind == "zero_sign":
@@ -176,7 +199,7 @@ def _under(convention: Rival) -> tuple[Rival, ...]:
 
 
 def _is_plain(wrong: Wrong) -> bool:
-    """Whether most of the values are of plain numbers: what special ones give then tells nothing more."""
+    """Whether most are of plain numbers: what special ones give then tells nothing more."""
     with np.errstate(all="ignore"):
         special = np.logical_or.reduce([where(wrong) for *_, where in _FALLBACKS[:-1]])
     return 2 * int(special.sum()) < special.size
@@ -240,7 +263,7 @@ def _numbers(changed: Mapping[str, Any], w: Wrong) -> dict[str, float]:
 
 
 def _in(name: str, *, scalars: bool, wider: bool) -> Gives:
-    """All computed in another format, then rounded to the dtype; where the function has scalars, or none."""
+    """All computed in another format, then rounded; where the function has scalars, or none."""
 
     def gives(w: Wrong) -> Array:
         other, own = _dtype(name), w.due.dtype
@@ -285,7 +308,7 @@ def _by_way_of(name: str) -> Gives:
 
 
 def _truncated(*, late: bool) -> Gives:
-    """Products cut off, in the place of rounded; with scalars that are rounded before that, or not."""
+    """Products cut off, in the place of rounded; late, scalars are not rounded either."""
 
     def gives(w: Wrong) -> Array:
         scalars = {
@@ -329,7 +352,7 @@ def _other_order(w: Wrong) -> Array:
 
 
 def _flushed(read: bool, write: bool, *, late: bool = False) -> Gives:
-    """Subnormals read as zeros, or written as zeros; late, products that are so before they are rounded."""
+    """Subnormals read or written as zeros; late, products that are so before rounding."""
 
     def flush(array: Array, tiny: Array) -> Array:
         return np.where(tiny, np.copysign(0.0, widened(array)).astype(array.dtype), array)
@@ -358,7 +381,7 @@ def _handed_on(w: Wrong) -> Array:
 
 
 def _by_mask(w: Wrong) -> Array:
-    """What is right where x is active, computed everywhere and multiplied by 0 elsewhere; or by the derivative."""
+    """What is right where x is active, computed everywhere, and multiplied by a mask."""
     dtype, x, g = w.due.dtype, widened(w.x), widened(w.g)
 
     def product(a: Array, b: Array) -> Array:
@@ -447,7 +470,7 @@ _UNROUNDED = "the slope is not rounded to the dtype of x"
 _ONCE = "round each product once, from its exact value, to nearest even"
 _FLUSH = "compile without flush-to-zero (-ftz, fast-math), or say subnormals=False"
 _MASK = "select (where) in the place of a product with a mask of 0 and 1"
-_INF = "an infinity is a number like any other here; avoid x - x, 0 * x and clamps to the largest number"
+_INF = "an infinity is a number like another; avoid x - x, 0 * x and clamps to the largest"
 _OTHER = "compare what it computes with relu_xp.reference"
 
 RIVALS = (

@@ -1,4 +1,4 @@
-"""Holds anybody's kernel to the definition: a function of arrays, which need not be one of our backends'."""
+"""Holds anybody's kernel to the definition: a function of arrays, of whatever library."""
 
 import math
 import textwrap
@@ -18,7 +18,16 @@ from relu_xp.verify._calls import Outcome, Pair, Trouble, View, Worker, call
 from relu_xp.verify._cases import Case
 from relu_xp.verify._engine import lacks, lacks_view, shown
 from relu_xp.verify._exceptions import deviations
-from relu_xp.verify._expected import Array, DType, bits, expected, isnan, rounded, same_bits, widened
+from relu_xp.verify._expected import (
+    Array,
+    DType,
+    bits,
+    expected,
+    isnan,
+    rounded,
+    same_bits,
+    widened,
+)
 from relu_xp.verify._faults import KINDS, Cause, Wrong, causes, smallest_normal, subnormal
 
 ALL, CHUNK = 1 << 32, 1 << 22  # float32 patterns: how many there are, and how many go into a call
@@ -32,7 +41,7 @@ _PROMISES = {
     "subnormals": "values with a subnormal left out",
     "nan": "values with a NaN left out",
 }
-_WRITE_ALL = "write every element: is the tail left out, the grid too small, or one element written twice?"
+_WRITE_ALL = "write every element: is a tail left out, the grid too small, or one written twice?"
 _STRIDES = "read x by its strides, or copy it first"
 
 
@@ -145,17 +154,18 @@ def check(
     timeout: float | None = 60.0,
     **scalars: float,
 ) -> Report:
-    """Hold any function of arrays to the definition of one of ours, bit for bit, and say what kind of fault it has.
+    """Hold a function of arrays to the definition of one of ours, and name its faults.
 
     Parameters
     ----------
     f : callable
-        ``f(x)``, or ``f(x, g)`` with the cotangent g for a VJP: gives a new array of x's library, dtype and shape.
+        ``f(x)``, or ``f(x, g)`` with the cotangent g for a VJP: gives a new array of x's library,
+        dtype and shape.
     function : str
         The name of the function of `relu_xp` that it is to compute, such as ``"leaky_relu_vjp"``.
     library : str or pair of callables
-        A backend whose arrays f takes, such as ``"torch"``; or a function that makes such an array of NumPy's, and
-        one that makes it NumPy's again.
+        A backend whose arrays f takes, such as ``"torch"``; or a function that makes such an array
+        of NumPy's, and one that makes it NumPy's again.
     device : str, optional
         One of the library's devices; its first by default.
     dtypes : str or sequence of str, optional
@@ -165,17 +175,20 @@ def check(
     exhaustive : bool
         Whether to give it all 2**32 float32 too: that takes minutes.
     zero_signs, subnormals, nan : bool
-        False lets signs of zeros pass, or leaves out subnormals or NaNs, which not every kernel promises.
+        False lets signs of zeros pass, or leaves out subnormals or NaNs, which not every kernel
+        promises.
     timeout : float or None
-        How many seconds a call may take. It is made on a thread of its own, which goes on if f hangs; with None it
-        is made where `check` is called.
+        How many seconds a call may take. It is made on a thread of its own, which goes on if f
+        hangs; with None it is made where `check` is called.
     **scalars : float
-        The scalars that f computes with, by the names that the function has for them; others have its defaults.
+        The scalars that f computes with, by the names that the function has for them; others have
+        its defaults.
 
     Returns
     -------
     Report
-        Whether it passed, and its faults; f may raise, or give whatever it likes: that is a fault like another.
+        Whether it passed, and its faults; f may raise, or give whatever it likes: that is a fault
+        like another.
 
     Raises
     ------
@@ -231,7 +244,7 @@ def assert_computes(f: Callable[..., Any], function: str, **options: Any) -> Rep
     """
     report = check(f, function, **options)
     if not report.passed:
-        raise AssertionError(str(report))  # which, unlike an assert statement, also runs under python -O
+        raise AssertionError(str(report))  # also under python -O
     return report
 
 
@@ -272,7 +285,7 @@ class Checking:
             raise _error(ValueError, "exhaustive is about float32: name it in dtypes, or leave dtypes out")
 
     def _usable(self, names: Any) -> Iterator[DType]:
-        """The dtypes that are asked for; or all floats that the library has, and in which the scalars are finite."""
+        """The dtypes asked for; or all floats that the library has, with room for the scalars."""
         known = {dtype.name: dtype for dtype in data.dtypes()}
         wanted = _dtype_names(names)
         for name in wanted or data.FLOATS:
@@ -387,14 +400,22 @@ class Checking:
         try:
             return self._worker.run(job, self.timeout)
         except TimeoutError:
-            what, how = f"no result in {self.timeout:g} seconds", "say timeout=... if it takes longer"
+            what, how = (
+                f"no result in {self.timeout:g} seconds",
+                "say timeout=... if it takes longer",
+            )
             self._add_trouble(Trouble("raised", what, how), arrays[0], _elements(arrays[0].shape))
             raise
 
     def _add_trouble(self, trouble: Trouble, due: Array, where: str) -> None:
         size = float(due.size or math.inf)  # an empty array shows less than one of one element
         example = f"{due.dtype}, {where}: {trouble.name}"
-        self._add(Cause(trouble.kind, trouble.name, trouble.advice, due), max(due.size, 1), (size,), example)
+        self._add(
+            Cause(trouble.kind, trouble.name, trouble.advice, due),
+            max(due.size, 1),
+            (size,),
+            example,
+        )
 
     def _see_inputs(self, arrays: tuple[Array, ...], outcome: Outcome, where: str) -> None:
         """Enter what was written to the inputs, or that the result is one of them."""
@@ -411,7 +432,7 @@ class Checking:
             self._add_trouble(trouble, outcome.got, where)
 
     def _misses(self, arrays: tuple[Array, ...], got: Array, due: Array, layout: str) -> "_Misses | None":
-        """The values that differ, but for what is not promised and for known exceptions of the library."""
+        """The values that differ, but for what is not promised and known exceptions."""
         every = Wrong(self.function, tuple(a.ravel() for a in arrays), self.scalars, got.ravel(), due.ravel())
         same = same_bits(every.got, every.due)
         places = np.flatnonzero(~same & ~self._not_promised(every, ~same))
@@ -426,7 +447,7 @@ class Checking:
         return _Misses(some.of(left), places[left], every.of(same), due.shape, layout) if left.any() else None
 
     def _not_promised(self, every: Wrong, wrong: Array) -> Array:
-        """Where the kernel is held to nothing; such values do not count as compared, but for zeros."""
+        """Where the kernel is held to nothing; but for zeros, that does not count as compared."""
         arrays, due = every.arrays, every.due
         none = np.zeros(due.shape, bool)
         for name in self.unpromised if due.dtype.kind not in "iu" else ():
@@ -444,7 +465,7 @@ class Checking:
         return none
 
     def _misplaced(self, arrays: tuple[Array, ...], wrong: "_Misses") -> Array:
-        """Which wrong values come right elsewhere in an array: then it is not their input that is wrong."""
+        """Which wrong values come right elsewhere: then it is not their input that is wrong."""
         rest = np.setdiff1d(np.arange(arrays[0].size), wrong.places)
         right = np.zeros(wrong.places.size, bool)
         for before in (rest[:0], rest[: rest.size // 2]):
@@ -452,7 +473,7 @@ class Checking:
             here = slice(before.size, before.size + wrong.places.size)
             right |= self._right_in(arrays, order)[here]
         left = wrong.places[~right]
-        if right.any() and left.size:  # most of the array may be unwritten: then some are tried for all
+        if right.any() and left.size:  # most may be unwritten: some are tried for all
             some = np.resize(left[:: -(-left.size // SOME)], 4 * SOME)
             right |= 2 * self._right_in(arrays, some)[:SOME].sum() > SOME
         return right
@@ -527,7 +548,10 @@ class _Misses:
         inputs = ", ".join(shown(a[index]) for a in w.arrays)
         told = f"f({inputs}) gives {_result(w.got[index])}, due {_result(w.due[index])}"
         place = f", {self.layout or _elements(self.shape)}, element {self.places[index]}"
-        return (*size, *(float(key[best]) for key in keys)), f"{w.due.dtype}{place if in_place else ''}: {told}"
+        return (
+            *size,
+            *(float(key[best]) for key in keys),
+        ), f"{w.due.dtype}{place if in_place else ''}: {told}"
 
 
 class _SameInputs:
@@ -550,7 +574,8 @@ class _SameInputs:
         """What was wrong though the same came right elsewhere, call by call."""
         self._in_place = [np.isin(_keys(each.values.arrays), self._right) for each in self._wrong]
         count = sum(int(each.sum()) for each in self._in_place)
-        if 2 * count > sum(each.places.size for each in self._wrong):  # most of it: some inputs are at no right place
+        # If it is most of them, the others' inputs may just stand in no right place.
+        if 2 * count > sum(each.places.size for each in self._wrong):
             self._in_place = [np.ones_like(each) for each in self._in_place]
         for each, where in zip(self._wrong, self._in_place, strict=True):
             yield each.of(where)
@@ -581,14 +606,18 @@ def _result(element: Any) -> str:
 
 
 def _simplicity(array: Array) -> Array:
-    """How many bits a number needs, and how far it is from 1; a zero as much as 3, infinities 4, the usual NaN 5."""
+    """How many bits a number needs, and how far it is from 1; for zeros 3, infinities 4, NaN 5."""
     wide = widened(array)
     usual = np.isfinite(wide) & (wide != 0)
     mantissa, exponent = np.frexp(np.where(usual, wide, 1.0))
     whole = np.abs(np.ldexp(mantissa, 53)).astype(np.int64)
     needed = 54 - np.frexp((whole & -whole).astype(np.float64))[1]
     unusual = 5 + (bits(array) != bits(rounded(np.nan, array.dtype))) if array.dtype.kind not in "iu" else 0
-    return np.where(usual, needed + np.abs(exponent - 1), np.where(wide == 0, 3, np.where(np.isnan(wide), unusual, 4)))
+    return np.where(
+        usual,
+        needed + np.abs(exponent - 1),
+        np.where(wide == 0, 3, np.where(np.isnan(wide), unusual, 4)),
+    )
 
 
 def _rounded_up(arrays: tuple[Array, ...], due: Array) -> Array:
@@ -645,7 +674,7 @@ def _dtype_names(names: Any) -> list[str]:
 
 
 def _target(library: Any, device: str | None) -> Target:
-    """Where the arrays come from: a backend, on its first device or the one named; or two functions."""
+    """Where the arrays come from: a backend, on a device; or two functions."""
     if isinstance(library, tuple | list) and len(library) == 2 and all(map(callable, library)):
         return Target("a pair of functions", Pair(*library), "")
     if not isinstance(library, str):
@@ -657,6 +686,9 @@ def _target(library: Any, device: str | None) -> Target:
         if device is None or f"{each.where}:".lower().startswith(f"{device}:".lower()):
             return each
     if here:
-        raise _error(ValueError, f"{library} is on {', '.join(each.where for each in here)} here, not on {device!r}")
+        raise _error(
+            ValueError,
+            f"{library} is on {', '.join(each.where for each in here)} here, not on {device!r}",
+        )
     none = f"no such library; there are {', '.join(_machine.names())}"
     raise _error(ValueError, f"library {library!r}: {', '.join(reasons) or none}")

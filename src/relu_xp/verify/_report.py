@@ -105,7 +105,7 @@ def run_kernel(console: Console, options: Namespace) -> int:
 
 
 def _imported(name: str) -> Any:
-    """The function that is named as `package.module:function`, from here or from what is installed."""
+    """The function named as `package.module:function`, from here or from what is installed."""
     module, _, path = name.partition(":")
     if not module or not path:
         msg = f"--kernel takes package.module:function, got {name}"

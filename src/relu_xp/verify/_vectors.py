@@ -1,6 +1,7 @@
-"""Writes inputs and due results as files, for whoever is not in Python: JSON with a schema, .npy, and ONNX's folders.
+"""Writes inputs and due results as files, for whoever is not in Python: JSON, .npy, ONNX.
 
-All is made by integer arithmetic and IEEE operations, and NaN has one pattern: so the bytes are the same everywhere.
+All is made by integer arithmetic and IEEE operations, and NaN has one pattern: so the bytes are the
+same everywhere.
 """
 
 import json
@@ -24,7 +25,17 @@ from relu_xp._functions import (
     Function,
 )
 from relu_xp.verify import _cases as data
-from relu_xp.verify._expected import Array, DType, bits, expected, isnan, paths, patterns, rounded, widened
+from relu_xp.verify._expected import (
+    Array,
+    DType,
+    bits,
+    expected,
+    isnan,
+    paths,
+    patterns,
+    rounded,
+    widened,
+)
 from relu_xp.verify._faults import RIVALS, Rival, Wrong, smallest_normal, subnormal
 
 VERSION = 1  # of the files: another one wherever their bytes change
@@ -43,16 +54,23 @@ Written = tuple[int, int]  # how many files, and bytes
 
 
 def write(
-    out: Path, functions: Sequence[str] | None = None, dtypes: Sequence[str] | None = None, *, exhaustive: bool = False
+    out: Path,
+    functions: Sequence[str] | None = None,
+    dtypes: Sequence[str] | None = None,
+    *,
+    exhaustive: bool = False,
 ) -> Written:
-    """Write a JSON file for each function and dtype, the long arrays beside them, and the schema."""
+    """Write a JSON file for each function and dtype, long arrays beside them, and the schema."""
     files = _Files(out)
     for dtype in _dtypes(dtypes):
         inputs = _long(dtype)
         for name, array in zip(("x", "cotangent"), inputs, strict=True):
             files.npy(f"{name}_{dtype.name}.npy", bits(array))
         for function in (FUNCTIONS[name] for name in functions or FUNCTIONS):
-            files.text(f"{function}_{dtype.name}.json", _document(files, function, dtype, inputs, exhaustive))
+            files.text(
+                f"{function}_{dtype.name}.json",
+                _document(files, function, dtype, inputs, exhaustive),
+            )
     files.text(SCHEMA, json.dumps(schema(), indent=1) + "\n")
     return files.written
 
@@ -136,7 +154,11 @@ def _cases(function: Function, dtype: DType, given: tuple[float, ...]) -> Iterat
     others = [(_name(rival, call), _other(rival, call)) for rival in _conventions(function)]
     for i in range(due.size):
         case: dict[str, Any] = {name: _hex(a[i]) for name, a in zip(function.arrays, arrays, strict=True)}
-        case |= {"due": _hex(due[i]), "flags": [name for name, where in flags.items() if where[i]], "status": "must"}
+        case |= {
+            "due": _hex(due[i]),
+            "flags": [name for name, where in flags.items() if where[i]],
+            "status": "must",
+        }
         for name, other in others:
             if _hex(other[i]) != case["due"]:
                 case |= {"status": "convention", "rival": name, "rival_due": _hex(other[i])}
@@ -147,7 +169,10 @@ def _cases(function: Function, dtype: DType, given: tuple[float, ...]) -> Iterat
 def _conventions(function: Function) -> list[Rival]:
     """The rival conventions, of those that a family's libraries have the usual one first."""
     usual = NEGATIVE_SLOPE.name if NEGATIVE_SLOPE in function.scalars else 0.0
-    return sorted((each for each in RIVALS if each.convention), key=lambda each: usual not in each.changed.values())
+    return sorted(
+        (each for each in RIVALS if each.convention),
+        key=lambda each: usual not in each.changed.values(),
+    )
 
 
 def _name(rival: Rival, call: Wrong) -> str:
@@ -186,7 +211,7 @@ def _flags(call: Wrong) -> dict[str, Array]:
 
 
 def _inexact(call: Wrong) -> Array:
-    """Where the definition, run on fractions, gives no number of the dtype; nowhere that it takes none."""
+    """Where the definition, run on fractions, gives no number of the dtype."""
     define, dtype = getattr(reference, call.function.name), call.due.dtype
     scalars = {each.name: Fraction(float(rounded(call.scalars[each.name], dtype))) for each in call.function.scalars}
     columns = (widened(a).tolist() for a in (*call.arrays, call.due))
@@ -203,7 +228,13 @@ def _special(dtype: DType, scalars: dict[str, Any]) -> Array:
     least = bits(rounded(smallest_normal(dtype), dtype))
     unit = np.ones_like(least)
     edges = [bits(rounded(size, dtype)) for size in (scalars.get(CEILING.name, 3.0), np.inf)]
-    words = [unit, least - unit, least, least + unit, *(edge + step for edge in edges for step in (-unit, 0 * unit))]
+    words = [
+        unit,
+        least - unit,
+        least,
+        least + unit,
+        *(edge + step for edge in edges for step in (-unit, 0 * unit)),
+    ]
     words += [edges[0] + unit, bits(rounded(np.nan, dtype))]
     usual = bits(rounded([0.0, 0.01, 0.3, 1.0, 7.0, 11.3, 1000.0], dtype))
     positive = np.concatenate([usual, np.array(words, usual.dtype)])
@@ -223,7 +254,7 @@ def _distinct(words: Array) -> Array:
 
 
 def _long(dtype: DType) -> tuple[Array, Array]:
-    """All values of a small dtype, or specials, powers of two and noise; and as many cotangents, in another order."""
+    """All values of a small dtype, or specials, powers of two and noise; and as many cotangents."""
     if dtype.itemsize == 2:
         x = patterns(dtype)
     else:
@@ -265,11 +296,21 @@ def _scalars(function: Function, dtype: DType, given: tuple[float, ...]) -> dict
     return {name: {"value": value, "bits": _hex(rounded([value], dtype)[0])} for name, value in rows}
 
 
-_SIGNS = {"lt": "<", "le": "<=", "eq": "==", "ne": "!=", "ge": ">=", "gt": ">", "add": "+", "sub": "-", "mul": "*"}
+_SIGNS = {
+    "lt": "<",
+    "le": "<=",
+    "eq": "==",
+    "ne": "!=",
+    "ge": ">=",
+    "gt": ">",
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+}
 
 
 def _table(function: Function) -> list[dict[str, str]]:
-    """The definition, as its own text has it: what holds, and what it then gives; a NaN compares false."""
+    """The definition, as its own text has it: what holds, and what it then gives."""
 
     def told(expression: tuple[Any, ...]) -> str:
         kind, *of = expression
@@ -291,7 +332,12 @@ def schema() -> dict[str, Any]:
 
     def object_(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
         required = [name for name in properties if name not in optional]
-        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
 
     scalars = {
         "type": "object",
@@ -310,11 +356,14 @@ def schema() -> dict[str, Any]:
         },
         ("cotangent", "rival", "rival_due"),
     )
-    case |= {"if": {"properties": {"status": {"const": "convention"}}}, "then": {"required": ["rival", "rival_due"]}}
+    case |= {
+        "if": {"properties": {"status": {"const": "convention"}}},
+        "then": {"required": ["rival", "rival_due"]},
+    }
     long = object_({"scalars": scalars, "x": text, "cotangent": text, "due": text}, ("cotangent",))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What a rectifier gives, by relu_xp.reference: inputs and due results as bits of the dtype",
+        "title": "What a rectifier gives: inputs and due results as bits of the dtype",
         **object_(
             {
                 "schema": text,
@@ -328,7 +377,12 @@ def schema() -> dict[str, Any]:
                 "long": {"type": "array", "items": long},
                 "groups": {
                     "type": "array",
-                    "items": object_({"scalars": scalars, "cases": {"type": "array", "items": case, "minItems": 1}}),
+                    "items": object_(
+                        {
+                            "scalars": scalars,
+                            "cases": {"type": "array", "items": case, "minItems": 1},
+                        }
+                    ),
                 },
             }
         ),
@@ -346,9 +400,13 @@ OPERATORS: tuple[tuple[Function, str, dict[str, float], str], ...] = (
 
 
 def write_onnx(
-    out: Path, functions: Sequence[str] | None = None, dtypes: Sequence[str] | None = None, *, exhaustive: bool = False
+    out: Path,
+    functions: Sequence[str] | None = None,
+    dtypes: Sequence[str] | None = None,
+    *,
+    exhaustive: bool = False,
 ) -> Written:
-    """Write a folder for each operator and dtype, as the runner of ONNX's backend tests takes it."""
+    """Write a folder for each operator and dtype, as ONNX's backend tests have them."""
     try:
         import onnx  # noqa: F401
     except ImportError:
@@ -364,7 +422,12 @@ def write_onnx(
 
 
 def _write_operator(
-    files: _Files, folder: str, function: Function, name: str, dtype: DType, scalars: dict[str, float]
+    files: _Files,
+    folder: str,
+    function: Function,
+    name: str,
+    dtype: DType,
+    scalars: dict[str, float],
 ) -> None:
     from onnx import TensorProto, helper
 
