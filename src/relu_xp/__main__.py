@@ -176,7 +176,7 @@ def _vectors_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
         "--format", choices=("json", "onnx"), default="json", help="default: json, with .npy beside it"
     )
     vectors.add_argument(
-        "--exhaustive", action="store_true", help="all values of the 16-bit types under every setting too: 100 MB"
+        "--exhaustive", action="store_true", help="all values of the 16-bit types under every setting too: 25 MB in all"
     )
     return vectors
 
