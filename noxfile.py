@@ -37,7 +37,7 @@ BACKENDS = {
     # With all the peers of `verify` and `bench`.
     "torch": (
         "cli,torch",
-        ["torch==2.13.0", "keras", "onnx", "onnxruntime", "scikit-learn", "scipy", "thinc"],
+        ["torch==2.13.0", "keras", "onnx", "onnxruntime", "onnxscript", "scikit-learn", "scipy", "thinc"],
         ["torch"],
     ),
     "tensorflow": ("cli", ["tensorflow-cpu"], ["tensorflow"]),
