@@ -1,7 +1,7 @@
 """What is known of each function, once: whoever must know which function it has before it reads its record here."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["value", "grad", "vjp", "slope_vjp"]
@@ -29,24 +29,21 @@ class Function:
     takes_integers: bool = False
     degree: int | None = 1  # of the rectifier as a function of x > 0, as units have it; None: x has no unit
 
+    # Attributes, not properties: these would take every call some time, and torch.compile cannot trace their first use.
+    arrays: tuple[str, ...] = field(
+        init=False, repr=False
+    )  # the names of its arrays, all of one library, dtype and shape
+    parameters: tuple[Scalar, ...] = field(init=False, repr=False)  # all that are no arrays
+    defaults: tuple[float, ...] = field(
+        init=False, repr=False
+    )  # theirs: the very objects that the public signatures have
+
     def __post_init__(self) -> None:
-        """Find the properties now: torch.compile cannot trace their first use."""
-        _ = self.arrays, self.parameters, self.defaults
-
-    @functools.cached_property
-    def arrays(self) -> tuple[str, ...]:
-        """The names of its arrays, all of one library, dtype and shape."""
-        return ("x", "cotangent") if self.role in ("vjp", "slope_vjp") else ("x",)
-
-    @functools.cached_property
-    def parameters(self) -> tuple[Scalar, ...]:
-        """All that are no arrays."""
-        return self.scalars + self.for_autodiff
-
-    @functools.cached_property
-    def defaults(self) -> tuple[float, ...]:
-        """Their defaults: the very objects that the public signatures have."""
-        return tuple(each.default for each in self.parameters)
+        """Find what follows from the rest."""
+        found = object.__setattr__  # it is frozen from here on
+        found(self, "arrays", ("x", "cotangent") if self.role in ("vjp", "slope_vjp") else ("x",))
+        found(self, "parameters", self.scalars + self.for_autodiff)
+        found(self, "defaults", tuple(each.default for each in self.parameters))
 
     def named(self, scalars: tuple[object, ...]) -> dict[str, object]:
         """All that are no arrays, as keyword arguments."""
