@@ -64,7 +64,10 @@ _OWNERS: dict[type, tuple[Any, Run]] = {}
 def call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
     """Hand over to the backend that owns x, and the cotangent too."""
     x = arrays[0]
-    _, run = _OWNERS.get(type(x)) or _remember(function, "x", x)
+    try:
+        _, run = _OWNERS[type(x)]
+    except KeyError:
+        _, run = _remember(function, "x", x)
     if len(arrays) > 1 and type(arrays[1]) is not type(x):
         _check_owner(function, x, arrays[1])
     return run(function, arrays, scalars, out)
