@@ -50,7 +50,7 @@ class Int(Protocol[Float]):
     def __truediv__(self, other: int, /) -> Float: ...
 
 
-# The defaults are the records' own objects, by which backends know them.
+# The defaults are the records' own objects, and so is the tuple of them: by it a backend knows a default call at once.
 _SLOPE, _AT_ZERO = NEGATIVE_SLOPE.default, GRAD_AT_ZERO.default
 _CEILING, _AT_CEILING = CEILING.default, GRAD_AT_CEILING.default
 
@@ -94,7 +94,7 @@ def relu(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = Non
     >>> relu_xp.relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
     array([ 1.,  0.,  0., 15.,  0.])
     """
-    return call(RELU, (x,), (grad_at_zero,), out)
+    return call(RELU, (x,), RELU.defaults if grad_at_zero is _AT_ZERO else (grad_at_zero,), out)
 
 
 @overload
@@ -144,7 +144,7 @@ def relu_grad(x: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> 
     >>> relu_xp.relu_grad(0.0, grad_at_zero=0.5)
     0.5
     """
-    return call(RELU_GRAD, (x,), (grad_at_zero,), out)
+    return call(RELU_GRAD, (x,), RELU_GRAD.defaults if grad_at_zero is _AT_ZERO else (grad_at_zero,), out)
 
 
 @overload
@@ -186,7 +186,7 @@ def relu_vjp(x: Any, cotangent: Any, /, *, grad_at_zero: float = _AT_ZERO, out: 
     >>> relu_xp.relu_vjp(np.array([2.0, 0.0, -3.0]), np.array([0.5, 0.5, np.inf]))
     array([0.5, 0.5, 0. ])
     """
-    return call(RELU_VJP, (x, cotangent), (grad_at_zero,), out)
+    return call(RELU_VJP, (x, cotangent), RELU_VJP.defaults if grad_at_zero is _AT_ZERO else (grad_at_zero,), out)
 
 
 @overload
@@ -238,7 +238,8 @@ def leaky_relu(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float =
     >>> relu_xp.leaky_relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
     array([ 1. , -0.1,  0. , 15. , -0.2])
     """
-    return call(LEAKY_RELU, (x,), (negative_slope, grad_at_zero), out)
+    is_default = negative_slope is _SLOPE and grad_at_zero is _AT_ZERO
+    return call(LEAKY_RELU, (x,), LEAKY_RELU.defaults if is_default else (negative_slope, grad_at_zero), out)
 
 
 @overload
@@ -279,7 +280,8 @@ def leaky_relu_grad(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: fl
     >>> relu_xp.leaky_relu_grad(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
     array([1.  , 0.01, 1.  , 1.  , 0.01])
     """
-    return call(LEAKY_RELU_GRAD, (x,), (negative_slope, grad_at_zero), out)
+    is_default = negative_slope is _SLOPE and grad_at_zero is _AT_ZERO
+    return call(LEAKY_RELU_GRAD, (x,), LEAKY_RELU_GRAD.defaults if is_default else (negative_slope, grad_at_zero), out)
 
 
 @overload
@@ -326,7 +328,10 @@ def leaky_relu_vjp(
     >>> relu_xp.leaky_relu_vjp(np.array([2.0, 0.0, -3.0]), np.array([0.5, 0.5, 0.5]))
     array([0.5  , 0.5  , 0.005])
     """
-    return call(LEAKY_RELU_VJP, (x, cotangent), (negative_slope, grad_at_zero), out)
+    is_default = negative_slope is _SLOPE and grad_at_zero is _AT_ZERO
+    return call(
+        LEAKY_RELU_VJP, (x, cotangent), LEAKY_RELU_VJP.defaults if is_default else (negative_slope, grad_at_zero), out
+    )
 
 
 @overload
@@ -440,7 +445,10 @@ def clipped_relu(
     >>> relu_xp.clipped_relu(np.array([1.0, -10.0, 0.0, 15.0, -20.0]))
     array([1., 0., 0., 6., 0.])
     """
-    return call(CLIPPED_RELU, (x,), (ceiling, grad_at_zero, grad_at_ceiling), out)
+    is_default = ceiling is _CEILING and grad_at_zero is _AT_ZERO and grad_at_ceiling is _AT_CEILING
+    return call(
+        CLIPPED_RELU, (x,), CLIPPED_RELU.defaults if is_default else (ceiling, grad_at_zero, grad_at_ceiling), out
+    )
 
 
 @overload
@@ -497,7 +505,13 @@ def clipped_relu_grad(
     >>> relu_xp.clipped_relu_grad(np.array([1.0, -10.0, 0.0, 15.0, 6.0]))
     array([1., 0., 1., 0., 0.])
     """
-    return call(CLIPPED_RELU_GRAD, (x,), (ceiling, grad_at_zero, grad_at_ceiling), out)
+    is_default = ceiling is _CEILING and grad_at_zero is _AT_ZERO and grad_at_ceiling is _AT_CEILING
+    return call(
+        CLIPPED_RELU_GRAD,
+        (x,),
+        CLIPPED_RELU_GRAD.defaults if is_default else (ceiling, grad_at_zero, grad_at_ceiling),
+        out,
+    )
 
 
 @overload
@@ -558,7 +572,13 @@ def clipped_relu_vjp(
     >>> relu_xp.clipped_relu_vjp(np.array([2.0, 0.0, 7.0]), np.array([0.5, 0.5, np.inf]))
     array([0.5, 0.5, 0. ])
     """
-    return call(CLIPPED_RELU_VJP, (x, cotangent), (ceiling, grad_at_zero, grad_at_ceiling), out)
+    is_default = ceiling is _CEILING and grad_at_zero is _AT_ZERO and grad_at_ceiling is _AT_CEILING
+    return call(
+        CLIPPED_RELU_VJP,
+        (x, cotangent),
+        CLIPPED_RELU_VJP.defaults if is_default else (ceiling, grad_at_zero, grad_at_ceiling),
+        out,
+    )
 
 
 @overload
