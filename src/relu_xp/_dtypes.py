@@ -14,16 +14,16 @@ from typing import Any
 class Format:
     """A binary floating-point format, as far as rounding goes."""
 
-    eps: Fraction
-    smallest_normal: Fraction
-    max: Fraction
+    digits: int  # of the significand, the leading one too
+    lowest: int  # the exponent of the smallest number
+    max: Any
     number: Any = float  # a type that holds all its values
     ldexp: Any = math.ldexp  # scales one by a power of two, exactly; a product with the power might tell of underflow
 
 
-def _ieee(digits: int, smallest_exponent: int) -> Format:
-    eps, smallest_normal = Fraction(2) ** (1 - digits), Fraction(2) ** smallest_exponent
-    return Format(eps, smallest_normal, (2 - eps) * Fraction(2) ** (1 - smallest_exponent))
+def _ieee(digits: int, smallest_normal: int) -> Format:
+    largest = math.ldexp(2**digits - 1, 2 - smallest_normal - digits)
+    return Format(digits, smallest_normal - digits + 1, largest)
 
 
 _IEEE = {
@@ -56,22 +56,40 @@ def _kind(dtype: Any) -> str:
 
 def rounded(value: Any, dtype: Any) -> Any:
     """Round a finite real number once, half to even; None if it is infinite in the dtype."""
+    form = _format(dtype)
     if value == 0:
-        return _format(dtype).number(value)  # a zero keeps its sign
-    # Other types are no keys for a cache: they may equal a float and yet be something else.
-    return _nearest(value if type(value) is float else exact(value), dtype)
+        return form.number(value)  # a zero keeps its sign
+    if form.number is float and (same := _as_float(value)) is not None:
+        return same if form.digits == sys.float_info.mant_dig else _nearest_to_float(same, form)
+    return _nearest(exact(value), form)
 
 
-@functools.lru_cache(maxsize=1024, typed=True)
-def _nearest(value: float | Fraction, dtype: Any) -> Any:
-    """Round to a multiple of the format's quantum there, exactly: casts may round twice, as by way of binary32."""
-    form, fraction = _format(dtype), Fraction(value)
-    quantum = max(Fraction(2) ** exponent(fraction), form.smallest_normal) * form.eps  # a power of two
-    multiple = round(fraction / quantum)
-    if abs(multiple) * quantum > form.max:
+def _as_float(value: Any) -> float | None:
+    """The same number as a float, if it is one."""
+    if type(value) is float:
+        return value
+    try:
+        same = float(value)
+    except OverflowError:
         return None
-    size = form.ldexp(form.number(abs(multiple)), exponent(quantum))
-    return -size if fraction < 0 else size
+    return same if same == value else None
+
+
+def _nearest_to_float(value: float, form: Format) -> float | None:
+    """Round to a multiple of the format's quantum there; casts may round twice, as by way of binary32."""
+    quantum = max(math.frexp(value)[1] - form.digits, form.lowest)  # its exponent
+    size = math.ldexp(round(math.ldexp(abs(value), -quantum)), quantum)
+    return math.copysign(size, value) if size <= form.max else None
+
+
+def _nearest(value: Fraction, form: Format) -> Any:
+    """The same of what no float holds."""
+    quantum = max(exponent(value) + 1 - form.digits, form.lowest)
+    multiple = round(abs(value) / Fraction(2) ** quantum)
+    if multiple * Fraction(2) ** quantum > exact(form.max):
+        return None
+    size = form.ldexp(form.number(multiple), quantum)
+    return -size if value < 0 else size
 
 
 @functools.lru_cache(maxsize=None, typed=True)
@@ -86,8 +104,8 @@ def _format(dtype: Any) -> Format:
         import numpy as np  # late: this dtype is NumPy's own
 
         info, number, ldexp = np.finfo(np.longdouble), np.longdouble, np.ldexp
-    eps, smallest_normal, largest = (exact(number(limit)) for limit in (info.eps, info.smallest_normal, info.max))
-    return Format(eps, smallest_normal, largest, number, ldexp)
+    eps, smallest_normal = (exponent(exact(number(each))) for each in (info.eps, info.smallest_normal))
+    return Format(1 - eps, smallest_normal + eps, number(info.max), number, ldexp)
 
 
 def exact(value: Any) -> Fraction:
