@@ -90,7 +90,13 @@ def without_compiler(session: nox.Session) -> None:
         "-c",
         "import relu_xp._native as n, pathlib as p, sys; sys.exit(any(p.Path(n.__path__[0]).glob('_ufuncs*')))",
     )
-    tests = ["tests/test_numpy.py", "tests/test_definition.py", "tests/test_bad_input.py", "tests/test_threads.py"]
+    tests = [
+        "tests/test_numpy.py",
+        "tests/test_numbers.py",
+        "tests/test_definition.py",
+        "tests/test_bad_input.py",
+        "tests/test_threads.py",
+    ]
     session.run("pytest", "--backend=numpy", *tests, *session.posargs, env={"RELU_XP_NATIVE": "optional"})
 
 

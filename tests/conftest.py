@@ -22,6 +22,7 @@ def pytest_addoption(parser):
 # Files that are not about every backend, with those that they are run for: each costs a session half a minute.
 OF_SOME = {
     "test_numpy.py": {"numpy"},
+    "test_numbers.py": {"numpy"},
     "test_native.py": {"numpy"},
     "test_threads.py": {"numpy"},
     "test_house.py": {"numpy"},

@@ -34,12 +34,6 @@ def owns(x: object) -> bool:
     return isinstance(x, np.ndarray | np.generic)
 
 
-def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
-    """Compute at once what most calls are, plain arrays with the default scalars; look more closely at all others."""
-    result = _plain(_PLANS[function], arrays, scalars, out)
-    return _checked(function, arrays, scalars, out) if result is None else result
-
-
 def devices() -> list[str]:
     """NumPy runs on the CPU."""
     return ["cpu"]
@@ -87,10 +81,7 @@ def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
     plain = arrays if is_plain else tuple(map(np.asarray, arrays))  # whose dtype no class can hide
     rounded = _checks.call(_LIBRARY, function, plain, scalars, out)
     dtype = _native(plain[0])
-    operands = [_operand(scalar, dtype) for scalar in rounded]
-    if plan := _PLANS[function].get(dtype):
-        _remember(plan[2], scalars, operands)
-    operands = operands[: len(function.scalars)]
+    operands = [_operand(scalar, dtype) for scalar in rounded[: len(function.scalars)]]
     result = np.empty_like(plain[0], dtype) if out is None else np.asarray(out)  # in the memory order of x
     errors = _compute(function, [*plain, *operands], result, is_fresh=out is None)
     if isinstance(out, np.ma.MaskedArray):
@@ -178,35 +169,18 @@ except Exception as error:  # NumPy's own kinds too, where it is older than they
     _ufuncs = standin
     missing = why.warn.reason = why.reason(error)
 
-_plain, _take_errors = _ufuncs.plain, _ufuncs.take_errors
+_take_errors = _ufuncs.take_errors
 _LOOPS: dict[Function, Any] = {each: getattr(_ufuncs, each.name) for each in FUNCTIONS.values()}
 
 
-MOST_SCALARS = 64  # remembered for a parameter
+def _known(function: Function) -> tuple[Function, str, int, bool, bool, bool]:
+    """What the loops' own `call` has to know of a function; of its scalars, the first alone is special."""
+    first = any(each.may_be_array for each in function.scalars), any(each.above_zero for each in function.scalars)
+    return function, function.name, len(function.scalars), *first, function.takes_integers
 
 
-def _plan(function: Function, dtype: DType) -> tuple[Any, ...]:
-    """What `plain` runs for a dtype: the loop, and for each scalar the operands by its value, once they are known."""
-    known: tuple[dict[float, Array], ...] = tuple({} for _ in function.parameters)
-    _remember(known, function.defaults, [_operand(each, dtype) for each in function.defaults])
-    plan = _LOOPS[function], len(function.scalars), known, SHARE, functools.partial(report, function)
-    if not (function.scalars and function.scalars[0].may_be_array):
-        return plan
-    return (*plan, getattr(_ufuncs.rows, function.name))
-
-
-def _remember(known: tuple[dict[float, Array], ...], scalars: tuple[Any, ...], operands: list[Array]) -> None:
-    for operand_of, scalar, operand in zip(known, scalars, operands, strict=True):
-        if type(scalar) is float and (scalar or math.copysign(1, scalar) > 0):  # -0.0 is one key with 0.0
-            if len(operand_of) > MOST_SCALARS:
-                operand_of.clear()
-            operand_of[scalar] = operand
-
-
-_PLANS = {
-    function: {np.dtype(t): _plan(function, np.dtype(t)) for t in (np.float16, np.float32, np.float64)}
-    for function in FUNCTIONS.values()
-}
+# Computes at once what most calls are, plain arrays and scalars with numbers; the others are looked at more closely.
+call = _ufuncs.caller([_known(each) for each in FUNCTIONS.values()], _checked, report, SHARE)
 
 
 @functools.cache
@@ -215,11 +189,8 @@ def _loop(function: Function, dtype: DType) -> Any:
     loop = _LOOPS[function]
     if dtype.type.__module__ != "ml_dtypes":
         return loop
-    if dtype.name == "bfloat16" and _ufuncs.register_bfloat16(
-        dtype
-    ):  # before NumPy looks for a loop, and keeps another
-        for each, plans in _PLANS.items():
-            plans[dtype] = _plan(each, dtype)
+    # Before NumPy looks for a loop, and keeps another.
+    if dtype.name == "bfloat16" and _ufuncs.register_bfloat16(dtype):
         return loop
     if function is SQUARED_RELU_VJP and dtype.itemsize == 1:  # whose doubled x may overflow where float32's does not
         return getattr(standin, function.name)

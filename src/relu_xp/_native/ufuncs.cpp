@@ -11,12 +11,15 @@
 
 #include <algorithm>
 #include <cfenv>
-#include <cmath>
+#include <cfloat>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <map>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #ifdef RELU_XP_AVX2
@@ -24,6 +27,7 @@
 #endif
 
 #include "loops.hpp"
+#include "operands.hpp"
 #include "rows.hpp"
 
 static_assert(sizeof(npy_intp) == sizeof(std::ptrdiff_t), "NumPy's sizes and strides");
@@ -62,7 +66,8 @@ void add(const char *name, int operands, char type, Run run, Run rows) {
     function.streaming.push_back(&functions);  // any address but none
     function.loops_by_rows.push_back(by_rows);
     function.by_rows.push_back(&function.rows.emplace_back(Rows{run, rows, operands, PyDataType_ELSIZE(dtype)}));
-    Py_DECREF(dtype);
+    if (kinds[dtype->type_num].dtype) Py_DECREF(dtype);
+    else add_kind(dtype, kinds[dtype->type_num]);
 }
 
 struct Target {
@@ -133,20 +138,27 @@ PyObject *register_bfloat16(PyObject *, PyObject *dtype) {
                 &function.rows.emplace_back(Rows{function.bfloat16, function.bfloat16_rows, function.operands, 2})) < 0)
             return nullptr;
     }
+    Py_INCREF(dtype);
+    add_kind(reinterpret_cast<PyArray_Descr *>(dtype), bfloat16);
     Py_RETURN_TRUE;
 }
 
-bool alike(PyArrayObject *a, PyArrayObject *b) {
-    const int n = PyArray_NDIM(a);
-    return PyArray_DESCR(a) == PyArray_DESCR(b) && n == PyArray_NDIM(b) &&
-           !std::memcmp(PyArray_DIMS(a), PyArray_DIMS(b), n * sizeof(npy_intp));
+PyArray_Descr *dtype_of(PyObject *array) { return PyArray_DESCR(reinterpret_cast<PyArrayObject *>(array)); }
+
+// Whether another is a plain array of the dtype and shape of x, and in memory as x is, where that matters.
+bool alike(PyObject *x, PyObject *another, bool in_memory) {
+    if (x == another) return true;
+    if (!PyArray_CheckExact(another) || dtype_of(x) != dtype_of(another)) return false;
+    PyArrayObject *const a = reinterpret_cast<PyArrayObject *>(x), *const b = reinterpret_cast<PyArrayObject *>(another);
+    const std::size_t n = PyArray_NDIM(a), size = n * sizeof(npy_intp);
+    return n == std::size_t(PyArray_NDIM(b)) && !std::memcmp(PyArray_DIMS(a), PyArray_DIMS(b), size) &&
+           !(in_memory && std::memcmp(PyArray_STRIDES(a), PyArray_STRIDES(b), size));
 }
 
-// Whether it is an array that needs no rounding to the dtype of x.
-bool are_slopes(PyObject *scalar, PyArrayObject *x) {
-    if (!PyArray_CheckExact(scalar)) return false;
-    PyArrayObject *const slopes = reinterpret_cast<PyArrayObject *>(scalar);
-    return PyArray_NDIM(slopes) && PyArray_DESCR(slopes) == PyArray_DESCR(x);
+// Whether it is an array that needs no rounding to the dtype of x, itself one.
+bool are_slopes(PyObject *scalar, PyObject *x) {
+    return PyArray_CheckExact(x) && PyArray_CheckExact(scalar) && dtype_of(scalar) == dtype_of(x) &&
+           PyArray_NDIM(reinterpret_cast<PyArrayObject *>(scalar));
 }
 
 // The axes of x, joined, as an array of slopes sees them: those before the channels, these, and those after, in which a row
@@ -180,7 +192,8 @@ PyObject *in_rows(PyArrayObject *a, npy_intp *dims, bool is_whole, bool is_in_ch
                                 PyArray_DATA(a), NPY_ARRAY_WRITEABLE, nullptr);
 }
 
-// Runs the loops by rows on what `plain` was given, of which the first are arrays, then the slopes, then scalars.
+// Runs the loops by rows on what a call was given, of which the first are arrays, then the slopes, then scalars. None where
+// the slopes are of no such shape.
 PyObject *with_slopes(PyObject *loop, PyObject *const *given, Py_ssize_t arrays, Py_ssize_t size) {
     PyArrayObject *const x = reinterpret_cast<PyArrayObject *>(given[0]);
     PyArrayObject *const slopes = reinterpret_cast<PyArrayObject *>(given[arrays]);
@@ -189,7 +202,7 @@ PyObject *with_slopes(PyObject *loop, PyObject *const *given, Py_ssize_t arrays,
     if (!has_channels(x, slopes, dims, &in_row)) Py_RETURN_NONE;
     PyObject *const out = PyArray_NewLikeArray(x, NPY_CORDER, nullptr, 0);
     if (!out) return nullptr;
-    PyObject *views[9] = {};
+    PyObject *views[MostOperands] = {};
     bool made = true;
     for (Py_ssize_t i = 0; made && i <= size; i++) {
         PyArrayObject *const a = reinterpret_cast<PyArrayObject *>(i < size ? given[i] : out);
@@ -203,158 +216,114 @@ PyObject *with_slopes(PyObject *loop, PyObject *const *given, Py_ssize_t arrays,
     return nullptr;
 }
 
-// What most calls are: arrays of one class and not 0-d, floats for scalars, or slopes a channel. None where more has to be
-// looked at, which is Python's to do: this is here because the same in Python takes as long as the ufunc on few elements.
-PyObject *plain(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
-    PyObject *plans, *arrays, *scalars, *out = count == 4 ? arguments[3] : nullptr;
-    if (!out || !PyDict_Check(plans = arguments[0]) || !PyTuple_Check(arrays = arguments[1]) ||
-        !PyTuple_Check(scalars = arguments[2]))
-        return PyErr_Format(PyExc_TypeError, "plain takes plans, arrays, scalars and out");
+// What is known of a function of relu_xp's: its loops; how many of its scalars they take; what the first may be; and whom to
+// ask when more has to be looked at, and when there are floating-point exceptions to tell of.
+struct Known {
+    PyObject *ufunc, *by_rows, *checked, *report;
+    int taken;
+    bool may_be_array, above_zero, takes_integers;
+};
+std::unordered_map<PyObject *, Known> known;
+Py_ssize_t share;  // elements from which on several threads are worth it
 
-    PyArrayObject *const x = reinterpret_cast<PyArrayObject *>(PyTuple_GET_ITEM(arrays, 0));
-    if (!PyArray_CheckExact(x) || !PyArray_NDIM(x)) Py_RETURN_NONE;
-    // By dtype: the ufunc, how many scalars it takes, the operands that stand for each, by its value; below how many elements;
-    // who tells of errors; and, where the first scalar may be an array, the ufunc by rows.
-    PyObject *const plan = PyDict_GetItemWithError(plans, reinterpret_cast<PyObject *>(PyArray_DESCR(x)));
-    if (!plan && PyErr_Occurred()) return nullptr;
-    if (!plan || PyArray_SIZE(x) >= PyLong_AsSsize_t(PyTuple_GET_ITEM(plan, 3))) Py_RETURN_NONE;
-
-    PyObject *given[8] = {};
+// The operands of one call, which are in use as long as it is.
+struct Operands {
+    PyObject *at[MostOperands];
     Py_ssize_t size = 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arrays); i++) {
-        PyArrayObject *const a = reinterpret_cast<PyArrayObject *>(given[size++] = PyTuple_GET_ITEM(arrays, i));
-        if (!PyArray_CheckExact(a) || !alike(x, a)) Py_RETURN_NONE;
-        if (std::memcmp(PyArray_STRIDES(x), PyArray_STRIDES(a), PyArray_NDIM(x) * sizeof(npy_intp))) Py_RETURN_NONE;
-    }
-    const Py_ssize_t first = size, taken = PyLong_AsSsize_t(PyTuple_GET_ITEM(plan, 1));
-    PyObject *by_rows_loop = nullptr;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(scalars); i++) {
-        PyObject *const scalar = PyTuple_GET_ITEM(scalars, i);
-        if (i == 0 && out == Py_None && PyTuple_GET_SIZE(plan) > 5 && are_slopes(scalar, x)) {
-            by_rows_loop = PyTuple_GET_ITEM(plan, 5);
-            given[size++] = scalar;
-            continue;
+    bool by_rows = false;
+
+    ~Operands() { while (size) Py_DECREF(at[--size]); }
+    PyObject *add(PyObject *operand) { return operand ? at[size++] = operand : nullptr; }
+    PyObject *share(PyObject *operand) { return add(Py_NewRef(operand)); }
+
+    // Takes arrays of one class and layout, or NumPy's scalars, numbers, or slopes a channel, and out. False where more has
+    // to be looked at, or with an error.
+    bool take(const Known &function, PyObject *arrays, PyObject *scalars, PyObject *out) {
+        PyObject *const x = PyTuple_GET_ITEM(arrays, 0);
+        Kind *const kind = kind_of(x);
+        const bool is_array = PyArray_CheckExact(x);
+        if (!kind || !(kind->digits || function.takes_integers)) return false;
+        if (is_array && PyArray_SIZE(reinterpret_cast<PyArrayObject *>(x)) >= ::share) return false;
+        if (PyTuple_GET_SIZE(arrays) > 2 || PyTuple_GET_SIZE(scalars) > MostScalars) return false;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arrays); i++) {
+            PyObject *const each = PyTuple_GET_ITEM(arrays, i);
+            if (is_array ? !alike(x, each, true) : Py_TYPE(each) != Py_TYPE(x)) return false;
+            share(each);
         }
-        // 1 and True are one key to a dict; and so are 0 and -0, which none of them stands for.
-        if (!PyFloat_CheckExact(scalar)) Py_RETURN_NONE;
-        if (PyFloat_AS_DOUBLE(scalar) == 0 && std::signbit(PyFloat_AS_DOUBLE(scalar))) Py_RETURN_NONE;
-        PyObject *const operand = PyDict_GetItemWithError(PyTuple_GET_ITEM(PyTuple_GET_ITEM(plan, 2), i), scalar);
-        if (!operand && PyErr_Occurred()) return nullptr;
-        if (!operand) Py_RETURN_NONE;
-        if (i < taken) given[size++] = operand;
+        for (int i = 0; i < PyTuple_GET_SIZE(scalars); i++)
+            if (!take_scalar(function, *kind, x, i, PyTuple_GET_ITEM(scalars, i), out)) return false;
+        if (out != Py_None) {
+            if (!is_array || !alike(x, out, false)) return false;
+            return PyArray_ISWRITEABLE(reinterpret_cast<PyArrayObject *>(out)) && share(out);
+        }
+        // A ufunc would make a scalar of a result of no axes.
+        PyArrayObject *const a = reinterpret_cast<PyArrayObject *>(x);
+        return !is_array || PyArray_NDIM(a) || add(PyArray_NewLikeArray(a, NPY_KEEPORDER, nullptr, 0));
     }
-    const Py_ssize_t last = size;
-    if (out != Py_None) {
-        PyArrayObject *const to = reinterpret_cast<PyArrayObject *>(given[size++] = out);
-        if (!PyArray_CheckExact(to) || !alike(x, to) || !PyArray_ISWRITEABLE(to)) Py_RETURN_NONE;
+
+    bool take_scalar(const Known &function, Kind &kind, PyObject *x, int place, PyObject *scalar, PyObject *out) {
+        double value;
+        npy_longdouble number = 0;  // of whatever type
+        if (read(scalar, &value)) {
+            if (!write(kind, value, place == 0 && function.above_zero, &number)) return false;
+            return place >= function.taken || add(operand(kind, place, &number));
+        }
+        by_rows = place == 0 && function.may_be_array && out == Py_None && are_slopes(scalar, x);
+        return by_rows && share(scalar);
     }
-    for (Py_ssize_t i = first; i < last; i++) Py_INCREF(given[i]);  // another thread may clear the dict
-    PyObject *const result = by_rows_loop ? with_slopes(by_rows_loop, given, first, size)
-                                          : PyObject_Vectorcall(PyTuple_GET_ITEM(plan, 0), given, size, nullptr);
-    for (Py_ssize_t i = first; i < last; i++) Py_DECREF(given[i]);
-    if (!result || !noted) return result;
+};
+
+// Tells of what the loops noted, at most once a call.
+PyObject *told(const Known &function, PyObject *record, PyObject *result) {
     PyObject *const errors = take_errors(nullptr, nullptr);
-    PyObject *const told = errors ? PyObject_CallOneArg(PyTuple_GET_ITEM(plan, 4), errors) : nullptr;
+    PyObject *const told = errors ? PyObject_CallFunctionObjArgs(function.report, record, errors, nullptr) : nullptr;
     Py_XDECREF(errors);
     if (!told) Py_DECREF(result);
     Py_XDECREF(told);
     return told ? result : nullptr;
 }
 
-// A function's loops for a type, by NumPy's character of it, or E for bfloat16, to be run on memory that no NumPy array holds.
-PyObject *loop(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
-    const char *const name = count == 2 ? PyUnicode_AsUTF8(arguments[0]) : nullptr;
-    const char *const type = name ? PyUnicode_AsUTF8(arguments[1]) : nullptr;
-    const auto found = type ? functions.find(name) : functions.end();
-    if (found == functions.end()) return PyErr_Format(PyExc_TypeError, "loop takes a function and a type");
-    Function &function = found->second;
-    if (*type == 'E')
-        return PyCapsule_New(&function.rows.emplace_back(Rows{function.bfloat16, function.bfloat16_rows, function.operands, 2}),
-                             nullptr, nullptr);
-    for (std::size_t i = 0; i < function.loops.size(); i++)
-        if (PyTypeNum_ISFLOAT(function.types[i * (function.operands + 1)])) {
-            PyArray_Descr *const dtype = PyArray_DescrFromType(function.types[i * (function.operands + 1)]);
-            const bool is_it = dtype->type == *type;
-            Py_DECREF(dtype);
-            if (is_it) return PyCapsule_New(function.by_rows[i], nullptr, nullptr);
-        }
-    return PyErr_Format(PyExc_TypeError, "no loop of %s for %s", name, type);
-}
-
-constexpr Py_ssize_t MostOperands = 7, ScalarBytes = 8;
-constexpr npy_intp WorthTheLock = 1 << 12;  // elements from which other threads of Python run meanwhile
-
-// The operands of a loop, as addresses: arrays, slopes or none, scalars, the result.
-struct Operands {
-    char *at[MostOperands];
-    alignas(16) char scalars[MostOperands * ScalarBytes];
-    int arrays;
-
-    // Reads the scalars, packed in 8 bytes each, and the addresses of arrays and of the result; false after an error.
-    bool read(const Rows &loop, PyObject *packed, const void *slopes, PyObject *const *addresses, Py_ssize_t count) {
-        arrays = int(count) - 1;
-        const int first = arrays + (slopes != nullptr), fixed = loop.operands - first;
-        if (!PyBytes_Check(packed) || arrays < 1 || fixed < 0 || PyBytes_GET_SIZE(packed) < fixed * ScalarBytes) {
-            PyErr_SetString(PyExc_TypeError, "wrong operands");
-            return false;
-        }
-        std::memcpy(scalars, PyBytes_AS_STRING(packed), fixed * ScalarBytes);
-        for (int k = 0; k <= arrays; k++)
-            at[k < arrays ? k : loop.operands] = static_cast<char *>(PyLong_AsVoidPtr(addresses[k]));
-        if (slopes) at[arrays] = static_cast<char *>(const_cast<void *>(slopes));
-        for (int k = 0; k < fixed; k++) at[first + k] = scalars + k * ScalarBytes;
-        return !PyErr_Occurred();
-    }
-};
-
-// Runs a loop on `count` elements side by side, at addresses that the caller answers for: run(loop, scalars, count, broadcast,
-// *addresses). Where `broadcast` is true, the last array is one element.
-PyObject *run(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
-    if (count < 6 || count > 4 + MostOperands) return PyErr_Format(PyExc_TypeError, "run takes a loop, scalars, a count, broadcast, addresses");
-    const Rows *const loop = static_cast<const Rows *>(PyCapsule_GetPointer(arguments[0], nullptr));
-    const npy_intp elements = PyLong_AsSsize_t(arguments[2]);
+// Runs what most calls are; all others go to Python: this is here because the same in Python takes as long as the ufunc on
+// few elements.
+PyObject *call(PyObject *, PyObject *const *given, Py_ssize_t count) {
+    if (count != 4 || !PyTuple_Check(given[1]) || !PyTuple_GET_SIZE(given[1]) || !PyTuple_Check(given[2]))
+        return PyErr_Format(PyExc_TypeError, "call takes a function, arrays, scalars and out");
+    const auto found = known.find(given[0]);
+    if (found == known.end()) return PyErr_Format(PyExc_TypeError, "no function of relu_xp: %R", given[0]);
+    const Known &function = found->second;
     Operands operands;
-    if (!loop || !operands.read(*loop, arguments[1], nullptr, arguments + 4, count - 4)) return nullptr;
-    npy_intp steps[MostOperands] = {};
-    for (int k = 0; k < operands.arrays; k++) steps[k] = loop->size;
-    if (arguments[3] == Py_True) steps[operands.arrays - 1] = 0;
-    steps[loop->operands] = loop->size;
-    PyThreadState *const state = elements < WorthTheLock ? nullptr : PyEval_SaveThread();
-    loop->run(operands.at, &elements, steps, nullptr);
-    noted = 0;
-    if (state) PyEval_RestoreThread(state);
-    Py_RETURN_NONE;
+    if (operands.take(function, given[1], given[2], given[3])) {
+        PyObject *const result =
+            operands.by_rows ? with_slopes(function.by_rows, operands.at, PyTuple_GET_SIZE(given[1]), operands.size)
+                             : PyObject_Vectorcall(function.ufunc, operands.at, operands.size, nullptr);
+        if (result != Py_None) return result && noted ? told(function, given[0], result) : result;
+        Py_DECREF(result);
+    }
+    return PyErr_Occurred() ? nullptr : PyObject_Vectorcall(function.checked, given, 4, nullptr);
 }
 
-// The same with a slope a channel: run_rows(loop, scalars, slopes, (outer, channels, inner), *addresses). Where nothing lies
-// within a channel, a row is of all channels.
-PyObject *run_rows(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
-    npy_intp outer, channels, inner;
-    if (count < 6 || count > 4 + MostOperands) return PyErr_Format(PyExc_TypeError, "run_rows takes a loop, scalars, slopes, a shape, addresses");
-    const Rows *const loop = static_cast<const Rows *>(PyCapsule_GetPointer(arguments[0], nullptr));
-    const void *const slopes = PyLong_AsVoidPtr(arguments[2]);
-    Operands operands;
-    if (!loop || (!slopes && PyErr_Occurred()) || !PyArg_ParseTuple(arguments[3], "nnn", &outer, &channels, &inner) ||
-        !operands.read(*loop, arguments[1], slopes, arguments + 4, count - 4))
-        return nullptr;
-    const bool in_row = inner == 1;
-    const npy_intp size = loop->size, rows = in_row ? outer : channels, length = in_row ? channels : inner;
-    const npy_intp dimensions[] = {rows, length}, turns = in_row ? 1 : outer;
-    npy_intp steps[2 * (MostOperands + 1)] = {};
-    npy_intp *const within = steps + loop->operands + 1;
-    for (int k = 0; k <= loop->operands; k++)
-        if (k < operands.arrays || k == loop->operands) steps[k] = length * size, within[k] = size;
-    steps[operands.arrays] = in_row ? 0 : size;
-    within[operands.arrays] = in_row ? size : 0;
-    PyThreadState *const state = outer * channels * inner < WorthTheLock ? nullptr : PyEval_SaveThread();
-    for (npy_intp turn = 0; turn < turns; turn++) {
-        by_rows(operands.at, dimensions, steps, const_cast<Rows *>(loop));
-        for (int k = 0; k <= loop->operands; k++) operands.at[k] += rows * steps[k] * (k != operands.arrays);
+// Gives `call` once it knows of functions: their records, names and what `Known` has of each, whom to ask, and from how many
+// elements on.
+PyObject *caller(PyObject *module, PyObject *arguments) {
+    PyObject *records, *checked, *report;
+    if (!PyArg_ParseTuple(arguments, "O!OOn", &PyList_Type, &records, &checked, &report, &share)) return nullptr;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(records); i++) {
+        PyObject *record;
+        const char *name;
+        int taken, may_be_array, above_zero, takes_integers;
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(records, i), "Osippp", &record, &name, &taken, &may_be_array, &above_zero,
+                              &takes_integers))
+            return nullptr;
+        const auto found = functions.find(name);
+        if (found == functions.end()) return PyErr_Format(PyExc_KeyError, "%s", name);
+        for (PyObject *const each : {record, checked, report}) Py_INCREF(each);
+        known[record] = {found->second.ufunc, found->second.rows_ufunc, checked, report, taken, bool(may_be_array),
+                         bool(above_zero), bool(takes_integers)};
     }
-    noted = 0;
-    if (state) PyEval_RestoreThread(state);
-    Py_RETURN_NONE;
+    return PyObject_GetAttrString(module, "call");
 }
+
+#include "addresses.hpp"
 
 PyMethodDef methods[] = {
     {"loop", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(loop)), METH_FASTCALL,
@@ -363,8 +332,9 @@ PyMethodDef methods[] = {
      "Run a loop at addresses."},
     {"run_rows", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_rows)), METH_FASTCALL,
      "Run a loop at addresses, with a slope a channel."},
-    {"plain", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(plain)), METH_FASTCALL,
-     "Run what most calls are; None for all others."},
+    {"call", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL,
+     "Run what most calls are, and leave all others to Python: as a backend's `call`."},
+    {"caller", caller, METH_VARARGS, "Give `call`, once it is told of the functions, and of who runs the others."},
     {"take_errors", take_errors, METH_NOARGS,
      "The floating-point exceptions of this thread's calls since it last asked: 2 overflow, 4 underflow, 8 invalid."},
     {"register_bfloat16", register_bfloat16, METH_O,
