@@ -1,11 +1,18 @@
 """Python's own numbers: the scalar definition itself, with the public functions' checks."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from relu_xp import _checks, reference
-from relu_xp._functions import Function
+from relu_xp._functions import FUNCTIONS, Function
+from relu_xp._plans import Plans, bits
 
 Number: TypeAlias = int | float
+Plan: TypeAlias = Callable[..., Any]  # the definition with numbers that were checked
+
+_DEFINED: dict[Function, Plan] = {each: getattr(reference, each.name) for each in FUNCTIONS.values()}
+_plans = Plans()
 
 
 def owns(x: object) -> bool:
@@ -14,17 +21,38 @@ def owns(x: object) -> bool:
 
 
 def call(function: Function, arrays: tuple[Number, ...], scalars: tuple[Any, ...], out: None) -> Number:
-    """Run the definition; where a function takes integers, an int stays one."""
+    """Run the definition: at once where all are floats, and the numbers the defaults or known."""
+    plan = _DEFINED[function] if scalars is function.defaults else _plans.get((function, bits(scalars)))
+    if plan and out is None:
+        if len(arrays) == 1:
+            if type(arrays[0]) is float:
+                return plan(arrays[0])
+        elif type(arrays[0]) is float and type(arrays[1]) is float:
+            return plan(arrays[0], arrays[1])
+    return _checked(function, plan, arrays, scalars, out)
+
+
+def _checked(
+    function: Function, plan: Plan | None, arrays: tuple[Number, ...], scalars: tuple[Any, ...], out: None
+) -> Number:
+    """Check every argument; where a function takes integers, an int stays one."""
     _checks.no_out(function, out, "a Python number")
-    pairs = zip(function.parameters, scalars, strict=True)
-    rounded = function.named(tuple([_checks.number(function, each, value, "float64") for each, value in pairs]))
+    plan = plan or _plan(function, scalars)
     x = arrays[0]
     if function.takes_integers and isinstance(x, int):
         return max(int(x), 0)
     if not function.compares:  # for which an int may be of any size
         x = _float(function, "x", x)
-    others = [_float(function, name, a) for name, a in zip(function.arrays[1:], arrays[1:], strict=True)]
-    return getattr(reference, function.name)(x, *others, **rounded)
+    return plan(x, *[_float(function, name, a) for name, a in zip(function.arrays[1:], arrays[1:], strict=True)])
+
+
+def _plan(function: Function, scalars: tuple[Any, ...]) -> Plan:
+    """Check the numbers; remember them, if they are floats."""
+    pairs = zip(function.parameters, scalars, strict=True)
+    rounded = tuple([_checks.number(function, each, value, "float64") for each, value in pairs])
+    plan = functools.partial(_DEFINED[function], **function.named(rounded))
+    key = bits(scalars)
+    return plan if key is None else _plans.keep((function, key), plan)
 
 
 def devices() -> list[str]:
