@@ -124,6 +124,13 @@ def sanitizers(session: nox.Session) -> None:
 
 
 @nox.session(python=CURRENT)
+def flags(session: nox.Session) -> None:
+    """Build the loops with the flags of a tuned distribution, and test that they undo them: where GCC or Clang is."""
+    session.install("meson", "ninja", "numpy", "array-api-compat", *TEST)
+    session.run("pytest", "--backend=numpy", "tests/test_flags.py", *session.posargs, env={"PYTHONPATH": "src"})
+
+
+@nox.session(python=CURRENT)
 def proof(session: nox.Session) -> None:
     """Prove that both texts of the maths compute the definition for every input: `nox -s proof -- --markdown FILE`."""
     install(session, "cli", "bitwuzla==0.10.0", "z3-solver==5.4.1.0", "cvc5==1.4.2")

@@ -24,6 +24,7 @@ OF_SOME = {
     "test_numpy.py": {"numpy"},
     "test_numbers.py": {"numpy"},
     "test_native.py": {"numpy"},
+    "test_flags.py": {"numpy"},
     "test_threads.py": {"numpy"},
     "test_house.py": {"numpy"},
     "test_bench.py": {"numpy", "torch"},

@@ -342,7 +342,8 @@ PyMethodDef methods[] = {
     {},
 };
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_ufuncs", "The rectifiers as ufuncs.", -1, methods};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_ufuncs", "The rectifiers as ufuncs.", -1, methods,
+                          nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace
 
