@@ -73,6 +73,14 @@ def test_out_may_overlap(shift):
         oracle.assert_same(relu_xp.leaky_relu(x, out=out), want)
 
 
+def test_out_may_be_the_transpose():
+    """It begins where x does and has its shape, and yet each of many threads would read what others have written."""
+    x = given(np.float32, 8 * backend.SHARE).reshape(1 << 12, -1)
+    want = relu_xp.leaky_relu(x, -2.0)
+    with relu_xp.cpu_options(workers=8):
+        oracle.assert_same(relu_xp.leaky_relu(x, -2.0, out=x.T), want)
+
+
 def test_they_follow_errstate_and_raise():
     x = np.full(SIZE, -np.finfo(np.float32).max, np.float32)
     with relu_xp.cpu_options(workers=3):
