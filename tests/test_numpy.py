@@ -484,6 +484,22 @@ def test_no_warning_is_silenced(dtype):
         relu_xp.leaky_relu(x, 2.0)
 
 
+def test_errstate_is_that_of_each_call():
+    """What the loops know of it is as old as the last change, in whatever order states come and go."""
+    x = np.full(3, 2.0**-1070)
+    for _ in range(2):
+        relu_xp.leaky_relu(-x, 0.3)  # NumPy ignores underflow unless told otherwise
+        with np.errstate(under="raise"):
+            with pytest.raises(FloatingPointError, match="underflow encountered in leaky_relu"):
+                relu_xp.leaky_relu(-x, 0.3)
+            with np.errstate(under="ignore", over="raise"):
+                relu_xp.leaky_relu(-x, 0.3)
+                with pytest.raises(FloatingPointError, match="overflow encountered in leaky_relu"):
+                    relu_xp.leaky_relu(np.array([-1e300]), 1e300)
+            with pytest.raises(FloatingPointError, match="underflow"):
+                relu_xp.leaky_relu(-x, 0.3)
+
+
 @every_function
 @pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
 def test_out(name, call, dtype):

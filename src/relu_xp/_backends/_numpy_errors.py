@@ -12,14 +12,14 @@ import numpy as np
 from relu_xp import _checks
 from relu_xp._functions import Function
 
-# Floating-point errors by NumPy's flag of each, as the loops collect them: the name in numpy.errstate, and the words.
-_ERRORS = {2: ("over", "overflow"), 4: ("under", "underflow"), 8: ("invalid", "invalid value")}
+# Floating-point errors: NumPy's flag of each, as the loops collect them, its name in numpy.errstate, and the words.
+_ERRORS = (2, "over", "overflow"), (4, "under", "underflow"), (8, "invalid", "invalid value")
 
 
 def report(function: Function, errors: int) -> None:
     """Tell of floating-point errors as the caller's numpy.errstate has it: once a call, at the caller's line."""
     states: Any = np.geterr()
-    for flag, (kind, word) in _ERRORS.items():
+    for flag, kind, word in _ERRORS:
         if errors & flag and states[kind] != "ignore":
             _TELL[states[kind]](word, f"{word} encountered in {function}", errors)
 

@@ -92,6 +92,9 @@ Target chosen() {
         {"avx2", relu_xp_avx2, avx2},
         {"avx512", relu_xp_avx512, avx512},
 #endif
+#ifdef RELU_XP_AVX512BF16
+        {"avx512bf16", relu_xp_avx512bf16, avx512 && bf16},
+#endif
 #ifdef RELU_XP_AVX512FP16  // which needs GCC 12 or Clang 14
         {"avx512fp16", relu_xp_avx512fp16, avx512 && fp16},
 #endif
@@ -273,8 +276,50 @@ struct Operands {
     }
 };
 
+// The exceptions that numpy.errstate ignores, as <cfenv> numbers them; none where it can't be asked.
+int asked_for_ignored() {
+    static PyObject *const numpy = PyImport_ImportModule("numpy");
+    PyObject *const states = numpy ? PyObject_CallMethod(numpy, "geterr", nullptr) : nullptr;
+    int found = 0;
+    for (const auto &[exception, name] : {std::pair(FE_OVERFLOW, "over"), {FE_UNDERFLOW, "under"}, {FE_INVALID, "invalid"}}) {
+        PyObject *const state = states && PyDict_Check(states) ? PyDict_GetItemString(states, name) : nullptr;
+        const bool is_ignored = state && PyUnicode_Check(state) && !PyUnicode_CompareWithASCIIString(state, "ignore");
+        found |= is_ignored ? exception : 0;
+    }
+    Py_XDECREF(states);
+    PyErr_Clear();  // whoever tells of them will meet it again
+    return found;
+}
+
+// The same for the call under way. To ask takes longer than to compute a thousand elements, so the answer is kept for as long
+// as NumPy has one object in its context variable, which it replaces and never changes; its name is private to NumPy.
+int ignored() {
+    static PyObject *const umath = PyImport_ImportModule("numpy._core.umath");
+    static PyObject *const variable = umath ? PyObject_GetAttrString(umath, "_extobj_contextvar") : nullptr;
+    static PyObject *seen = nullptr;
+    static int then = 0;
+    PyObject *now = nullptr;
+    PyErr_Clear();
+    if (!variable || !PyContextVar_CheckExact(variable) || PyContextVar_Get(variable, nullptr, &now) < 0 || !now) {
+        PyErr_Clear();
+        return asked_for_ignored();
+    }
+    if (now == seen) {
+        Py_DECREF(now);
+        return then;
+    }
+    const int found = asked_for_ignored();
+    then = found;
+    Py_XDECREF(std::exchange(seen, now));
+    return found;
+}
+
 // Tells of what the loops noted, at most once a call.
 PyObject *told(const Known &function, PyObject *record, PyObject *result) {
+    if (!(noted & ~ignored())) {
+        noted = 0;
+        return result;
+    }
     PyObject *const errors = take_errors(nullptr, nullptr);
     PyObject *const told = errors ? PyObject_CallFunctionObjArgs(function.report, record, errors, nullptr) : nullptr;
     Py_XDECREF(errors);
