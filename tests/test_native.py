@@ -1,5 +1,6 @@
 """NumPy's loops in C++: every function, type and build that this processor runs, by the definition's bits and flags."""
 
+import itertools
 import os
 import platform
 import subprocess
@@ -46,7 +47,7 @@ def call(name, x, g, s, z, *, of=_ufuncs, **options):
 
 def scalars_of(s, z):
     """All scalars, of these two: the others can be told from them, and are exact in every dtype."""
-    return {"negative_slope": s, "grad_at_zero": z, "ceiling": 6.0, "grad_at_ceiling": 0.75 - z / 2}
+    return {"negative_slope": s, "grad_at_zero": z, "ceiling": 6.0, "grad_at_ceiling": 1.0 - z}
 
 
 def want(name, x, g, s, z):
@@ -317,6 +318,23 @@ def test_flags_of_long_arrays(dtype):
                 assert _ufuncs.take_errors() == 0
 
 
+@every_float
+@pytest.mark.parametrize("function", [each for each in oracle.RECORDS if each.role == "vjp" and each.scalars], ids=str)
+def test_kinks_of_which_some_are_simpler(function, dtype):
+    """Where the factors are 0 or 1 other loops run; what is not selected must leave nothing, whatever it is."""
+    special = np.array([0.0, -0.0, 1.0, -1.0, 6.0, 5.0, 7.0, np.inf, -np.inf, np.nan, 2.0**-14], dtype)
+    x, g = (np.resize(each.ravel(), 1000) for each in np.meshgrid(special, special))
+    kinks = (0.0, -0.0, 1.0, -1.0, 0.5)
+    for z, k, strided in itertools.product(kinks, kinks, (False, True)):
+        options = oracle.scalars_of(function, negative_slope=0.5, grad_at_zero=z, ceiling=6.0, grad_at_ceiling=k)
+        scalars = [np.full(x.shape if strided else (), options[each.name], dtype) for each in function.scalars]
+        with np.errstate(all="ignore"):
+            expected = oracle.expected(function, (x, g), **options)
+        oracle.assert_same(getattr(_ufuncs, function.name)(x, g, *scalars), expected, f"{z} {k}")
+        rows = [np.broadcast_to(each, x.shape) for each in scalars]
+        oracle.assert_same(getattr(_ufuncs.rows, function.name)(x, g, *rows), expected, f"{z} {k}, by rows")
+
+
 def test_no_flags_of_what_fills_up_a_word():
     tiny = np.array(np.finfo(np.float32).smallest_subnormal)
     x = np.array([-1, 1, np.nan], np.float32)
@@ -342,7 +360,7 @@ def test_flags_are_of_one_thread():
     assert _ufuncs.take_errors() == 0
 
 
-@pytest.mark.parametrize("cpu", ["baseline", "avx2", "avx512", "avx512fp16"])
+@pytest.mark.parametrize("cpu", ["baseline", "avx2", "avx512", "avx512bf16", "avx512fp16"])
 def test_other_builds(cpu):
     """The tests of this file once more, by a build for lesser processors."""
     if "RELU_XP_CPU" in os.environ:

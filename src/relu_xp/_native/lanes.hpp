@@ -107,7 +107,26 @@ struct bfloat16 : floats<bfloat16, std::uint16_t, 0x3f80, 0x7f80> {
     typedef float32::Word Pairs;
     static constexpr std::uint32_t Upper = 0xffff0000;
 
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
+    // By the processor's rounding, which takes subnormals for zeros and raises nothing: so words with a subnormal product, or
+    // a result beyond all finite ones, are rounded by integer operations.
     static RELU_XP_DEVICE Word times(Word a, Word b) {
+        return by_pairs(a, b, std::make_index_sequence<Width / 2>());
+    }
+    template <std::size_t... I> static RELU_XP_DEVICE Word by_pairs(Word a, Word b, std::index_sequence<I...>) {
+        constexpr int subnormal = 0x20;
+        const __m512 lower = __m512(float32::times(Pairs(a) << 16, Pairs(b) << 16));
+        const __m512 upper = __m512(float32::times(Pairs(a) & Upper, Pairs(b) & Upper));
+        const Word apart = reinterpret<Word>(_mm512_cvtne2ps_pbh(upper, lower));
+        const Word result = __builtin_shufflevector(apart, apart, (I / 2 + I % 2 * (Width / 4))...);
+        const __mmask32 beyond = _mm512_cmpge_epu16_mask(__m512i(result + result), __m512i(Word{} + 0xff00));
+        const __mmask16 tiny = _mm512_fpclass_ps_mask(lower, subnormal) | _mm512_fpclass_ps_mask(upper, subnormal);
+        return __builtin_expect(beyond | tiny, 0) ? by_integers(a, b) : result;
+    }
+    static RELU_XP_DEVICE Word by_integers(Word a, Word b) {
+#else
+    static RELU_XP_DEVICE Word times(Word a, Word b) {
+#endif
         const Pairs lower = rounded(Pairs(a) << 16, Pairs(b) << 16);
         const Pairs upper = rounded(Pairs(a) & Upper, Pairs(b) & Upper);
         return Word((lower >> 16) | (upper & Upper));

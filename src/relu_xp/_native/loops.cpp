@@ -24,9 +24,44 @@ namespace {
 #include "rectifiers.hpp"
 #include "lanes.hpp"
 
-template <class P, auto function, class Indices> struct inner_loop;
+// Where all factors at a kink are 1, or 0, of which nothing is selected: a product there is the other operand.
+template <class P> struct unit_factors : P {
+    typedef typename P::Word Word;
+    static RELU_XP_DEVICE Word product(Word, Word, Word b) { return b; }
+};
 
-template <class P, auto function, std::size_t... I> struct inner_loop<P, function, std::index_sequence<I...>> {
+// Where the derivative at zero is 1: a zero is then like a number above it, and needs no look of its own.
+template <class P> struct one_at_zero : P {
+    typedef typename P::Word Word;
+    static RELU_XP_DEVICE Word positive(Word x) { return P::positive(x) | P::zero(x); }
+    static RELU_XP_DEVICE Word zero(Word) { return Word{}; }
+};
+
+// What runs in a function's place, with less to do, where all its scalars from one on are 1, or 0 where that may be; or where
+// the last is 0 and known to be.
+template <class P, auto function, int First, bool or_zero, bool LastIsZero = false> struct twin {};
+struct no_twin {};
+
+template <auto function> struct constant;
+template <auto a, auto b> constexpr bool same = std::is_same_v<constant<a>, constant<b>>;
+
+template <class P, auto function> constexpr auto twin_of() {
+    typedef unit_factors<P> units;
+    typedef one_at_zero<P> ones;
+    if constexpr (same<function, rectifiers<P>::relu_vjp>)
+        return twin<units, rectifiers<units>::relu_vjp, 2, true>();
+    else if constexpr (same<function, rectifiers<P>::leaky_relu_vjp>)
+        return twin<ones, rectifiers<ones>::leaky_relu_vjp, 3, false>();
+    else if constexpr (same<function, rectifiers<P>::clipped_relu_vjp>)
+        return twin<units, rectifiers<units>::clipped_relu_vjp, 3, true, true>();
+    else
+        return no_twin();
+}
+
+template <class P, auto function, class Indices, class Twin = no_twin, bool LastIsZero = false> struct inner_loop;
+
+template <class P, auto function, std::size_t... I, class Twin, bool LastIsZero>
+struct inner_loop<P, function, std::index_sequence<I...>, Twin, LastIsZero> {
     typedef typename P::Bits Bits;
     typedef typename P::Word Word;
     static constexpr int Operands = sizeof...(I);
@@ -40,7 +75,8 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
     }
 
     template <int Arrays> static RELU_XP_DEVICE Word word(char *const *at, const Word *scalars, std::ptrdiff_t i) {
-        return function((int(I) < Arrays ? load<Word>(at[I] + i) : scalars[I])...);
+        constexpr int known = LastIsZero ? Operands - 1 : Operands;
+        return function((int(I) >= known ? Word{} : int(I) < Arrays ? load<Word>(at[I] + i) : scalars[I])...);
     }
 
     // Contiguous arrays, the first operands, of a word or more; and scalars. Whole words begin at the head; the first word
@@ -92,7 +128,26 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
         for (int k = 0; k <= Operands; k++) at[k] += n * steps[k];
     }
 
-    static RELU_XP_DEVICE void row(char *const *args, std::ptrdiff_t count, const std::ptrdiff_t *steps, bool streaming) {
+    template <class Q, auto simpler, int First, bool or_zero, bool last_is_zero>
+    static RELU_XP_DEVICE bool by_twin(twin<Q, simpler, First, or_zero, last_is_zero>, char *const *args,
+                                       std::ptrdiff_t count, const std::ptrdiff_t *steps, bool streaming) {
+        const Word one = P::one(), none{};
+        for (int k = First; k < Operands; k++) {
+            if (steps[k] != 0) return false;
+            const Word number = P::splat(load<Bits>(args[k])), zeros = P::zero(number);
+            const bool is_one = !std::memcmp(&number, &one, sizeof one) && !(last_is_zero && k == Operands - 1);
+            const bool is_zero = or_zero && std::memcmp(&zeros, &none, sizeof none);
+            if (!is_one && !is_zero) return false;
+        }
+        inner_loop<Q, simpler, std::index_sequence<I...>, no_twin, last_is_zero>::row(args, count, steps, streaming);
+        return true;
+    }
+    static RELU_XP_DEVICE bool by_twin(no_twin, char *const *, std::ptrdiff_t, const std::ptrdiff_t *, bool) {
+        return false;
+    }
+
+    static void row(char *const *args, std::ptrdiff_t count, const std::ptrdiff_t *steps, bool streaming) {
+        if (by_twin(Twin(), args, count, steps, streaming)) return;
         char *at[] = {args[I]..., args[Operands]};
         int arrays = Operands;  // and then scalars, which do not step; the first always counts as an array
         while (arrays > 1 && steps[arrays - 1] == 0) arrays--;
@@ -132,15 +187,17 @@ template <class P, auto function, std::size_t... I> struct inner_loop<P, functio
 };
 
 template <class Word, class... Words> constexpr int arity(Word (*)(Words...)) { return sizeof...(Words); }
-template <class P, auto function> void add_loop(Add add, const char *name, char type) {
+template <class P, auto function, class Twin = no_twin> void add_loop(Add add, const char *name, char type) {
     constexpr int operands = arity(function);
-    typedef inner_loop<P, function, std::make_index_sequence<operands>> loop;
+    typedef inner_loop<P, function, std::make_index_sequence<operands>, Twin> loop;
     add(name, operands, type, loop::run, loop::rows);
 }
 
 #define ADD(name) add_loop<P, rectifiers<P>::name>(add, #name, type);
+#define ADD_WITH_TWIN(name) \
+    add_loop<P, rectifiers<P>::name, decltype(twin_of<P, rectifiers<P>::name>())>(add, #name, type);
 template <class P> void add_integer(Add add, char type) { RELU_XP_OF_INTEGERS(ADD) }
-template <class P> void add_float(Add add, char type) { RELU_XP_FUNCTIONS(ADD) }
+template <class P> void add_float(Add add, char type) { RELU_XP_FUNCTIONS(ADD_WITH_TWIN) }
 
 template <class Int> void add_integers(Add add, char with_sign, char without) {
     add_integer<signed_integer<std::make_unsigned_t<Int>>>(add, with_sign);

@@ -8,7 +8,8 @@ typedef void (*Run)(char **, const std::ptrdiff_t *, const std::ptrdiff_t *, voi
 // a ufunc, and that of a generalized ufunc by rows.
 typedef void (*Add)(const char *function, int operands, char type, Run run, Run rows);
 
-void relu_xp_baseline(Add), relu_xp_avx2(Add), relu_xp_avx512(Add), relu_xp_avx512fp16(Add);
+void relu_xp_baseline(Add), relu_xp_avx2(Add);
+void relu_xp_avx512(Add), relu_xp_avx512bf16(Add), relu_xp_avx512fp16(Add);
 
 // Keeps floating-point exceptions, as <cfenv> numbers them, until the caller in Python takes them.
 void relu_xp_note(int exceptions);

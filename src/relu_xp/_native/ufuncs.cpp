@@ -81,7 +81,8 @@ Target chosen() {
 #ifdef RELU_XP_AVX2
     unsigned a, b, c, d;  // not every Clang knows all names of features
     const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
-    const bool fp16 = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 23 & 1);
+    const bool fp16 = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 23 & 1), has_more = a > 0;
+    const bool bf16 = has_more && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
     const bool avx2 = f16c && __builtin_cpu_supports("avx2");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -96,7 +97,7 @@ Target chosen() {
         {"avx512bf16", relu_xp_avx512bf16, avx512 && bf16},
 #endif
 #ifdef RELU_XP_AVX512FP16  // which needs GCC 12 or Clang 14
-        {"avx512fp16", relu_xp_avx512fp16, avx512 && fp16},
+        {"avx512fp16", relu_xp_avx512fp16, avx512 && bf16 && fp16},
 #endif
     };
     const char *const asked = std::getenv("RELU_XP_CPU");
