@@ -24,7 +24,7 @@ PyObject *loop(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     return PyErr_Format(PyExc_TypeError, "no loop of %s for %s", name, type);
 }
 
-constexpr Py_ssize_t MostOperands = 7, ScalarBytes = 8;
+constexpr Py_ssize_t ScalarBytes = 8;
 constexpr npy_intp WorthTheLock = 1 << 12;  // elements from which other threads of Python run meanwhile
 
 // The operands of a loop, as addresses: arrays, slopes or none, scalars, the result.
