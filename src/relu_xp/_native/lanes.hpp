@@ -69,6 +69,7 @@ template <class Self, class B, B One, B Infinity> struct floats : lanes<B> {
 
     static RELU_XP_DEVICE Word one() { return Lanes::splat(One); }
     static RELU_XP_DEVICE Word two() { return Lanes::splat(Sign >> 1); }
+    static RELU_XP_DEVICE Word infinity() { return Lanes::splat(Infinity); }
     static RELU_XP_DEVICE Word below(Word x, Word y) { return Word(Ints(x) < Ints(y)); }
     static RELU_XP_DEVICE Word positive(Word x) { return negative(x + Sign); }
     static RELU_XP_DEVICE Word negative(Word x) { return Word(Ints(x - B(1)) < Signed(Infinity ^ Sign)); }
@@ -219,6 +220,7 @@ struct longdouble {
     static RELU_XP_DEVICE bool sign(Word x) { return (x & Sign) != 0; }
     static RELU_XP_DEVICE Word one() { return bits(1); }
     static RELU_XP_DEVICE Word two() { return bits(2); }
+    static RELU_XP_DEVICE Word infinity() { return Infinity; }
     static RELU_XP_DEVICE Word below(Word x, Word y) { return -Word(size(x) < size(y)); }
     static RELU_XP_DEVICE Word positive(Word x) { return -Word(!sign(x) && size(x) - 1 < Infinity); }
     static RELU_XP_DEVICE Word negative(Word x) { return positive(x ^ Sign); }

@@ -37,6 +37,13 @@ template <class P> struct one_at_zero : P {
     static RELU_XP_DEVICE Word zero(Word) { return Word{}; }
 };
 
+// Where x is looked at for one thing alone, whether it lies between a ceiling and infinity: one comparison of bits tells.
+template <class P> struct up_to_infinity : P {
+    typedef typename P::Word Word;
+    static RELU_XP_DEVICE Word positive(Word) { return ~Word{}; }
+    static RELU_XP_DEVICE Word below(Word x, Word c) { return Word(x - c > P::infinity() - c); }
+};
+
 // What runs in a function's place, with less to do, where all its scalars from one on are 1, or 0 where that may be; or where
 // the last is 0 and known to be.
 template <class P, auto function, int First, bool or_zero, bool LastIsZero = false> struct twin {};
@@ -54,6 +61,10 @@ template <class P, auto function> constexpr auto twin_of() {
         return twin<ones, rectifiers<ones>::leaky_relu_vjp, 3, false>();
     else if constexpr (same<function, rectifiers<P>::clipped_relu_vjp>)
         return twin<units, rectifiers<units>::clipped_relu_vjp, 3, true, true>();
+    else if constexpr (same<function, rectifiers<P>::clipped_relu_grad>)
+        return twin<P, function, 2, true, true>();
+    else if constexpr (same<function, rectifiers<P>::clipped_relu> && sizeof(typename P::Bits) <= 8)
+        return twin<up_to_infinity<P>, rectifiers<up_to_infinity<P>>::clipped_relu, 2, true>();
     else
         return no_twin();
 }
@@ -135,9 +146,10 @@ struct inner_loop<P, function, std::index_sequence<I...>, Twin, LastIsZero> {
         for (int k = First; k < Operands; k++) {
             if (steps[k] != 0) return false;
             const Word number = P::splat(load<Bits>(args[k])), zeros = P::zero(number);
-            const bool is_one = !std::memcmp(&number, &one, sizeof one) && !(last_is_zero && k == Operands - 1);
+            const bool is_one = !std::memcmp(&number, &one, sizeof one);
             const bool is_zero = or_zero && std::memcmp(&zeros, &none, sizeof none);
-            if (!is_one && !is_zero) return false;
+            if (last_is_zero && k == Operands - 1 ? std::memcmp(&number, &none, sizeof none) : !is_one && !is_zero)
+                return false;  // the last has to be +0, as a derivative has its sign
         }
         inner_loop<Q, simpler, std::index_sequence<I...>, no_twin, last_is_zero>::row(args, count, steps, streaming);
         return true;

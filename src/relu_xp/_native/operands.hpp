@@ -85,12 +85,15 @@ bool write(const Kind &kind, double value, bool above_zero, void *to) {
         const int width = 8 * int(PyDataType_ELSIZE(kind.dtype));
         if (size >= ((std::uint64_t(1) << (width - 1)) - (std::uint64_t(1) << kind.digits))) return false;
         bits = size | (std::uint64_t(is_below) << (width - 1));
-        if (width == 16) *static_cast<npy_uint16 *>(to) = npy_uint16(bits);
-        else *static_cast<npy_uint32 *>(to) = npy_uint32(bits);
+        const npy_uint16 half = npy_uint16(bits);
+        const npy_uint32 single = npy_uint32(bits);
+        if (width == 16) std::memcpy(to, &half, sizeof half);
+        else std::memcpy(to, &single, sizeof single);
     } else if (kind.digits == 52) {
         std::memcpy(to, &value, sizeof value);
     } else if (kind.digits) {
-        *static_cast<npy_longdouble *>(to) = value;
+        const npy_longdouble longer = value;
+        std::memcpy(to, &longer, sizeof longer);
     }
     return !above_zero || (size && !is_below);
 }
