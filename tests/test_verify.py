@@ -282,6 +282,7 @@ def test_without_ml_dtypes(monkeypatch, capsys):
 
 def test_deviations_are_named_once():
     assert [each.name for each in _exceptions.DEVIATIONS] == [
+        "ONNX's Relu and Clip keep -0",
         "XLA flushes subnormals",
         "TensorFlow flushes subnormals",
         "onnxruntime's Where gives +0 for -0",

@@ -171,7 +171,7 @@ class _Rule(torch.autograd.Function):  # type: ignore[misc]
         """Compute all of a batch at once: each array gets the batch as its first axis."""
         pairs, arrays = [*zip(given, in_dims[1:], strict=True)], len(plan.function.arrays)
         axes = max(a.ndim - (dim is not None) for a, dim in pairs)
-        moved = []
+        moved = list[Array]()
         for a, dim in pairs:
             batch = a[None] if dim is None else a.movedim(dim, 0)
             batch = batch[(slice(None), *[None] * (axes + 1 - batch.ndim))]

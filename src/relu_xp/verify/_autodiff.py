@@ -313,7 +313,7 @@ def _mlx() -> list[Mode]:
     import mlx.core as mx
 
     def reverse(f: F, x: Any, g: Any) -> Any:
-        return mx.vjp(f, (x,), (g,))[1][0]
+        return mx.vjp(f, [x], [g])[1][0]
 
     return [Mode("reverse", reverse, finite=True)]
 
