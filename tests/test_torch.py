@@ -1087,6 +1087,7 @@ def test_private_names_are_there(torch):
         "torch._C._functorch": "get_interpreter_stack TransformType is_legacy_batchedtensor unwrap_if_dead",
         "torch._functorch.utils": "enable_single_level_autograd_function",
         "torch.autograd.forward_ad": "_current_level",
+        "torch._C._autograd": "_top_saved_tensors_default_hooks",
         "torch": "_debug_has_internal_overlap",
     }
     for owner, each in names.items():
@@ -1096,6 +1097,9 @@ def test_private_names_are_there(torch):
             if not hasattr(operator.attrgetter(owner.partition(".")[2])(torch) if "." in owner else torch, n)
         ] == []
     assert hasattr(torch.ops.aten, "_prelu_kernel")
+    node = torch.threshold(torch.ones(2, requires_grad=True), 0, 0).grad_fn
+    assert hasattr(node._raw_saved_self, "register_hooks")
+    assert torch.ones(2)._version == 0
     assert "_dynamo_marked_constant" in inspect.getsource(functions)
     assert _torch_private.apply_of(torch.autograd.Function) is not None
     source = inspect.getsource(importlib.import_module("relu_xp._backends.torch"))

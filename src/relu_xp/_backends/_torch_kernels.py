@@ -2,6 +2,7 @@
 
 - Our loops run on the host's memory in one pass, at any numbers. Torch has a kernel of its own for two of the values,
   which it runs on several threads.
+- On few elements torch's own backward pass is given 1 or 0 in place of x, where it then is ours.
 - Elsewhere, and in whatever records operations, torch's kernels give the definition's values. None is `where`, which
   takes a CPU sixty times as long as they do. Backward kernels get 1 or 0 in place of x: they would let the cotangent of
   a NaN pass, and count a zero as negative.
@@ -24,6 +25,7 @@ from relu_xp._functions import (
     LEAKY_RELU,
     LEAKY_RELU_VJP,
     RELU,
+    RELU_GRAD,
     RELU_VJP,
     SQUARED_RELU,
     SQUARED_RELU_VJP,
@@ -42,6 +44,7 @@ _aten = torch.ops.aten
 leaky = torch.nn.functional.leaky_relu
 # The dtypes, with the character by which our loops know each, which is Python's format of it but for bfloat16.
 FLOATS = {torch.float16: "e", torch.bfloat16: "E", torch.float32: "f", torch.float64: "d"}
+FEW = 1 << 14  # elements, up to which a Function of ours would cost more than all else
 SHARE = 1 << 20  # elements that are worth a thread of ours
 
 
@@ -51,7 +54,8 @@ class Plan:
     Where the slope is an array, `numbers` are the scalars after it.
     """
 
-    __slots__ = ("function", "is_torchs", "loop", "numbers", "own", "packed", "slope_vjp", "vjp")
+    own: Any
+    __slots__ = ("function", "hooks", "is_torchs", "loop", "numbers", "own", "packed", "slope_vjp", "vjp")
 
     def __init__(self, function: Function, dtype: Any, numbers: tuple[float, ...], *, slopes: bool) -> None:
         self.function, self.numbers = function, numbers
@@ -64,6 +68,7 @@ class Plan:
         self.packed = b"".join(_packed(each, FLOATS[dtype]) for each in taken)
         self.loop = _ufuncs.loop(function.name, FLOATS[dtype]) if _ufuncs else None
         self.own = None if slopes else _own(function, numbers)
+        self.hooks = None if self.own is None else _hooks(function, dtype, numbers)
         # Where z is the slope, the derivative of torch's own kernel is ours too, at 0 and at NaN.
         self.is_torchs = function is LEAKY_RELU and self.own is not None and numbers[0] == numbers[1] != 0
 
@@ -74,6 +79,15 @@ def _own(function: Function, numbers: tuple[float, ...]) -> Any:
         return lambda x: torch.threshold(x, 0, 0)
     if function is LEAKY_RELU and math.copysign(1.0, numbers[0]) > 0:
         return functools.partial(leaky, negative_slope=numbers[0])
+    return None
+
+
+def _hooks(function: Function, dtype: Any, numbers: tuple[float, ...]) -> Any:
+    """What has torch's own backward pass differentiate at a substitute for x, so that it is ours; or None."""
+    z = numbers[-1]
+    if z == 1 or (z == 0 and function is RELU):
+        derivative = Plan(RELU_GRAD, dtype, (z,), slopes=False)  # 1 or 0
+        return private.hooks(function, lambda x: compute(derivative, (x,)))
     return None
 
 

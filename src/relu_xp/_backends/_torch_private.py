@@ -3,6 +3,7 @@
 A test says which of them is gone when torch moves.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,20 +18,20 @@ _functorch_is_active = torch._C._are_functorch_transforms_active
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 _unwrap = torch._C._functorch.unwrap_if_dead
 _dispatch_modes = torch._C._len_torch_dispatch_stack
+_saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 is_tracing = torch._C._is_tracing  # public, and three times as slow: torch.jit.is_tracing
 
 
-def apply_of(function: type[torch.autograd.Function]) -> Any:
-    """Give `function.apply` without its search for transforms, which takes 1.5 µs; public: `function.apply`."""
-    apply = super(torch.autograd.Function, function).apply
+def eager_apply(rule: type[torch.autograd.Function]) -> Any:
+    """Give `rule.apply` without its search for transforms, which takes 1.5 µs; public: `rule.apply`."""
+    return super(torch.autograd.Function, rule).apply
 
-    def allowed(*given: Any) -> Any:
-        if not _functorch_is_active():
-            return apply(*given)
-        with enable_single_level_autograd_function():
-            return apply(*given)
 
-    return allowed
+def apply_of(rule: type[torch.autograd.Function], function: Function) -> Any:
+    """Give `rule.apply` as it is within forward mode and the transforms of torch.func."""
+    if is_transformed(function):
+        return rule.apply
+    return enable_single_level_autograd_function()(eager_apply(rule))
 
 
 def is_transformed(function: Function) -> bool:
@@ -63,6 +64,11 @@ def is_differentiated() -> bool:
     return bool(forward_ad._current_level >= 0 or _functorch_is_active())
 
 
+def is_watched_by_any() -> bool:
+    """Whether anything but autograd's backward mode watches what is done."""
+    return bool(_functorch_is_active() or _dispatch_modes() or forward_ad._current_level >= 0)
+
+
 def is_recorded() -> bool:
     """Whether anything but autograd watches what is done; of all but tracing not public yet."""
     return bool(_functorch_is_active() or _dispatch_modes() or is_tracing())
@@ -84,6 +90,38 @@ def is_watched(a: Any) -> bool:
         kinds = [level.key() for level in functorch.get_interpreter_stack()]
         return any(kind != functorch.TransformType.Functionalize for kind in kinds)
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(a).tangent is not None
+
+
+def may_hook() -> bool:
+    """Whether nobody else, such as a checkpoint, replaces what is saved for the backward pass; not public."""
+    return _saved_tensors_hooks(False) is None
+
+
+def hooks(function: Function, substitute: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """Save x itself, and hand substitute(x) to the backward pass; torch then does not see that x was written to."""
+
+    def unpack(saved: tuple[torch.Tensor, int]) -> torch.Tensor:
+        x, version = saved
+        if x._version != version:
+            msg = (
+                f"relu_xp.{function}: x was modified by an inplace operation, but its derivative needs it; "
+                "clone it first"
+            )
+            raise RuntimeError(msg)
+        return substitute(x)
+
+    return _with_version, unpack
+
+
+def _with_version(x: torch.Tensor) -> tuple[torch.Tensor, int]:
+    return x, x._version
+
+
+def hooked(y: torch.Tensor, hooks: Any) -> torch.Tensor:
+    """Let the node that made y take what it saved from the hooks; torch's notes on autograd name it, as not public."""
+    if y.grad_fn is not None:  # inside of an operation of the caller's own there is none
+        y.grad_fn._raw_saved_self.register_hooks(*hooks)
+    return y
 
 
 def shares_elements(out: torch.Tensor) -> bool:

@@ -17,7 +17,7 @@ import torch
 
 from relu_xp import _checks
 from relu_xp._backends import _torch_private as private
-from relu_xp._backends._torch_kernels import FLOATS, Plan, compute, formula, in_kernels, in_rows, rectified
+from relu_xp._backends._torch_kernels import FEW, FLOATS, Plan, compute, formula, in_kernels, in_rows, rectified
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._plans import Plans, bits
 
@@ -52,7 +52,9 @@ def call(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: Arra
         x = arrays[0]
         if _is_dense(x) and (len(arrays) == 1 or _is_like(x, arrays[1])):
             if plan := _plans.get((function, x.dtype, bits(scalars))):
-                return _run(plan, arrays, ())
+                if plan.own is None or x.requires_grad or private.is_watched_by_any():
+                    return _run(plan, arrays, ())
+                return plan.own(x)  # at once: on few elements all else costs more than the kernel
             if scalars and type(scalars[0]) in private.PLAIN_TYPES and _fit(scalars[0], x):
                 plan = _plans.get((function, x.dtype, None, bits(scalars[1:])))
                 if plan is not None:
@@ -128,7 +130,8 @@ def _check(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: An
 
 def _run(plan: Plan, arrays: Arrays, slopes: Arrays) -> Array:
     """Compute, and be differentiated by whoever may."""
-    if not private.is_differentiated():
+    eager = not private.is_differentiated()
+    if eager:
         for a in arrays + slopes if torch.is_grad_enabled() else ():
             if a.requires_grad:
                 break
@@ -136,9 +139,11 @@ def _run(plan: Plan, arrays: Arrays, slopes: Arrays) -> Array:
             return compute(plan, arrays, slopes)
     if plan.is_torchs:
         return compute(plan, arrays, slopes)
+    if eager and plan.hooks and arrays[0].numel() <= FEW and not private.is_recorded() and private.may_hook():
+        return private.hooked(plan.own(arrays[0]), plan.hooks)
     role = plan.function.role
     if role in _RULES:
-        apply = _RULES[role].apply if private.is_transformed(plan.function) else _APPLY[role]
+        apply = _APPLY[role] if eager else private.apply_of(_RULES[role], plan.function)
         return apply(plan, *arrays, *slopes)
     return _derivative(plan, arrays, slopes)
 
@@ -234,7 +239,7 @@ class _VJP(_Rule):
 
 
 _RULES = {"value": _Value, "vjp": _VJP}
-_APPLY = {role: private.apply_of(rule) for role, rule in _RULES.items()}
+_APPLY = {role: private.eager_apply(rule) for role, rule in _RULES.items()}
 
 
 def _twice(plan: Plan, x: Array, g: Array, h: Array) -> Array:
