@@ -256,37 +256,18 @@ def _torch() -> list[Mode]:
         torch.compiler.reset()  # of one place in a program it compiles but a few functions
         return reverse(torch.compile(f, backend="aot_eager"), x, g)
 
-    def module(f: F) -> Any:
-        class Module(torch.nn.Module):  # type: ignore[misc]
-            def forward(self, x: Any) -> Any:
-                return f(x)
-
-        return Module()
-
     def exported(f: F, x: Any, g: Any) -> Any:
-        return reverse(torch.export.export(module(f), (x,)).module(), x, g)
-
-    def decomposed(f: F, x: Any, g: Any) -> Any:
-        return torch.export.export(module(f), (x,)).run_decompositions().module()(x)
+        return reverse(torch.export.export(_module(f), (x,)).module(), x, g)
 
     def batched(f: F, x: Any, g: Any) -> Any:
         return torch.func.vmap(lambda x, g: torch.func.vjp(f, x)[1](g)[0])(x, g)
-
-    def in_onnx(f: F, x: Any, g: Any) -> Any:
-        import onnxruntime
-
-        file = io.BytesIO()
-        torch.onnx.export(module(f), (x,), file, dynamo=False)
-        session = onnxruntime.InferenceSession(file.getvalue())
-        (given,) = session.get_inputs()
-        return torch.from_numpy(session.run(None, {given.name: x.numpy()})[0])
 
     def twice(f: F, x: Any, g: Any) -> Any:
         x = x.clone().requires_grad_()
         (first,) = torch.autograd.grad(f(x), x, g, create_graph=True)
         return torch.autograd.grad(first, x, torch.ones_like(x))[0]
 
-    found = [
+    return [
         Mode("reverse", reverse),
         Mode("forward", forward, is_tangent=True),
         Mode("vmap", batched, every_dtype=False),
@@ -297,16 +278,50 @@ def _torch() -> list[Mode]:
         Mode("by slope", reverse, "slope's derivative"),
         Mode("by slope, forward", forward, "slope's derivative", is_tangent=True),
         Mode("second", twice, "second derivative"),
+        *_torch_programs(),
+    ]
+
+
+def _module(f: F) -> Any:
+    import torch
+
+    class Module(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return f(x)
+
+    return Module()
+
+
+def _torch_programs() -> list[Mode]:
+    """What PyTorch records for inference."""
+    import torch
+
+    def decomposed(f: F, x: Any, g: Any) -> Any:
+        return torch.export.export(_module(f), (x,)).run_decompositions().module()(x)
+
+    def traced(f: F, x: Any, g: Any) -> Any:
+        return torch.jit.trace(f, (x,), check_trace=False)(x)
+
+    def by_fx(f: F, x: Any, g: Any) -> Any:
+        return torch.fx.symbolic_trace(f)(x)
+
+    def in_onnx(f: F, x: Any, g: Any) -> Any:
+        import onnxruntime
+
+        file = io.BytesIO()
+        torch.onnx.export(_module(f), (x,), file, dynamo=False)
+        session = onnxruntime.InferenceSession(file.getvalue())
+        (given,) = session.get_inputs()
+        return torch.from_numpy(session.run(None, {given.name: x.numpy()})[0])
+
+    found = [
         Mode("decomposed export", decomposed, "values", every_dtype=False),
-        Mode("trace", lambda f, x, g: torch.jit.trace(f, (x,), check_trace=False)(x), "values", every_dtype=False),
-        Mode("fx", lambda f, x, g: torch.fx.symbolic_trace(f)(x), "values", every_dtype=False),
+        Mode("trace", traced, "values", every_dtype=False),
+        Mode("fx", by_fx, "values", every_dtype=False),
     ]
     if importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime"):
-        found.append(Mode(IN_ONNX, in_onnx, "values", every_dtype=False))
+        found.append(Mode("ONNX, in onnxruntime", in_onnx, "values", every_dtype=False))
     return found
-
-
-IN_ONNX = "ONNX, in onnxruntime"
 
 
 def _mlx() -> list[Mode]:

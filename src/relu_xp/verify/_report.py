@@ -60,6 +60,15 @@ def run(console: Console, options: Namespace) -> int:
         options.json.write(json.dumps({"interrupted": interrupted, **_as_json(records, covered)}, indent=1) + "\n")
     for target, record in records.items():
         _show(console, target, record)
+    if status := _concluded(console, records):
+        return status
+    if interrupted:
+        console.print(f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}.")
+    return INTERRUPTED if interrupted else OK
+
+
+def _concluded(console: Console, records: Records) -> int:
+    """Say in one line what was found."""
     tallies = [tally for record in records.values() for tally in record.values()]
     mismatches, values = sum(t.mismatches for t in tallies), sum(t.values for t in tallies)
     if mismatches:
@@ -67,9 +76,7 @@ def run(console: Console, options: Namespace) -> int:
         return WRONG
     but = ", but for the deviations named" if any(t.excepted for t in tallies) else ""
     console.print(f"[green]{values:,} values equal the definition, bit for bit{but}.[/]")
-    if interrupted:
-        console.print(f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}.")
-    return INTERRUPTED if interrupted else OK
+    return OK
 
 
 def run_kernel(console: Console, options: Namespace) -> int:
