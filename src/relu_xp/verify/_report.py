@@ -41,11 +41,9 @@ def run(console: Console, options: Namespace) -> int:
         return _show_peers(console, targets, options.json)
 
     functions = [FUNCTIONS[name] for name in options.function or FUNCTIONS]
-    dtypes = [dtype for dtype in data.dtypes() if dtype.name in (options.dtype or data.DTYPES)]
-    if unnamed := set(options.dtype or data.DTYPES) - {dtype.name for dtype in dtypes}:
-        console.print(f"[dim]{', '.join(unnamed)}: ml_dtypes is not installed[/]")
-        if options.dtype:
-            return MISSING
+    dtypes = _dtypes(console, options.dtype)
+    if not dtypes:
+        return MISSING
     records: Records = {}
     interrupted = False
     covered = ""  # what of the sweep is done
@@ -65,6 +63,15 @@ def run(console: Console, options: Namespace) -> int:
     if interrupted:
         console.print(f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}.")
     return INTERRUPTED if interrupted else OK
+
+
+def _dtypes(console: Console, names: Any) -> list[Any]:
+    """The dtypes of these names, or all by default; none where one of these is missing."""
+    found = [dtype for dtype in data.dtypes() if dtype.name in (names or data.DTYPES)]
+    if missing := set(names or data.DTYPES) - {dtype.name for dtype in found}:
+        console.print(f"[dim]{', '.join(missing)}: ml_dtypes is not installed[/]")
+        return [] if names else found
+    return found
 
 
 def _concluded(console: Console, records: Records) -> int:
