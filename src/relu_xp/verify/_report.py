@@ -49,9 +49,8 @@ def run(console: Console, options: Namespace) -> int:
     covered = ""  # what of the sweep is done
     try:
         _all_cases(records, targets, dtypes, functions, quick=options.quick)
-        if options.exhaustive:
-            for done in _sweeps(records, targets, functions):
-                covered = done
+        for covered in _sweeps(records, targets, functions) if options.exhaustive else ():
+            pass
     except KeyboardInterrupt:
         interrupted = True
     if options.json:
