@@ -49,8 +49,8 @@ def run(console: Console, options: Namespace) -> int:
     covered = ""  # what of the sweep is done
     try:
         _all_cases(records, targets, dtypes, functions, quick=options.quick)
-        for covered in _sweeps(records, targets, functions) if options.exhaustive else ():
-            pass
+        for done in _sweeps(records, targets, functions if options.exhaustive else []):
+            covered = done
     except KeyboardInterrupt:
         interrupted = True
     if options.json:
@@ -160,6 +160,8 @@ def _all_cases(
 
 def _sweeps(records: Records, targets: list[Target], functions: list[Function]) -> Iterator[str]:
     """Sweep all float32; yield what is done, as text."""
+    if not functions:
+        return
     whole: list[str] = []
     with _progress() as progress:
         every = progress.add_task(
