@@ -120,6 +120,19 @@ def test_a_pipe_whose_reader_has_gone(cli, arguments):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such pipes")
+@pytest.mark.parametrize("size", [1, 1 << 12, 1 << 20])
+def test_what_a_pipe_did_not_take_is_told_of_once(capfd, monkeypatch, size):
+    """Less than a buffer's stays in it after an error, and would be tried again at exit."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        __main__.Output("-").write("x" * size)
+        closed.flush()
+    assert capfd.readouterr().err == "relu-xp: cannot write -: Broken pipe\n"
+
+
 @needs_full
 def test_a_terminal_that_cannot_be_written(cli):
     with Path("/dev/full").open("w") as full:

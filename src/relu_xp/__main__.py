@@ -52,6 +52,8 @@ class Output:
         except OSError as error:
             self.failed = True
             print(f"relu-xp: cannot write {self.file}: {error.strerror}", file=sys.stderr)
+            if self._stdout:
+                _close(self._stdout)
 
     def is_file(self, other: str) -> bool:
         """Whether that is the same file, however it is spelled."""
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except OSError as error:  # a pipe whose reader has gone, or a full disk
         print(f"relu-xp: cannot write standard output: {error.strerror}", file=sys.stderr)
-        _close_output()
+        _close(sys.stdout)
         return UNWRITTEN
 
 
@@ -282,13 +284,13 @@ def _console() -> Console:
     return Raising()
 
 
-def _close_output() -> None:
-    """Let nothing be written at exit to what can't be written to: Python would tell of that too."""
+def _close(output: Any) -> None:
+    """Let nothing be written any more to what can't be written to: of what is left over Python would tell too."""
     try:
-        sys.stdout.flush()
+        output.flush()
     except OSError:
         with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 def sizes(text: str) -> list[int]:
