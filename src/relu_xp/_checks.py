@@ -295,7 +295,7 @@ def _no_number(function: Function, name: str, value: Any, alternative: str = "")
         alternative = f", for example {name} / numpy.timedelta64(1, 's')"
     elif isinstance(value, numbers.Number) and not isinstance(value, complex):
         alternative = f", for example float({name})"
-    if module_of(type(value)).startswith("keras.") and attribute(value, "value") is not None:
+    if module_of(type(value)).partition(".")[0] == "keras" and attribute(value, "value") is not None:
         alternative = f", or what the variable holds, for example {name}.value"
     elif attribute(value, "aval") is not None:  # of JAX, whose slope is learned where the array is not
         alternative = ", or make x a JAX array too"

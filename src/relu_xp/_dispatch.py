@@ -298,5 +298,5 @@ def load(package: str, backend: Any) -> Any:
 
 # torch.compile takes the result of these as it stands, and does not trace them: they import modules, or compute with
 # fractions. Torch's public name for it, torch.compiler.assume_constant_result, would import all of torch.
-for _each in (_candidates, load, _dtypes.rounded, _dtypes.kind):
+for _each in (_candidates, load, _checks.module_of, _dtypes.rounded, _dtypes.kind):
     vars(_each)["_dynamo_marked_constant"] = True

@@ -16,27 +16,30 @@ Tensor = Any  # a torch.Tensor
 
 
 class _Rectifier(torch.nn.Module):  # type: ignore[misc]
-    """A function of relu_xp with its numbers, which are checked when the module is made."""
+    """A function of relu_xp with its numbers, which are attributes, and checked when the module is made."""
+
+    _numbers: tuple[str, ...] = ()
 
     def __init__(self, inplace: bool = False, **numbers: float) -> None:
         super().__init__()
-        self.inplace, self.numbers = inplace, numbers
+        self.inplace = inplace
+        for name, value in numbers.items():
+            setattr(self, name, value)
         self._call(0.0)
 
-    def _call(self, x: Any, **options: Any) -> Any:
+    def _call(self, x: Any) -> Any:
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Rectify a tensor of any shape and real floating dtype; where `inplace` is true, write the result to it."""
         if not self.inplace:
             return self._call(x)
-        if torch.is_grad_enabled() and x.requires_grad:  # the derivative needs what x was
-            return x.copy_(self._call(x.clone()))
-        return self._call(x, out=x)
+        # The derivative needs what x was.
+        return x.copy_(self._call(x.clone() if torch.is_grad_enabled() and x.requires_grad else x))
 
     def extra_repr(self) -> str:
         """Tell the arguments, as the constructor takes them."""
-        given = [f"{name}={value}" for name, value in self.numbers.items()]
+        given = [f"{name}={getattr(self, name)}" for name in self._numbers]
         return ", ".join([*given, *(["inplace=True"] if self.inplace else [])])
 
 
@@ -66,11 +69,13 @@ class ReLU(_Rectifier):
     )
     """
 
+    _numbers = ("grad_at_zero",)
+
     def __init__(self, inplace: bool = False, *, grad_at_zero: float = 1.0) -> None:
         super().__init__(inplace, grad_at_zero=grad_at_zero)
 
-    def _call(self, x: Any, **options: Any) -> Any:
-        return relu_xp.relu(x, **self.numbers, **options)
+    def _call(self, x: Any) -> Any:
+        return relu_xp.relu(x, grad_at_zero=self.grad_at_zero)
 
 
 class LeakyReLU(_Rectifier):
@@ -98,11 +103,13 @@ class LeakyReLU(_Rectifier):
     tensor([ 1., -5.])
     """
 
+    _numbers = ("negative_slope", "grad_at_zero")
+
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False, *, grad_at_zero: float = 1.0) -> None:
         super().__init__(inplace, negative_slope=negative_slope, grad_at_zero=grad_at_zero)
 
-    def _call(self, x: Any, **options: Any) -> Any:
-        return relu_xp.leaky_relu(x, **self.numbers, **options)
+    def _call(self, x: Any) -> Any:
+        return relu_xp.leaky_relu(x, self.negative_slope, grad_at_zero=self.grad_at_zero)
 
 
 class ReLU6(_Rectifier):
@@ -128,11 +135,16 @@ class ReLU6(_Rectifier):
     tensor([1., 0., 6.])
     """
 
+    _numbers = ("grad_at_zero", "grad_at_ceiling")
+    min_val, max_val = 0.0, 6.0
+
     def __init__(self, inplace: bool = False, *, grad_at_zero: float = 1.0, grad_at_ceiling: float = 0.0) -> None:
         super().__init__(inplace, grad_at_zero=grad_at_zero, grad_at_ceiling=grad_at_ceiling)
 
-    def _call(self, x: Any, **options: Any) -> Any:
-        return relu_xp.clipped_relu(x, 6.0, **self.numbers, **options)
+    def _call(self, x: Any) -> Any:
+        return relu_xp.clipped_relu(
+            x, self.max_val, grad_at_zero=self.grad_at_zero, grad_at_ceiling=self.grad_at_ceiling
+        )
 
 
 class SquaredReLU(_Rectifier):
@@ -154,8 +166,8 @@ class SquaredReLU(_Rectifier):
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(inplace)
 
-    def _call(self, x: Any, **options: Any) -> Any:
-        return relu_xp.squared_relu(x, **options)
+    def _call(self, x: Any) -> Any:
+        return relu_xp.squared_relu(x)
 
 
 class PReLU(torch.nn.Module):  # type: ignore[misc]
@@ -191,13 +203,23 @@ class PReLU(torch.nn.Module):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         super().__init__()
         relu_xp.relu(0.0, grad_at_zero=grad_at_zero)  # which checks it
-        self.num_parameters, self.grad_at_zero = num_parameters, grad_at_zero
-        self.weight = torch.nn.Parameter(torch.full((num_parameters,), init, device=device, dtype=dtype))
+        self.num_parameters, self.init, self.grad_at_zero = num_parameters, init, grad_at_zero
+        self.weight = torch.nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Give the slopes their first value again."""
+        torch.nn.init.constant_(self.weight, self.init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Rectify a tensor with a slope for each channel, or one for all."""
-        shape = () if self.num_parameters == 1 else (-1, *[1] * (x.ndim - 2))
-        return relu_xp.leaky_relu(x, self.weight.reshape(shape), grad_at_zero=self.grad_at_zero)
+        if self.num_parameters > 1 and x.ndim < 2:
+            msg = (
+                f"relu_xp.torch.PReLU: x must have {self.num_parameters} channels as axis 1, got shape {tuple(x.shape)}"
+            )
+            raise ValueError(msg)
+        of_slopes = () if self.num_parameters == 1 else (-1, *[1] * (x.ndim - 2))
+        return relu_xp.leaky_relu(x, self.weight.reshape(of_slopes), grad_at_zero=self.grad_at_zero)
 
     def extra_repr(self) -> str:
         """Tell the arguments, as the constructor takes them."""

@@ -130,7 +130,7 @@ def _kernels(g: Array) -> dict[Function, Any]:
         return _KERNELS
     if torch.onnx.is_in_onnx_export():
         return _OF_ONNX
-    return _KERNELS if private.is_tracing() else _OF_PROGRAMS
+    return _OF_PROGRAMS if private.is_program() else _KERNELS
 
 
 def _by_loop(plan: Plan, arrays: Arrays) -> Array | None:
@@ -149,6 +149,8 @@ def _by_loop(plan: Plan, arrays: Arrays) -> Array | None:
     except RuntimeError:  # a wrapper has none: of a batch, or what is left of a transform that has ended
         held = private.unwrapped(arrays)
         return None if all(a is b for a, b in zip(held, arrays, strict=True)) else _by_loop(plan, held)
+    if not all(addresses):  # a tensor of zeros that has no memory, as forward mode makes
+        return None
     threads = 1 if count < 2 * SHARE else min(torch.get_num_threads(), count // SHARE)
     if threads == 1:
         _ufuncs.run(plan.loop, plan.packed, count, spread, *addresses)
@@ -180,6 +182,8 @@ def _by_rows(plan: Plan, arrays: Arrays, slopes: Array) -> Array | None:
     try:
         at, *addresses = [a.data_ptr() for a in (slopes, *arrays, result)]
     except RuntimeError:
+        return None
+    if not (at and all(addresses)):
         return None
     _ufuncs.run_rows(plan.loop, plan.packed, at, shape, *addresses)
     return result

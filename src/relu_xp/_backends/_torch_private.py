@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from relu_xp._functions import Function
 
@@ -18,6 +19,8 @@ _functorch_is_active = torch._C._are_functorch_transforms_active
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 _unwrap = torch._C._functorch.unwrap_if_dead
 _dispatch_modes = torch._C._len_torch_dispatch_stack
+_PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
+_is_included = torch._C._dispatch_tls_is_dispatch_key_included
 _saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 is_tracing = torch._C._is_tracing  # public, and three times as slow: torch.jit.is_tracing
 
@@ -71,7 +74,12 @@ def is_watched_by_any() -> bool:
 
 def is_recorded() -> bool:
     """Whether anything but autograd watches what is done; of all but tracing not public yet."""
-    return bool(_functorch_is_active() or _dispatch_modes() or is_tracing())
+    return bool(_functorch_is_active() or _dispatch_modes() or _is_included(_PRE_DISPATCH) or is_tracing())
+
+
+def is_program() -> bool:
+    """Whether what is done becomes a program, and is not only watched, as a counter of operations does; not public."""
+    return get_proxy_mode() is not None
 
 
 def unwrapped(arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

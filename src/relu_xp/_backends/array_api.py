@@ -120,7 +120,7 @@ def _relu(xp: Any, x: Array, z: float) -> Array:
 def _leaky_relu(xp: Any, x: Array, s: Any, z: float) -> Array:
     """Multiply by 1, s, or z at zero, where a negative z would turn the zero's sign, and so is 1 in its place."""
     one, s = xp.ones_like(x), s if hasattr(s, "shape") else xp.full_like(x, s)
-    if z == 1 or z < 0:
+    if z == 1 or math.copysign(1, z) < 0:
         return x * xp.where(x >= 0, one, s)
     return x * xp.where(x > 0, one, xp.where(x == 0, xp.full_like(x, z), s))
 

@@ -116,15 +116,15 @@ def _check(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: An
             msg = f"relu_xp.{function}: takes dense tensors, got layout {given}; pass {name}.to_dense()"
             raise TypeError(msg)
     rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)
-    if out is not None and private.shares_elements(out):
-        msg = f"relu_xp.{function}: elements of out share memory; pass out.clone()"
-        raise ValueError(msg)
     if out is not None and any(map(private.is_watched, (*arrays, *rounded, out))):
         msg = (
             f"relu_xp.{function}: out cannot be written where gradients are tracked; leave out=None, "
             "or write it under torch.no_grad()"
         )
         raise TypeError(msg)
+    if out is not None and private.shares_elements(out):
+        msg = f"relu_xp.{function}: elements of out share memory; pass out.clone()"
+        raise ValueError(msg)
     return rounded
 
 
@@ -137,12 +137,13 @@ def _run(plan: Plan, arrays: Arrays, slopes: Arrays) -> Array:
                 break
         else:
             return compute(plan, arrays, slopes)
-    if plan.is_torchs:
-        return compute(plan, arrays, slopes)
+    if plan.is_torchs:  # whatever records it: a compiler would differentiate the formula
+        return plan.own(arrays[0])
     if eager and plan.hooks and arrays[0].numel() <= FEW and not private.is_recorded() and private.may_hook():
         return private.hooked(plan.own(arrays[0]), plan.hooks)
     role = plan.function.role
-    if role in _RULES:
+    # Within a batch that `is_grads_batched` made, what a Function gives would have no graph.
+    if role in _RULES and not any(map(private.is_batched, arrays)):
         apply = _APPLY[role] if eager else private.apply_of(_RULES[role], plan.function)
         return apply(plan, *arrays, *slopes)
     return _derivative(plan, arrays, slopes)
@@ -154,7 +155,7 @@ def _derivative(plan: Plan, arrays: Arrays, slopes: Arrays) -> Array:
     The result depends on x as far as torch knows, so that what is zero is zeros and not an error.
     """
     x, *others = arrays
-    if others:  # the product takes part below 0 alone, and no NaN elsewhere may meet a zero
+    if plan.function.role == "slope_vjp":  # the product takes part below 0 alone, and no NaN elsewhere may meet a zero
         x, *others = (torch.where(arrays[0] < 0, a, a.new_zeros(())) for a in arrays)
     result = formula(plan.function, (x, *others), (*slopes, *plan.numbers))
     return torch.where(x.new_zeros((), dtype=torch.bool), x, result)
@@ -197,7 +198,9 @@ class _Value(_Rule):
     def backward(ctx: Any, g: Array) -> Any:
         """Pull back; a slope's share is reduced to its shape."""
         x, *slopes = ctx.saved_tensors
-        by_x = _run(ctx.plan.vjp, (x, g), tuple(slopes))
+        by_x = _run(ctx.plan.vjp, (x, g), tuple(slopes)) if ctx.needs_input_grad[1] else None
+        if not any(ctx.needs_input_grad[2:]):
+            return None, by_x, *(None for _ in slopes)
         return None, by_x, *(_run(ctx.plan.slope_vjp, (x, g), ()).sum_to_size(s.shape) for s in slopes)
 
     @staticmethod
@@ -245,7 +248,7 @@ _APPLY = {role: private.eager_apply(rule) for role, rule in _RULES.items()}
 def _twice(plan: Plan, x: Array, g: Array, h: Array) -> Array:
     """The second derivative times g and h: 2 g h where x > 0 for the squared rectifier, and zeros for all others."""
     if plan.function.compares:
-        return torch.zeros_like(x)
+        return torch.where(x.new_zeros((), dtype=torch.bool), x, x.new_zeros(()))
     return torch.where(x > 0, (g + g) * h, x.new_zeros(()))
 
 
@@ -276,14 +279,13 @@ def get(x: Array) -> np.ndarray[Any, Any]:
 def _implementation(function: Function, slopes: bool, *given: Any) -> Array:
     """Run an operator, recorded or parted from transforms: the arrays, a slope among them, and the numbers."""
     arrays, scalars = given[: len(function.arrays)], given[len(function.arrays) :]
-    held, numbers = scalars[:slopes], scalars[slopes:]
     dtype = arrays[0].dtype
+    rounded = _checks.call(_LIBRARY, function, arrays, scalars, None)  # who calls an operator may be anybody
+    held, numbers = tuple([each.to(dtype) for each in rounded[:slopes]]), rounded[slopes:]
+    if _KINDS[dtype] != "f":
+        return rectified(arrays[0])
     key = (function, dtype, *([None] if slopes else []), bits(numbers))
-    plan = _plans.get(key)
-    if plan is None:
-        pairs = zip(function.parameters[slopes:], numbers, strict=True)
-        rounded = tuple([_checks.number(function, each, number, dtype) for each, number in pairs])
-        plan = _plans.keep(key, Plan(function, dtype, rounded, slopes=slopes))
+    plan = _plans.get(key) or _plans.keep(key, Plan(function, dtype, numbers, slopes=slopes))
     return _run(plan, arrays, held)
 
 

@@ -4,27 +4,30 @@
 
 #pragma once
 
-// A function's loops for a type, by NumPy's character of it, or E for bfloat16, to be run on memory that no NumPy array holds.
+constexpr Py_ssize_t ScalarBytes = 8;
+
+// Finds a function's loop for a type: NumPy's character of it, or E for bfloat16.
 PyObject *loop(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     const char *const name = count == 2 ? PyUnicode_AsUTF8(arguments[0]) : nullptr;
     const char *const type = name ? PyUnicode_AsUTF8(arguments[1]) : nullptr;
     const auto found = type ? functions.find(name) : functions.end();
     if (found == functions.end()) return PyErr_Format(PyExc_TypeError, "loop takes a function and a type");
     Function &function = found->second;
-    if (*type == 'E')
-        return PyCapsule_New(&function.rows.emplace_back(Rows{function.bfloat16, function.bfloat16_rows, function.operands, 2}),
-                             nullptr, nullptr);
-    for (std::size_t i = 0; i < function.loops.size(); i++)
-        if (PyTypeNum_ISFLOAT(function.types[i * (function.operands + 1)])) {
-            PyArray_Descr *const dtype = PyArray_DescrFromType(function.types[i * (function.operands + 1)]);
-            const bool is_it = dtype->type == *type;
-            Py_DECREF(dtype);
-            if (is_it) return PyCapsule_New(function.by_rows[i], nullptr, nullptr);
-        }
+    if (*type == 'E') {
+        if (!function.bfloat16_by_rows)
+            function.bfloat16_by_rows = &function.rows.emplace_back(
+                Rows{function.bfloat16, function.bfloat16_rows, function.operands, 2});
+        return PyCapsule_New(function.bfloat16_by_rows, nullptr, nullptr);
+    }
+    for (std::size_t i = 0; i < function.loops.size(); i++) {
+        PyArray_Descr *const dtype = PyArray_DescrFromType(function.types[i * (function.operands + 1)]);
+        const bool is_it = dtype->type == *type && PyDataType_ELSIZE(dtype) <= npy_intp(ScalarBytes);
+        Py_DECREF(dtype);
+        if (is_it) return PyCapsule_New(function.by_rows[i], nullptr, nullptr);
+    }
     return PyErr_Format(PyExc_TypeError, "no loop of %s for %s", name, type);
 }
 
-constexpr Py_ssize_t ScalarBytes = 8;
 constexpr npy_intp WorthTheLock = 1 << 12;  // elements from which other threads of Python run meanwhile
 
 // The operands of a loop, as addresses: arrays, slopes or none, scalars, the result.
@@ -70,8 +73,8 @@ PyObject *run(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     Py_RETURN_NONE;
 }
 
-// The same with a slope a channel: run_rows(loop, scalars, slopes, (outer, channels, inner), *addresses). Where nothing lies
-// within a channel, a row is of all channels.
+// The same with a slope a channel: run_rows(loop, scalars, slopes, (outer, channels, inner), *addresses). If a channel is one
+// element (inner is 1), a row holds all channels.
 PyObject *run_rows(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     npy_intp outer, channels, inner;
     if (count < 6 || count > 4 + MostOperands)

@@ -1,6 +1,6 @@
 // The numbers of a call as operands of a ufunc: each rounded once to the dtype of x, without a memory of those seen.
 //
-// To round a number anew costs less than to look it up, so a new one, -0 and NumPy's own cost what a default does.
+// To round a number anew costs less than to look it up, so a new one, -0 and NumPy's scalars cost what a default does.
 // Included by `ufuncs.cpp` alone.
 
 namespace {
@@ -31,6 +31,7 @@ void add_kind(PyArray_Descr *dtype, Kind &kind) {
 Kind *kind_of(PyObject *x) {
     if (PyArray_CheckExact(x)) {
         PyArray_Descr *const dtype = PyArray_DESCR(reinterpret_cast<PyArrayObject *>(x));
+        if (dtype->type_num < 0) return nullptr;  // of the new style, such as numpy_quaddtype's
         const bool is_numpys = dtype->type_num < NPY_NTYPES_LEGACY;
         Kind &kind = is_numpys ? kinds[dtype->type_num] : bfloat16;
         const bool has = kind.dtype && kind.dtype->type_num == dtype->type_num && PyDataType_ISNOTSWAPPED(dtype);

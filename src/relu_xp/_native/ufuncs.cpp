@@ -45,6 +45,7 @@ struct Function {
     std::vector<char> types;
     std::vector<void *> plain, streaming, by_rows;
     std::deque<Rows> rows;
+    Rows *bfloat16_by_rows;
     Run bfloat16, bfloat16_rows;
     PyObject *ufunc, *streaming_ufunc, *rows_ufunc;
 };
