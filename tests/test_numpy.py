@@ -309,11 +309,18 @@ class Metres(np.ndarray):
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         powers = [getattr(each, "power", 0) for each in inputs]
-        if ufunc is not np.multiply and any(powers):
-            raise ValueError("of metres, these are products only")
-        result = np.asarray(ufunc(*map(np.asarray, inputs), **kwargs)).view(Metres)
-        result.power = sum(powers)
+        if ufunc not in (np.multiply, np.divide) and any(powers):
+            raise ValueError("of metres, these are products and quotients only")
+        result = np.asarray(ufunc(*map(np.asarray, inputs), **kwargs)).view(type(self))
+        result.power = powers[0] - powers[1] if ufunc is np.divide else sum(powers)
         return result
+
+
+class NoQuotient(Metres):
+    """The same without quotients."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return NotImplemented if ufunc is np.divide else super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
 
 
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
@@ -326,10 +333,38 @@ def test_quantity_keeps_its_unit(function):
     result = oracle.call(function, x)
     power = sum(function.powers) * x.power
     assert getattr(result, "power", 0) == power
-    assert type(result) is Metres or not any(function.powers)
+    assert type(result) is Metres
     oracle.assert_same(np.asarray(result), oracle.expected(function, oracle.arrays_of(function, np.asarray(x))))
     with pytest.raises(TypeError, match=r"relu_xp\.\w+: out must be None"):
         oracle.call(function, x, out=x)
+
+
+@pytest.mark.parametrize("function", [each for each in oracle.RECORDS if each.degree == 1], ids=str)
+def test_a_class_without_quotients_is_kept_or_refused(function):
+    """A derivative of what has no unit is of its class; of what else it would carry no quotient tells."""
+    x = ramp((6,)).view(NoQuotient)
+    if not any(function.powers):
+        refused = rf"relu_xp\.{function}: \S*NoQuotient has no such product, .*; pass numpy\.asarray of it$"
+        with pytest.raises(TypeError, match=refused):
+            oracle.call(function, x)
+        x.power = 0
+    result = oracle.call(function, x)
+    assert (type(result), result.power) == (NoQuotient, sum(function.powers) * x.power)
+    oracle.assert_same(np.asarray(result), oracle.expected(function, oracle.arrays_of(function, np.asarray(x))))
+
+
+def test_a_slope_with_a_unit_is_refused():
+    """Of a class that computes with units, and of one that only hands them on."""
+    for cls in (Noted, OnlyFinalized):
+        with pytest.raises(TypeError, match=r"leaky_relu: negative_slope must have no unit, got m; .*numpy\.asarray\("):
+            relu_xp.leaky_relu(ramp((4,)), noted(cls, ramp((4,)), "m"))
+
+
+class OnlyFinalized(np.ndarray):
+    """An array with notes and a unit that every result has."""
+
+    def __array_finalize__(self, obj):
+        self.notes, self.unit = getattr(obj, "notes", None), getattr(obj, "unit", None)
 
 
 class Labelled(np.ndarray):

@@ -91,20 +91,25 @@ def _check_slope(function: Function, name: str, value: Array) -> None:
         fill = f"fill it first, for example {name}.filled(0.01)"
         msg = f"relu_xp.{function}: {name} must not be masked; {fill}"
         raise TypeError(msg)
+    if _has_unit(value):  # which the result would drop, of whatever class
+        raise _has_a_unit(function, name, value)
     _check_has_no_unit(function, name, value)
 
 
 def _check_has_no_unit(function: Function, name: str, a: Array) -> None:
-    """Ask the class: a number can be added only to what has no unit, and only there are one and one two."""
     if not _carries(a):
         return
+    if not _is_bare(a) or (_has_unit(a) and not _computes_units(a)):
+        raise _has_a_unit(function, name, a)
+
+
+def _is_bare(a: Array) -> bool:
+    """Ask the class: a number can be added only to what has no unit, and only there are one and one two."""
     one = _one(a, (1,) * a.ndim)  # a class may drop what it carries where a result has no axes
     try:
-        bare = (np.asarray(np.add(one, np.ones(one.shape, a.dtype))) == 2).all()
+        return bool((np.asarray(np.add(one, np.ones(one.shape, a.dtype))) == 2).all())
     except Exception:  # each class refuses in its own way
-        bare = False
-    if not bare or (_has_unit(a) and not _computes_units(a)):
-        raise _has_a_unit(function, name, a)
+        return False
 
 
 def _has_a_unit(function: Function, name: str, a: Array) -> TypeError:
@@ -120,10 +125,10 @@ def _with_unit(function: Function, arrays: tuple[Array, ...], wrapped: list[tupl
         # Such a class would give its unit to a derivative, and x's to a product.
         if labelled and (len(ones) > 1 or not any(power for _, power in wrapped)):
             raise _has_a_unit(function, name, a)
-    if not ones:
-        one = _one_without_unit(next(a for a, _ in wrapped if _carries(a)), result.shape)
-        return result if one is None else np.multiply(result, one)
     try:
+        if not ones:
+            one = _one_without_unit(next(a for a, _ in wrapped if _carries(a)), result.shape)
+            return result if one is None else np.multiply(result, one)
         return np.multiply(result, functools.reduce(np.multiply, ones))
     except Exception as error:  # such as of astropy's logarithmic units
         names = " and ".join(_checks.type_name(a) for a, _ in wrapped)
@@ -143,10 +148,8 @@ def _one_without_unit(a: Array, shape: tuple[int, ...]) -> Array | None:
     one = _one(a, shape)
     if _units(one) and _computes_units(one):
         return None
-    try:
-        return np.divide(one, one)
-    except Exception:  # a class of quantities that have no quotient
-        return None
+    # A class may refuse quotients: what has no unit needs none, and what else another carries is unknown.
+    return one if _is_bare(one) else np.divide(one, one)
 
 
 def _units(a: Array) -> list[Any]:
