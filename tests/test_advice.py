@@ -73,6 +73,11 @@ OBJECTS = {
     "times": [datetime.time(1)],
     "spans": [datetime.timedelta(1)],
     "complex": [1j],
+    "numbers and words": [1, -2.0, "a"],
+    "numbers and lists": [1.0, [2.0]],
+    "numbers and dicts": [1.0, {"a": 1.0}],
+    "dates and numbers": [DAY, 1.0],
+    "empty": [],
 }
 MADE = {  # by pandas' own means
     "intervals": lambda pd: pd.interval_range(0, 2),
@@ -80,6 +85,9 @@ MADE = {  # by pandas' own means
     "periods": lambda pd: pd.period_range("2020", periods=2, freq="M"),
     "categories of text": lambda pd: pd.Categorical(["1.5", "word"]),
     "categories of numbers": lambda pd: pd.Categorical([1.5, 2.0]),
+    "categories of both": lambda pd: pd.Categorical([1.5, "word"]),
+    "categories of truths": lambda pd: pd.Categorical([True, None]),
+    "categories of periods": lambda pd: pd.Categorical(pd.period_range("2020", periods=2, freq="M")),
     "times": lambda pd: pd.date_range("2020", periods=2),
     "times of a zone": lambda pd: pd.date_range("2020", periods=2, tz="UTC"),
     "spans": lambda pd: pd.to_timedelta([1, None], "s"),
@@ -112,6 +120,29 @@ def test_columns_of_pandas(wanted, made, function):
     assert steps
     followed(function, pd.DataFrame({"b": [1.0] * len(x), ("a", 1): x}), pandas=pd)
     followed(function, x.array, pandas=pd)
+
+
+CATEGORIES = {  # what is in categories, and the numbers of it
+    "intervals": (lambda pd: pd.cut(pd.Series([1.0, 2.0, 4.0]), [0, 2, 4]), [1, 1, 3]),
+    "times": (lambda pd: pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"])).astype("category"), [0, 86400]),
+    "spans": (lambda pd: pd.Series(pd.to_timedelta([1, -2, None], "s")).astype("category"), [1, 0, np.nan]),
+    "text": (lambda pd: pd.Series(["1.5", "word"]).astype("category"), [1.5, np.nan]),
+}
+
+
+@pytest.mark.parametrize(("made", "want"), [*CATEGORIES.values()], ids=[*CATEGORIES])
+def test_the_numbers_of_categories(wanted, made, want):
+    """Those that are there: nothing becomes NaN that has a number."""
+    pd = wanted("pandas")
+    result, _ = followed(relu_xp.relu, made(pd), pandas=pd)
+    oracle.assert_same(np.asarray(result, float), np.asarray(want, float))
+
+
+def test_columns_of_one_name(wanted):
+    pd = wanted("pandas")
+    x = pd.DataFrame([[1.0, "-1.5"]], columns=["a", "a"])
+    result, _ = followed(relu_xp.leaky_relu, x, pandas=pd)
+    assert result.tolist() == [-0.015]
 
 
 @pytest.mark.parametrize("made", [*MADE.values()], ids=[*MADE])

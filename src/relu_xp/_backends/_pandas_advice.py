@@ -31,8 +31,8 @@ _ARROW = {  # by what the name of an Arrow type begins with
     "large_binary": _BYTES,
     "fixed_size_binary": _BYTES,
 }
-_OBJECTS = (  # by what the first element is
-    ((list, tuple, set, np.ndarray), "take its elements, for example x.explode()"),
+_LISTS = (list, tuple, set, np.ndarray)
+_OBJECTS = (  # by what all elements are
     ((Mapping,), "take its values, for example pandas.DataFrame(x.dropna().to_list())"),
     ((bytes,), _BYTES),
     ((str,), _TEXT),
@@ -53,7 +53,7 @@ def what_to_do(x: Column) -> str:
     if isinstance(dtype, pd.IntervalDtype):
         return "take a number of each, for example pandas.Series(x.array.mid, x.index)"
     if isinstance(dtype, pd.CategoricalDtype):
-        return _NUMBERS if dtype.categories.dtype.kind in "fiub" else _TEXT
+        return _categories(dtype.categories.dtype)
     if isinstance(dtype, pd.StringDtype):
         return _TEXT
     if isinstance(dtype, pd.ArrowDtype):
@@ -72,7 +72,21 @@ def _arrow(dtype: Any) -> str:
     return _ARROW.get(name, _NUMBERS)
 
 
+def _categories(dtype: Any) -> str:
+    if isinstance(dtype, pd.StringDtype):
+        return _TEXT
+    return _NUMBERS if dtype.kind in "fiub" else "convert it first, for example x.astype(x.cat.categories.dtype)"
+
+
 def _object(x: Column) -> str:
-    first = next((each for each in x if isinstance(each, list | np.ndarray) or not pd.isna(each)), None)
-    kinds = (text for classes, text in _OBJECTS if isinstance(first, classes))
-    return next(kinds, _NUMBERS)
+    held = [each for each in x if not pd.api.types.is_scalar(each) or not pd.isna(each)]
+    if any(isinstance(each, _LISTS) for each in held):
+        return "take its elements, for example x.explode()"
+    for classes, text in _OBJECTS:
+        if held and all(isinstance(each, classes) for each in held):
+            return text
+    try:
+        pd.Series(held, dtype=object).astype("Float64")
+    except (TypeError, ValueError):
+        return _TEXT  # of what is no number it makes NaN
+    return _NUMBERS

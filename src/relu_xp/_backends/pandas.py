@@ -129,7 +129,8 @@ def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labe
         except (TypeError, ValueError) as error:
             more = f" and {len(at) - 1:,} more" if len(at) > 1 else ""
             name = x.columns[at[0]]
-            raise _checks.inside(function, f"column {name!r}{more}", error, f"x[{name!r}]") from None
+            part = f"x[{name!r}]" if x.columns.is_unique else f"x.iloc[:, {at[0]}]"
+            raise _checks.inside(function, f"column {name!r}{more}", error, part) from None
     if not blocks:
         blocks = [x.copy()]
     return blocks[0] if len(blocks) == 1 else pd.concat(blocks, axis=1).reindex(columns=range(x.shape[1]))
