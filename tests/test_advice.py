@@ -1,7 +1,7 @@
 """The advice of each error, followed until there is none, computes: for every kind of column, and for slopes."""
 
 import datetime
-import importlib
+import importlib.util
 import re
 from decimal import Decimal
 
@@ -235,6 +235,43 @@ LIBRARIES = {
     "tensorflow": ("tensorflow", "tensorflow.constant(array)"),
     "array_api_strict": ("array_api_strict", "array_api_strict.asarray(array)"),
 }
+
+
+@pytest.mark.parametrize("slope", [[0.5, 2.0], (1, 2), [[0.5], [2.0]], np.array([0.5, 2.0])], ids=repr)
+@pytest.mark.parametrize("name", oracle.SLOPED)
+def test_a_list_of_slopes_for_what_takes_its_own(wanted, slope, name):
+    """An xarray of each kind and a Dask array say what makes one of a list."""
+    xarray = wanted("xarray")
+    array = np.array([[-1.0, 2.0], [-3.0, -0.5]], np.float32)
+    want = oracle.call(name, array, negative_slope=np.asarray(slope, np.float32))
+    names = {"numpy": np, "xarray": xarray, "negative_slope": slope}
+    labelled = xarray.DataArray(array, dims=["a", "b"], name="v")
+    given = [
+        (labelled, np.asarray),
+        (labelled.variable, np.asarray),
+        (labelled.to_dataset(), lambda r: np.asarray(r["v"])),
+    ]
+    if importlib.util.find_spec("dask"):
+        names["dask"] = importlib.import_module("dask.array") and importlib.import_module("dask")
+        given.append((names["dask"].array.from_array(array, chunks=1), np.asarray))
+    for x, take in given:
+        with pytest.raises(TypeError, match=rf"^relu_xp\.{name}: negative_slope must be a real number, got ") as raised:
+            oracle.call(name, x, negative_slope=slope)
+        made = eval(advised(raised.value), {**names, "x": x})
+        oracle.assert_same(take(oracle.call(name, x, negative_slope=made)), want)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "dask.dataframe"])
+def test_a_list_of_slopes_for_what_takes_none(wanted, library):
+    """A column and a table say so at once, of a list as of an array."""
+    wanted(library.partition(".")[0])
+    module, pd = importlib.import_module(library), pytest.importorskip("pandas", reason="pandas: not installed")
+    make = (lambda a: module.from_pandas(a, npartitions=1)) if "dask" in library else (lambda a: a)
+    source = module if library == "polars" else pd
+    for x in (make(source.Series([-1.0, 2.0])), make(source.DataFrame({"a": [-1.0, 2.0]}))):
+        for slope in ([0.5, 2.0], (1, 2), np.array([0.5, 2.0])):
+            with pytest.raises(TypeError, match=r"pass a Python float, since \S+ is computed in parts$"):
+                relu_xp.leaky_relu(x, slope)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

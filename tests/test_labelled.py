@@ -738,7 +738,7 @@ def test_a_slope_is_broadcast_by_the_names_of_dimensions(xarray):
         (s.rename(c="z"), ValueError, "negative_slope must have dimensions of x"),
         (s.assign_coords(c=list("abcdeg")), ValueError, "x and negative_slope must have the same coordinates"),
         (s.variable, TypeError, "x and negative_slope must come from one library|must be a real number"),
-        (slopes, TypeError, r"negative_slope must be a real number, got numpy\.ndarray; .* or a xarray"),
+        (slopes, TypeError, r"negative_slope must be a real number, got numpy\.ndarray; .* or an xarray\.DataArray"),
     ):
         with pytest.raises(error, match=words):
             relu_xp.leaky_relu(x, bad)

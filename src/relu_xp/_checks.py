@@ -231,11 +231,14 @@ def real(function: Function, name: str, value: Any) -> Any:
     return value
 
 
-def no_array_scalars(function: Function, x: object, scalars: tuple[Any, ...], takes_slopes: bool) -> None:
+def no_array_scalars(
+    function: Function, x: object, scalars: tuple[Any, ...], slope_like: Callable[[Any, str], str | None] | None
+) -> None:
     """Refuse an array of slopes where x is computed in parts, with which it can't be cut; x takes its own kind's."""
-    reason = f", or a {type_name(x)}" if takes_slopes else f", since {type_name(x)} is computed in parts"
     for each, value in zip(function.parameters, scalars, strict=True):
-        if each.may_be_array and attribute(value, "shape"):
+        if each.may_be_array and (isinstance(value, list | tuple) or attribute(value, "shape")):
+            like = slope_like and slope_like(x, each.name)
+            reason = f", or {like}" if like else f", since {type_name(x)} is computed in parts"
             raise _no_number(function, each.name, value, reason)
 
 

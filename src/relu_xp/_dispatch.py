@@ -105,14 +105,14 @@ def _run(backend: Any) -> Run:
     if not hasattr(backend, "delegate"):
         return backend.call
 
-    in_parts, takes_slopes = getattr(backend, "in_parts", False), getattr(backend, "takes_slopes", False)
+    in_parts, slope_like = getattr(backend, "in_parts", False), getattr(backend, "slope_like", None)
 
     def run(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
-        if takes_slopes and any(map(backend.owns, scalars)):
+        if slope_like and any(map(backend.owns, scalars)):
             arrays += tuple(filter(backend.owns, scalars))
             scalars = tuple([_HELD if backend.owns(s) else s for s in scalars])
-        if in_parts or takes_slopes:
-            _checks.no_array_scalars(function, arrays[0], scalars, takes_slopes)
+        if in_parts or slope_like:
+            _checks.no_array_scalars(function, arrays[0], scalars, slope_like)
         return backend.delegate(function, functools.partial(_inside, function, scalars), arrays, out)
 
     return run

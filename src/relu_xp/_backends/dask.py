@@ -12,8 +12,6 @@ import dask.array as da
 from relu_xp import _checks
 from relu_xp._functions import NEGATIVE_SLOPE, Function
 
-in_parts = takes_slopes = True  # an array in the place of a scalar must be Dask's, to be cut as x is
-
 Array = Any  # a dask.array.Array
 Frame = Any  # a dask.dataframe.Series or DataFrame
 
@@ -26,6 +24,11 @@ def owns(x: object) -> bool:
 def _is_frame(x: object) -> bool:
     dd: Any = sys.modules.get("dask.dataframe")  # which needs pandas; not there, it cannot have made x
     return dd is not None and isinstance(x, dd.DataFrame | dd.Series) and not isinstance(x, dd.Index)
+
+
+def slope_like(x: Array | Frame, name: str) -> str | None:
+    """Say what makes a slope of a list, which must be Dask's, to be cut as x is; a frame takes none."""
+    return None if _is_frame(x) else f"a dask.array.Array, for example dask.array.asarray({name}, dtype=float)"
 
 
 def devices() -> list[str]:

@@ -14,12 +14,18 @@ from relu_xp._functions import NEGATIVE_SLOPE, Function
 
 Labelled = Any  # an xarray.DataArray, Dataset, DataTree or Variable
 
-takes_slopes = True  # by the names of their dimensions
-
 
 def owns(x: object) -> bool:
     """Arrays, single, in a set or in a tree, with coordinates or without."""
     return isinstance(x, xarray.DataArray | xarray.Dataset | xarray.DataTree | xarray.Variable)
+
+
+def slope_like(x: Labelled, name: str) -> str:
+    """Say what makes a slope of a list: x takes one by the names of its dimensions."""
+    dims, numbers = f"[*x.sizes][-numpy.ndim({name}):]", f"numpy.asarray({name}, float)"
+    if isinstance(x, xarray.Variable):
+        return f"an xarray.Variable, for example xarray.Variable({dims}, {numbers})"
+    return f"an xarray.DataArray with dimensions of x, for example xarray.DataArray({numbers}, dims={dims})"
 
 
 def devices() -> list[str]:
