@@ -3,6 +3,7 @@
 import datetime
 import importlib.util
 import re
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -293,3 +294,79 @@ def test_a_list_of_slopes(request, library, slope, name):
     made = eval(advised(raised.value), {**names, "x": x, "negative_slope": slope})
     want = oracle.call(name, names["array"], negative_slope=np.asarray(slope, np.float32))
     oracle.assert_same(np.asarray(oracle.call(name, x, negative_slope=made)), want)
+
+
+NUMPY = {  # what is no number as it stands, and the numbers that its advice leads to
+    "a year": (lambda: np.datetime64("2020"), 0),
+    "months": (lambda: np.array(["2020-01", "2020-02"], "M8[M]"), [0, 31 * 86400]),
+    "spans": (lambda: np.array([1, -2], "m8[s]"), [1, -0.02]),
+    "text": (lambda: np.array(["-1.5", "2"]), [-0.015, 2]),
+    "bytes": (lambda: np.array([b"-1.5"]), [-0.015]),
+    "objects": (lambda: np.array([-1.5, 2], object), [-0.015, 2]),
+    "a chararray": (lambda: np.char.array(["-1.5"]), [-0.015]),
+}
+
+
+@pytest.mark.parametrize(("made", "want"), [*NUMPY.values()], ids=[*NUMPY])
+def test_arrays_that_hold_numbers_as_something_else(made, want):
+    result, steps = followed(relu_xp.leaky_relu, made())
+    assert steps
+    oracle.assert_same(np.asarray(result), np.asarray(want, result.dtype))
+
+
+@pytest.mark.parametrize("unit", ["Y", "M", "2Y"])
+def test_spans_of_no_fixed_length(unit):
+    spans = np.array([4, -4], f"m8[{unit}]")
+    result, _ = followed(relu_xp.relu, spans)
+    oracle.assert_same(result, np.array([spans[0].astype("m8[s]").astype(float), 0]))
+
+
+NO_NUMBERS = {
+    "words": np.array(["1.5", "word"]),
+    "a word": np.str_("word"),
+    "words in a chararray": np.char.array(["word"]),
+    "ragged lists": np.array([[1.0], [1.0, 2.0]], object),
+    "bytes": np.array([b"word"]),
+}
+if hasattr(np.dtypes, "StringDType"):  # since NumPy 2.0
+    NO_NUMBERS["words of any length"] = np.array(["word"], np.dtypes.StringDType())
+
+
+@pytest.mark.parametrize("x", [*NO_NUMBERS.values()], ids=[*NO_NUMBERS])
+def test_what_holds_no_numbers_is_told_no_cast(x):
+    with pytest.raises(
+        TypeError, match=r"^relu_xp\.relu: takes .*; some of it is no number; pass numbers in its place$"
+    ):
+        relu_xp.relu(x)
+
+
+def test_text_in_xarray(wanted):
+    """A variable that holds none can be left out, also of a group; one that holds numbers is cast alone."""
+    xarray = wanted("xarray")
+    with pytest.raises(TypeError, match=r"some of it is no number; pass numbers in its place$"):
+        relu_xp.relu(xarray.DataArray(["word"]))
+    words = xarray.Dataset({"x y": ("a", ["word"]), "x": ("a", ["word"]), "b": ("a", [-1.0])})
+    groups = {"/": words, "/below": words}
+    for x in (words, xarray.DataTree.from_dict(groups), xarray.DataTree.from_dict({"/below": words})):
+        result, steps = followed(relu_xp.leaky_relu, x)
+        assert steps == 2
+        assert result["b"].values.tolist() == [-0.01]
+        assert set(result.data_vars) == {"b"}
+    result, _ = followed(relu_xp.leaky_relu, xarray.Dataset({"a": ("a", [1.0]), "x": ("a", ["-1.5"])}))
+    assert (result.name, result.values.tolist()) == ("x", [np.float32(-0.015)])
+
+
+def test_quantized_tensors_of_torch(wanted):
+    torch = wanted("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        x = torch.quantize_per_tensor(torch.tensor([-1.0, 2.0]), 0.5, 0, torch.qint8)
+    result, steps = followed(relu_xp.leaky_relu, x, torch=torch)
+    assert steps
+    oracle.assert_same(result.numpy(), np.array([-0.01, 2], np.float32))
+
+
+def test_a_key_of_jax_holds_no_numbers(wanted):
+    jax = wanted("jax")
+    with pytest.raises(TypeError, match=r"got key<\w+>; it is a key, with which jax\.random\.normal draws numbers$"):
+        relu_xp.relu(jax.random.key(0))

@@ -112,9 +112,14 @@ _OTHER_CASTS = {  # by what stands in the dtype's name
     "|V": "view it as numbers, for example x.view('float32')",
     "[('": "take one of its fields, for example x[x.dtype.names[0]]",
     "complex": "take x.real, or x.imag",
+    "Y]": "take seconds for its unit first, for example x.astype(x.dtype.kind + '8[s]')",
+    "M]": "take seconds for its unit first, for example x.astype(x.dtype.kind + '8[s]')",
     "datetime64": "take the number of what passed since, for example (x - x.min()) / numpy.timedelta64(1, 's')",
     "timedelta64": "take its number, for example x / numpy.timedelta64(1, 's')",
+    "torch.q": "take its numbers, for example x.dequantize()",
+    "key<": "it is a key, with which jax.random.normal draws numbers",
 }
+NO_NUMBERS = "some of it is no number; pass numbers in its place"
 
 
 def dtype(function: Function, given: object, kind: str, cast: str) -> None:
@@ -248,7 +253,7 @@ def inside(function: Function, where: str, error: Exception, part: str = "") -> 
         return error
     name = f"relu_xp.{function}: "
     said, semicolon, advice = str(error).replace(name, f"{name}{where}: ", 1).partition("; ")
-    return type(error)(said + semicolon + (re.sub(r"\bx\b", lambda _: part, advice) if part else advice))
+    return type(error)(said + semicolon + (re.sub(r"(?<!')\bx\b(?!')", lambda _: part, advice) if part else advice))
 
 
 def has_unit(function: Function, name: str, unit: str, numbers: str) -> TypeError:

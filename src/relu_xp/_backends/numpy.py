@@ -5,6 +5,7 @@ and the loops run near the speed of a copy, where `numpy.where` branches on the 
 as float8, is cast to float32 and back in NumPy's buffers. Where no compiler built the loops, the formulas run.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -72,6 +73,21 @@ _LIBRARY = _checks.Library(
 )
 
 
+_HOLDS_ANYTHING = "OSTU"  # the kinds of objects and text
+
+
+def _library_of(x: Array) -> _checks.Library:
+    """The same, with what makes numbers of this text or these objects, if anything does."""
+    bare = "numpy.asarray(x)" if isinstance(x, np.char.chararray) else "x"  # whose casts give text alone
+    try:
+        with np.errstate(all="ignore"):
+            np.asarray(x).astype("float32")
+        cast = f"cast it first, for example {bare}.astype('float32')"
+    except Exception:  # whatever its objects raise
+        cast = _checks.NO_NUMBERS
+    return dataclasses.replace(_LIBRARY, cast=cast)
+
+
 def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
     """Check every argument, compute, and only then wrap."""
     is_plain = all(type(a) is np.ndarray for a in arrays)
@@ -79,7 +95,8 @@ def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
     if not is_bare or not (is_plain or out is None):
         _numpy_classes.check(function, arrays, scalars, out)
     plain = arrays if is_plain else tuple(map(np.asarray, arrays))  # whose dtype no class can hide
-    rounded = _checks.call(_LIBRARY, function, plain, scalars, out)
+    library = _LIBRARY if plain[0].dtype.kind not in _HOLDS_ANYTHING else _library_of(arrays[0])
+    rounded = _checks.call(library, function, plain, scalars, out)
     dtype = _native(plain[0])
     operands = [_operand(scalar, dtype) for scalar in rounded[: len(function.scalars)]]
     result = np.empty_like(plain[0], dtype) if out is None else np.asarray(out)  # in the memory order of x

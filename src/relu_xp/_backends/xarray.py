@@ -63,7 +63,7 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Label
                 try:
                     data[name] = _computed(function, inside, [table[name] for table in tables], slopes)
                 except (TypeError, ValueError) as error:
-                    raise _checks.inside(function, f"variable {name!r}", error) from None
+                    raise _in_variable(function, name, error) from None
     else:
         data = _computed(function, inside, arrays, slopes)
     if isinstance(getattr(x, "variable", x), xarray.IndexVariable):  # whose copies can't be written to
@@ -71,6 +71,14 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Label
         x = xarray.DataArray(base, x.coords, name=x.name) if isinstance(x, xarray.DataArray) else base
     result = x.copy(deep=False, data=data)
     return result if labels is None else result.assign_coords(labels)
+
+
+def _in_variable(function: Function, name: Any, error: Exception) -> Exception:
+    """The error of a variable, which can be left out if it holds no numbers."""
+    error = _checks.inside(function, f"variable {name!r}", error, f"x[{name!r}]")
+    if str(error).endswith(_checks.NO_NUMBERS):
+        return type(error)(f"{error}, or leave it out, for example x.drop_vars({name!r})")
+    return error
 
 
 def _tree(function: Function, inside: Callable[..., Any], trees: Any, slopes: Any) -> Labelled:
@@ -84,7 +92,7 @@ def _tree(function: Function, inside: Callable[..., Any], trees: Any, slopes: An
             try:
                 results[path] = delegate(function, inside, (*sets, *slopes), None)
             except (TypeError, ValueError) as error:
-                raise _checks.inside(function, f"group {path!r}", error) from None
+                raise _checks.inside(function, f"group {path!r}", error, f"x[{path!r}].to_dataset()") from None
     return type(trees[0]).from_dict(results, name=trees[0].name)
 
 
