@@ -13,6 +13,7 @@ import copy
 import functools
 import importlib
 import json
+import math
 import pickle
 import re
 import sys
@@ -199,6 +200,36 @@ def check_what_is_refused(file):
     for given in (("nothing",), ("relu", {"negative_slope": 0.3}), ("squared_relu", {"x": 1})):
         with pytest.raises(ValueError, match=r"^relu_xp\.keras\.Rectifier: .*, got '"):
             relu_xp.keras.Rectifier(*given)
+    for error, given, said in [
+        (ValueError, (["relu"],), r"keras\.Rectifier: function must be one of "),
+        (TypeError, ("leaky_relu", 0.25), r"keras\.Rectifier: scalars must be a dict by .*, got float$"),
+        (
+            ValueError,
+            ("leaky_relu", {"negative_slope": math.nan}),
+            "leaky_relu: negative_slope must be finite, got nan$",
+        ),
+        (
+            TypeError,
+            ("leaky_relu", {"negative_slope": "a"}),
+            "leaky_relu: negative_slope must be a real number, got str",
+        ),
+        (ValueError, ("clipped_relu", {"ceiling": 0}), "clipped_relu: ceiling must be above 0 in float64, got 0$"),
+    ]:
+        with pytest.raises(error, match=rf"^relu_xp\.{said}"):
+            relu_xp.keras.Rectifier(*given)
+
+
+def check_operation():
+    """What an operation tells of itself is no way to change it; a variable is no slope, but its number may be."""
+    leaky = relu_xp.keras.Rectifier("leaky_relu", {"negative_slope": 0.25})
+    leaky.get_config()["scalars"]["negative_slope"] = 1.0
+    assert repr(leaky) == "relu_xp.keras.Rectifier('leaky_relu', {'negative_slope': 0.25})"
+    for slope, advice in ((0.25, r", for example float\(negative_slope\)"), ([0.25, 0.5], "")):
+        with pytest.raises(
+            TypeError, match=rf"negative_slope must be .* got \S*Variable; pass a Python float{advice}$"
+        ):
+            relu_xp.leaky_relu(keras.Input((4, 2)), keras.Variable(slope))
+    relu_xp.leaky_relu(keras.Input((4,)), float(keras.Variable(0.25)))
 
 
 def main(command, file):
@@ -208,6 +239,7 @@ def main(command, file):
     if command == "rebuild":
         check_activations(Path(file))
         check_what_is_refused(Path(file))
+        check_operation()
         return
     model = model_of_all()
     check(model)

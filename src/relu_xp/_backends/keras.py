@@ -4,6 +4,7 @@ They hold no values, so there is nothing here to verify or to measure: what runs
 """
 
 import importlib
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import keras
@@ -46,6 +47,12 @@ def call(function: Function, arrays: tuple[Symbolic, ...], scalars: tuple[Any, .
     x, g = arrays[0], arrays[-1]
     _checks.dtype(function, x.dtype, _dtypes.kind(x.dtype), "cast it first, for example keras.ops.cast(x, 'float32')")
     _checks.alike(function, x.dtype, x.shape, g.dtype, _as_far_as_known(g.shape, x.shape))
+    for each, value in zip(function.parameters, scalars, strict=True):
+        if isinstance(value, keras.Variable):  # whose value is an array, which a symbolic tensor takes as little
+            held = "" if value.shape else f", for example float({each.name})"
+            got = f"{each.name} must be a real number, got {_checks.type_name(value)}"
+            msg = f"relu_xp.{function}: {got}; pass a Python float{held}"
+            raise TypeError(msg)
     pairs = zip(function.parameters, scalars, strict=True)
     rounded = {each.name: float(_checks.number(function, each, value, x.dtype)) for each, value in pairs}
     return Rectifier(function.name, rounded)(*arrays)
@@ -81,8 +88,10 @@ class Rectifier(keras.Operation):  # type: ignore[misc]  # mypy does not see it
 
     Raises
     ------
+    TypeError
+        If scalars is no dict, or one of them no real number.
     ValueError
-        If there is no such function, or it has no such parameter.
+        If there is no such function, or it has no such parameter, or one is not finite.
 
     Examples
     --------
@@ -92,14 +101,20 @@ class Rectifier(keras.Operation):  # type: ignore[misc]  # mypy does not see it
     """
 
     def __init__(self, function: str, scalars: dict[str, float] | None = None, name: str | None = None) -> None:
-        if function not in FUNCTIONS:
+        if not isinstance(function, str) or function not in FUNCTIONS:
             msg = f"relu_xp.keras.Rectifier: function must be one of {', '.join(FUNCTIONS)}, got {function!r}"
             raise ValueError(msg)
+        if not isinstance(scalars, Mapping | None):
+            got = f"scalars must be a dict by the parameters' names, got {_checks.type_name(scalars)}"
+            msg = f"relu_xp.keras.Rectifier: {got}"
+            raise TypeError(msg)
         self.function, self.scalars = FUNCTIONS[function], dict(scalars or {})
-        known = [each.name for each in self.function.parameters]
+        known = {each.name: each for each in self.function.parameters}
         if unknown := [each for each in self.scalars if each not in known]:
             msg = f"relu_xp.keras.Rectifier: {function} takes {', '.join(known) or 'no scalars'}, got {unknown[0]!r}"
             raise ValueError(msg)
+        for name_of, value in self.scalars.items():
+            _checks.number(self.function, known[name_of], value, "float64")  # what x may have at most
         super().__init__(name=name or f"relu_xp_{function}_{keras.backend.get_uid(f'relu_xp_{function}')}")
 
     def call(self, *arrays: Any) -> Any:
@@ -113,4 +128,7 @@ class Rectifier(keras.Operation):  # type: ignore[misc]  # mypy does not see it
 
     def get_config(self) -> dict[str, Any]:
         """Tell all that makes the operation again."""
-        return {"function": self.function.name, "scalars": self.scalars, "name": self.name}
+        return {"function": self.function.name, "scalars": dict(self.scalars), "name": self.name}
+
+    def __repr__(self) -> str:
+        return f"relu_xp.keras.Rectifier({self.function.name!r}, {self.scalars!r})"
