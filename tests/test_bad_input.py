@@ -495,6 +495,19 @@ def with_another_module():
     return type("Odd", (), {"__module__": None})()
 
 
+class Nameless(type):
+    """A class of classes that raises for each name that a class has."""
+
+    def __getattribute__(cls, name):
+        if name in ("__module__", "__qualname__", "__name__"):
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
+
+
+def without_names():
+    return Nameless("Nameless", (), {})()
+
+
 ODD = {
     "Raises": Raises,
     "RaisesSome": RaisesSome,
@@ -503,6 +516,7 @@ ODD = {
     "Hides": lambda: np.array([1.0, None]).view(Hides),
     "Bare": without_a_module,
     "Odd": with_another_module,
+    "Nameless": without_names,
 }
 
 

@@ -277,7 +277,8 @@ def type_name(x: object) -> str:
     """The type's name as its users write it: `list`, `torch.Tensor`."""
     cls = type(x)
     module = module_of(cls)
-    return cls.__qualname__ if module in ("", "builtins") else f"{module}.{cls.__qualname__}"
+    name = attribute(cls, "__qualname__") or "object"  # a metaclass may raise too
+    return name if module in ("", "builtins") else f"{module}.{name}"
 
 
 def attribute(x: object, name: str) -> Any:
@@ -290,7 +291,7 @@ def attribute(x: object, name: str) -> Any:
 
 def module_of(cls: type) -> str:
     """Name the module that a class says it is of; a class made by `exec` or in C may say nothing, or no string."""
-    found: object = getattr(cls, "__module__", None)
+    found: object = attribute(cls, "__module__")
     return found if isinstance(found, str) else ""
 
 

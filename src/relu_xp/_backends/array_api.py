@@ -103,7 +103,7 @@ _WITHOUT_AUTODIFF = {"array_api_strict", "sparse", "ndonnx"}  # whose formulas a
 
 
 def _package(x: Array) -> str:
-    return type(x).__module__.partition(".")[0]
+    return _checks.module_of(type(x)).partition(".")[0]
 
 
 def _relu(xp: Any, x: Array, z: float) -> Array:
