@@ -39,7 +39,15 @@ class Real(Protocol):
     def __truediv__(self, other: Any, /) -> Any: ...
 
 
-Array = TypeVar("Array", bound=Real)
+class Column(Protocol):
+    """An array in the manner of pandas, which declares none of them."""
+
+    @property
+    def dtype(self) -> Any: ...
+    def isna(self) -> Any: ...
+
+
+Array = TypeVar("Array", bound=Real | Column)
 Float = TypeVar("Float", covariant=True)
 
 

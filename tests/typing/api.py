@@ -100,3 +100,18 @@ relu_xp.relu(None)  # type: ignore[type-var]
 relu_xp.relu(1j)  # type: ignore[type-var]
 relu_xp.leaky_relu([1.0, -10.0])  # type: ignore[call-overload]
 relu_xp.leaky_relu_vjp(singles, [1.0, 1.0, 1.0])  # type: ignore[call-overload]
+
+
+class Column:
+    """What pandas declares of its arrays: no operators."""
+
+    dtype = "Float64"
+
+    def isna(self) -> list[bool]:
+        """Tell what is missing."""
+        return [False]
+
+
+assert_type(relu_xp.relu(Column()), Column)
+assert_type(relu_xp.relu_vjp(Column(), Column(), out=None), Column)
+assert_type(relu_xp.leaky_relu(Column(), 0.1), Column)
