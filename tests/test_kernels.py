@@ -17,7 +17,7 @@ import pytest
 import relu_xp
 from relu_xp import __main__
 from relu_xp._functions import FUNCTIONS
-from relu_xp.verify import _faults, _kernels, assert_computes, check
+from relu_xp.verify import _calls, _faults, _kernels, assert_computes, check
 from relu_xp.verify._expected import rounded
 
 F2, F4, F8 = "float16", "float32", "float64"
@@ -302,6 +302,57 @@ def test_a_result_that_breaks_when_it_is_looked_at(wanted):
 
     report = check(lambda x: Broken(), "relu", dtypes=F4)
     assert [fault.kind for fault in report.faults] == ["raised"]
+
+
+class MuteError(Exception):
+    """An error whose text is an error too."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+class MuteExitError(MuteError):
+    """One whose text ends the process."""
+
+    def __str__(self):
+        raise SystemExit(4)
+
+
+@pytest.mark.parametrize("error", [MuteError, MuteExitError])
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_an_error_without_a_text(wanted, capfd, error, timeout):
+    wanted("numpy")
+
+    def raises(x):
+        raise error
+
+    report = check(raises, "relu", dtypes=F4, timeout=timeout)
+    assert [(fault.kind, fault.name) for fault in report.faults] == [("raised", error.__name__)]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_result_that_exits_when_it_is_looked_at(wanted, capfd):
+    wanted("numpy")
+
+    class Exits:
+        @property
+        def dtype(self):
+            raise SystemExit(4)
+
+    report = check(lambda x: Exits(), "relu", dtypes=F4)
+    assert [(fault.kind, fault.name) for fault in report.faults] == [
+        ("raised", "its result cannot be read: SystemExit"),
+    ]
+    assert report.values > 100_000
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_whatever_a_job_raises_comes_back():
+    worker = _calls.Worker()
+    with pytest.raises(SystemExit):
+        worker.run(sys.exit, timeout=60.0)
+    assert worker.run(lambda: 3, timeout=math.inf) == 3
+    worker.close()
 
 
 def test_two_faults_that_have_nothing_to_do_with_each_other(wanted):
@@ -596,6 +647,7 @@ def test_integers(wanted):
             ValueError,
             "timeout must be above 0, or None, got 0",
         ),
+        ((leaky, "leaky_relu"), {"timeout": "a"}, TypeError, "timeout must be a number of seconds, or None, got str"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, options, error, says):

@@ -154,7 +154,11 @@ def compiled_loops() -> str:
 
 def first_line(error: Exception) -> str:
     """An error's kind and its first line."""
-    name, message = type(error).__name__, str(error).strip()
+    name = type(error).__name__
+    try:
+        message = str(error).strip()
+    except BaseException:  # a caller's class, whose text is its own code
+        message = ""
     return f"{name}: {message.splitlines()[0]}" if message else name
 
 

@@ -56,16 +56,22 @@ class Worker:
 
     def _work(self) -> None:
         for job in iter(self._jobs.get, None):
-            self._done.put(job())
+            try:
+                self._done.put((job(), None))
+            except BaseException as error:  # who waits for it must hear of it
+                self._done.put((None, error))
 
     def run(self, job: Callable[[], Any], timeout: float) -> Any:
         """Wait for a job's result, or raise TimeoutError; it has the caller's context variables."""
         context = contextvars.copy_context()
         self._jobs.put(lambda: context.run(job))
         try:
-            return self._done.get(timeout=timeout)
+            result, error = self._done.get(timeout=min(timeout, threading.TIMEOUT_MAX))
         except queue.Empty:
             raise TimeoutError from None
+        if error is not None:
+            raise error
+        return result
 
     def close(self) -> None:
         """Let the thread end."""
@@ -79,29 +85,29 @@ def call(target: Target, f: Callable[..., Any], arrays: tuple[Array, ...], view:
         given = held if view is None else [view(a) for a in held]
         # Freed at once, this is the memory that is allocated next.
         target.put(np.full(arrays[0].shape, POISON).astype(arrays[0].dtype))
-    except Exception as error:  # a caller's function, or an array that the library has no room for
-        return Trouble(
-            "raised",
-            f"its input cannot be made: {first_line(error)}",
-            "see library=, which makes it",
-        )
+    except BaseException as error:  # a caller's function, or an array that the library has no room for
+        return Trouble("raised", f"its input cannot be made: {_said(error)}", "see library=, which makes it")
     try:
         with np.errstate(all="ignore"):
             result = f(*given)
     except BaseException as error:  # SystemExit too, and whatever a framework has
-        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-            raise  # the user's, who wants to end it all
-        what = first_line(error) if isinstance(error, Exception) else type(error).__name__
-        return Trouble("raised", what, "does it take this dtype, and arrays without elements? see dtypes=")
+        return Trouble("raised", _said(error), "does it take this dtype, and arrays without elements? see dtypes=")
     try:
         if alien := _alien(target, result, (held[0], given[0])):
             return Trouble("wrong_dtype", alien, f"give a {_type(held[0])}, like x")
         got = np.asarray(target.get(result))
         written = tuple(np.asarray(target.get(a)) for a in held)
         shares = _shares(result, given, got, written)
-    except Exception as error:  # each library has an error of its own for what can't be read
-        return Trouble("raised", f"its result cannot be read: {first_line(error)}", "give an array like x")
+    except BaseException as error:  # each library has an error of its own for what can't be read
+        return Trouble("raised", f"its result cannot be read: {_said(error)}", "give an array like x")
     return Outcome(got.copy(), tuple(a.copy() for a in written), shares)
+
+
+def _said(error: BaseException) -> str:
+    """What an error says in a line; but the user's, who wants to end it all, goes on."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error
+    return first_line(error) if isinstance(error, Exception) else type(error).__name__
 
 
 def _own(array: Array) -> Array:

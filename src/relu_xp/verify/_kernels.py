@@ -1,6 +1,7 @@
 """Holds anybody's kernel to the definition: a function of arrays, of whatever library."""
 
 import math
+import numbers
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -267,6 +268,8 @@ class Checking:
     ) -> None:
         if not callable(f):
             raise _error(TypeError, f"f must be a function of arrays, got {type(f).__name__}")
+        if timeout is not None and not isinstance(timeout, numbers.Real):
+            raise _error(TypeError, f"timeout must be a number of seconds, or None, got {type(timeout).__name__}")
         if timeout is not None and not timeout > 0:
             raise _error(ValueError, f"timeout must be above 0, or None, got {timeout}")
         self.f, self.function, self.timeout = f, _function(function), timeout
