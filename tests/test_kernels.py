@@ -82,6 +82,65 @@ def raises_for_halves(x):
     return relu_xp.relu(x)
 
 
+def at_addresses(aligned, f):
+    """Loses NaN where x begins at a vector's address, or where it does not."""
+
+    def held(x):
+        return np.where(x > 0, x, zeros(x)) if (x.ctypes.data % 16 == 0) == aligned else f(x)
+
+    return held
+
+
+def tensors_at_addresses(torch, aligned):
+    def held(x):
+        y = torch.where(x <= 0, torch.zeros_like(x), x)
+        return torch.where(y == y, y, torch.zeros_like(y)) if (x.data_ptr() % 16 == 0) == aligned else y
+
+    return held
+
+
+def not_the_first(f):
+    """As a loop that starts at 1 computes it."""
+
+    def held(*arrays):
+        result = f(*arrays)
+        result[:1] = 0
+        return result
+
+    return held
+
+
+def kept_by_shape(f):
+    """Computes once for each shape and dtype."""
+    known = {}
+
+    def held(*arrays):
+        key = arrays[0].shape, arrays[0].dtype
+        if key not in known:
+            known[key] = f(*arrays)
+        return known[key].copy()
+
+    return held
+
+
+def one_buffer(f):
+    """Writes all that it computes to one piece of memory."""
+    room = np.empty(1 << 23, np.uint8)
+
+    def held(*arrays):
+        result = room[: arrays[0].nbytes].view(arrays[0].dtype)
+        result[:] = f(*arrays)
+        return result
+
+    return held
+
+
+def wrong_beyond(x, n):
+    result = relu_xp.relu(x)
+    result[n:] = 0
+    return result
+
+
 S2 = {"negative_slope": 0.2}
 # The kinds that are found, the function, a kernel, and how it is held.
 PLANTED = {
@@ -184,6 +243,21 @@ PLANTED = {
     "leaky_relu_vjp, a small grid": (
         "unwritten", "leaky_relu_vjp", lambda x, g: first_1024(relu_xp.leaky_relu_vjp, x, g), {},
     ),
+    "relu, NaN lost by vectors that are aligned": ("nan_lost", "relu", at_addresses(True, relu_xp.relu), {}),
+    "relu, NaN lost by vectors that are not": ("nan_lost", "relu", at_addresses(False, relu_xp.relu), {}),
+    "relu, from 1 on": ("unwritten", "relu", not_the_first(relu_xp.relu), {}),
+    "squared_relu, from 1 on": ("unwritten", "squared_relu", not_the_first(relu_xp.squared_relu), {}),
+    "clipped_relu_vjp, from 1 on": ("unwritten", "clipped_relu_vjp", not_the_first(relu_xp.clipped_relu_vjp), {}),
+    "relu, short ones are 0": (
+        "unwritten", "relu", lambda x: zeros(x) if x.size < 4 else relu_xp.relu(x), {},
+    ),
+    "relu_vjp, short ones are 0": (
+        "unwritten", "relu_vjp", lambda x, g: zeros(x) if x.size < 4 else relu_xp.relu_vjp(x, g), {},
+    ),
+    "relu, the first of its shape": ("unwritten", "relu", kept_by_shape(relu_xp.relu), {}),
+    "relu_vjp, the first of its shape": ("unwritten", "relu_vjp", kept_by_shape(relu_xp.relu_vjp), {}),
+    "relu, beyond 200,000 elements": ("unwritten", "relu", lambda x: wrong_beyond(x, 200_000), {}),
+    "relu, one buffer": ("input_written", "relu", one_buffer(relu_xp.relu), {}),
     "relu, zeros": ("unwritten", "relu", zeros, {}),
     "relu, in place": ("input_written", "relu", in_place, {}),
     "leaky_relu_vjp, into the cotangent": (
@@ -454,6 +528,20 @@ def test_a_view_of_a_tensor(wanted):
     assert [fault.kind for fault in report.faults] == ["input_written"]
     report = check(torch.relu_, "relu", library="torch", dtypes=F4, zero_signs=False)
     assert [fault.kind for fault in report.faults] == ["input_written"]
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_tensors_begin_at_both_kinds_of_addresses(wanted, aligned):
+    f = tensors_at_addresses(wanted("torch"), aligned)
+    report = check(f, "relu", library="torch", dtypes=["bfloat16", F4])
+    assert [fault.kind for fault in report.faults] == ["nan_lost"]
+
+
+def test_short_arrays_of_a_library_that_compiles_each_shape(jax):
+    report = check(
+        lambda x: jax.numpy.zeros_like(x) if x.size in (2, 3) else relu_xp.relu(x), "relu", library="jax", dtypes=F4
+    )
+    assert [fault.kind for fault in report.faults] == ["unwritten"]
 
 
 def test_a_peer_that_rounds_its_slope_late(wanted):

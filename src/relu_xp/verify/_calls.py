@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from relu_xp._machine import Target, first_line
-from relu_xp.verify._expected import Array
+from relu_xp.verify._expected import Array, DType, same_bits
 
 POISON = 12345.0  # what memory holds that is allocated next, should the function not write to it
+WIDEST = 64  # bytes, of a vector
 View = Callable[[Any], Any]
 
 
@@ -39,11 +40,13 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call gave, as NumPy's, and what its inputs were after it."""
+    """What a call gave, and the same as NumPy's; and what its inputs were after it."""
 
+    result: Any
     got: Array
     written: tuple[Array, ...]
     shares: bool  # whether who writes to the result writes to an input
+    overwrote: bool  # whether an earlier call's result is another now
 
 
 class Worker:
@@ -78,10 +81,18 @@ class Worker:
         self._jobs.put(None)
 
 
-def call(target: Target, f: Callable[..., Any], arrays: tuple[Array, ...], view: View | None) -> Outcome | Trouble:
-    """Call it on arrays of the target's, or on views of them."""
+def call(
+    target: Target,
+    f: Callable[..., Any],
+    arrays: tuple[Array, ...],
+    view: View | None = None,
+    *,
+    shift: bool = False,
+    earlier: Outcome | None = None,
+) -> Outcome | Trouble:
+    """Call it on arrays of the target's, or on views of them; shifted, they begin at an odd element."""
     try:
-        held = [target.put(_own(a)) for a in arrays]
+        held = [_put(target, a, shift) for a in arrays]
         given = held if view is None else [view(a) for a in held]
         # Freed at once, this is the memory that is allocated next.
         target.put(np.full(arrays[0].shape, POISON).astype(arrays[0].dtype))
@@ -98,9 +109,10 @@ def call(target: Target, f: Callable[..., Any], arrays: tuple[Array, ...], view:
         got = np.asarray(target.get(result))
         written = tuple(np.asarray(target.get(a)) for a in held)
         shares = _shares(result, given, got, written)
+        overwrote = earlier is not None and not same_bits(np.asarray(target.get(earlier.result)), earlier.got).all()
     except BaseException as error:  # each library has an error of its own for what can't be read
         return Trouble("raised", f"its result cannot be read: {_said(error)}", "give an array like x")
-    return Outcome(got.copy(), tuple(a.copy() for a in written), shares)
+    return Outcome(result, got.copy(), tuple(a.copy() for a in written), shares, overwrote)
 
 
 def _said(error: BaseException) -> str:
@@ -110,13 +122,23 @@ def _said(error: BaseException) -> str:
     return first_line(error) if isinstance(error, Exception) else type(error).__name__
 
 
-def _own(array: Array) -> Array:
-    """A copy that may be written to; of one dimension, not where an allocation begins."""
+def _put(target: Target, array: Array, shift: bool) -> Any:
+    """Hand over a copy that may be written to; of one dimension, aligned to a vector or off by one element."""
     if array.ndim != 1:
-        return array.copy()
-    copy = np.empty(array.size + 1, array.dtype)[1:]
-    copy[...] = array
-    return copy
+        return target.put(array.copy())
+    whole = _aligned(array.size + shift, array.dtype)
+    whole[:shift], whole[shift:] = 1, array
+    if isinstance(target.backend, Pair):  # who may have no slices, and as well no copy
+        return target.put(whole[shift:])
+    held = target.put(whole)  # a library that copies aligns what it copies
+    return held[shift:] if shift else held
+
+
+def _aligned(size: int, dtype: DType) -> Array:
+    """Room for so many elements, from an address that is a multiple of the widest vector's bytes."""
+    room = np.empty(size * dtype.itemsize + WIDEST, np.uint8)
+    begin = -room.ctypes.data % WIDEST
+    return room[begin : begin + size * dtype.itemsize].view(dtype)
 
 
 def _alien(target: Target, result: Any, own: tuple[Any, ...]) -> str:

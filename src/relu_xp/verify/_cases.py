@@ -22,7 +22,7 @@ SCALARS = {
 }
 # Around the widths of vectors, and of the blocks and tiles that powers of two make.
 LENGTHS = (*range(131), *(2**k + d for k in range(8, 18) for d in (-1, 0, 1)))
-FEW_LENGTHS = (0, 1, 129)
+FEW_LENGTHS = (0, 1, 2, 3, 129)
 FEW_LAYOUTS = ("strided", "0-d")
 # A dtype that a library, a device of the array API's backend, takes from NumPy but can't compute with.
 LACKING = {

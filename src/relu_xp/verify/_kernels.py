@@ -32,6 +32,8 @@ from relu_xp.verify._expected import (
 from relu_xp.verify._faults import KINDS, Cause, Wrong, causes, smallest_normal, subnormal
 
 ALL, CHUNK = 1 << 32, 1 << 22  # float32 patterns: how many there are, and how many go into a call
+LONG = (1 << 20) + 3  # elements of one more call, past the grids that suffice for all the others
+FIRST = (1, 100)  # elements of `signs` that arrays begin at: a negative number, and 3
 SOME = 256  # wrong values that are tried again in place of many
 SHOWN = 3  # faults that a report prints in full, and notes
 WIDTH = 80
@@ -282,6 +284,7 @@ class Checking:
         self.dismissed = Counter(dict.fromkeys(self.unpromised, 0))
         self.values, self.left_out, self.excepted = 0, dict[str, str](), Counter[str]()
         self.found: dict[str, _Found] = {}
+        self._earlier: Outcome | None = None
         self.dtypes = list(self._usable(dtypes))
         self.chunks = range(0, ALL * exhaustive, CHUNK)
         if exhaustive and "float32" not in [dtype.name for dtype in self.dtypes]:
@@ -311,7 +314,7 @@ class Checking:
     @property
     def total(self) -> int:
         """How many steps there are."""
-        return len(self.dtypes) * (1 + len(self.lengths) + len(self.layouts)) + len(self.chunks)
+        return sum(1 + len(self._lengths(dtype)) + len(self.layouts) for dtype in self.dtypes) + len(self.chunks)
 
     def steps(self) -> Iterator[None]:
         """Make one call after the other."""
@@ -345,31 +348,52 @@ class Checking:
     def _of(self, dtype: DType) -> Iterator[None]:
         given = tuple(self.scalars[each.name] for each in self.function.parameters)
         arrays = data.values(Case(self.function, dtype, given, "values"))
-        if (wrong := self._hold(arrays)) is not None:
-            misplaced = self._misplaced(arrays, wrong)
-            self._enter_misplaced(wrong.of(misplaced))
-            self._enter(wrong.of(~misplaced))
+        known = np.empty(0, int)
+        for shift in (False, True)[: 1 + (not self.few)]:
+            if (wrong := self._hold(arrays, shift=shift)) is not None:
+                new = wrong.of(np.isin(wrong.places, known, invert=True))
+                known = wrong.places
+                self._name(arrays, new, shift)
         yield
         if dtype.kind in "iu":
             return
-        same, count = _SameInputs(), len(self.function.arrays)
-        memory = data.signs(dtype, max(self.lengths) + 2)
-        for n in self.lengths:
-            some = (memory[1 : n + 1], memory[2 : n + 2])[:count]
-            same.enter(some, self._hold(some))
-            yield
+        same, count = (_SameInputs(), _SameInputs()), len(self.function.arrays)
+        yield from self._of_lengths(dtype, same)
         for name, view in self.layouts.items():
             if reason := lacks_view(self.target, name, dtype):
                 self.left_out[f"layout: {name}"] = reason
             else:
                 whole = data.signs(dtype, data.ROWS * data.COLUMNS).reshape(data.ROWS, data.COLUMNS)
                 both = (whole, whole[::-1])[:count]
-                same.enter(tuple(np.asarray(view(a)) for a in both), self._hold(both, view, name))
+                same[0].enter(tuple(np.asarray(view(a)) for a in both), self._hold(both, view, name))
             yield
-        for wrong in same.misplaced():
-            self._enter_misplaced(wrong)
-        for wrong, counts in same.others():
-            self._enter(wrong, counts)
+        for each in same:
+            for wrong in each.misplaced():
+                self._enter_misplaced(wrong)
+            for wrong, counts in each.others():
+                self._enter(wrong, counts)
+
+    def _of_lengths(self, dtype: DType, same: "tuple[_SameInputs, _SameInputs]") -> Iterator[None]:
+        """Arrays of each length, twice: that begin elsewhere among the values, and at another kind of address."""
+        lengths, count = self._lengths(dtype), len(self.function.arrays)
+        memory = data.signs(dtype, lengths[-1] + max(FIRST) + 1)
+        for n in lengths:
+            for odd, first in enumerate(FIRST[: 1 + (n != LONG)]):
+                some = (memory[first : first + n], memory[first + 1 : first + 1 + n])[:count]
+                shift = not self.few and (n + odd) % 2 > 0
+                same[shift].enter(some, self._hold(some, shift=shift))
+            yield
+
+    def _lengths(self, dtype: DType) -> tuple[int, ...]:
+        """How long arrays are, the longest last."""
+        return (*self.lengths, LONG) if dtype == np.float32 and not self.few else self.lengths
+
+    def _name(self, arrays: tuple[Array, ...], wrong: "_Misses", shift: bool) -> None:
+        """Enter what is wrong in its place, and what is wrong wherever it stands."""
+        if wrong.places.size:
+            misplaced = self._misplaced(arrays, wrong, shift)
+            self._enter_misplaced(wrong.of(misplaced))
+            self._enter(wrong.of(~misplaced))
 
     def _sweep(self, start: int) -> None:
         """Some of all 2**32 float32; the cotangents are in another order, by an odd factor."""
@@ -378,9 +402,16 @@ class Checking:
         if (wrong := self._hold(both[: len(self.function.arrays)])) is not None:
             self._enter(wrong)
 
-    def _hold(self, arrays: tuple[Array, ...], view: View | None = None, layout: str = "") -> "_Misses | None":
+    def _hold(
+        self,
+        arrays: tuple[Array, ...],
+        view: View | None = None,
+        layout: str = "",
+        *,
+        shift: bool = False,
+    ) -> "_Misses | None":
         """Make a call and compare; what is wrong with its values is left to be named."""
-        outcome = self._call(arrays, view)
+        outcome, self._earlier = self._call(arrays, view, shift=shift), None
         seen = arrays if view is None else tuple(np.asarray(view(a)) for a in arrays)
         due = expected(self.function, seen, self.scalars)
         self.values += due.size
@@ -392,16 +423,21 @@ class Checking:
         if trouble := _unlike(outcome.got, due):
             self._add_trouble(trouble, due, where)
             return None
+        self._earlier = outcome
         return self._misses(seen, outcome.got, due, layout)
 
-    def _call(self, arrays: tuple[Array, ...], view: View | None = None) -> Outcome | Trouble:
+    def _call(
+        self,
+        arrays: tuple[Array, ...],
+        view: View | None = None,
+        *,
+        shift: bool = False,
+    ) -> Outcome | Trouble:
         def job() -> Outcome | Trouble:
-            return call(self.target, self.f, arrays, view)
+            return call(self.target, self.f, arrays, view, shift=shift, earlier=self._earlier)
 
-        if self.timeout is None:
-            return job()
         try:
-            return self._worker.run(job, self.timeout)
+            return job() if self.timeout is None else self._worker.run(job, self.timeout)
         except TimeoutError:
             what, how = (
                 f"no result in {self.timeout:g} seconds",
@@ -421,7 +457,10 @@ class Checking:
         )
 
     def _see_inputs(self, arrays: tuple[Array, ...], outcome: Outcome, where: str) -> None:
-        """Enter what was written to the inputs, or that the result is one of them."""
+        """Enter what was written to the inputs or an earlier result, or that the result is an input."""
+        if outcome.overwrote:
+            later = Trouble("input_written", "a later call writes to its result", "give a new array in each call")
+            self._add_trouble(later, outcome.got, where)
         advice = "leave the inputs as they are, and give a new array"
         for name, before, after in zip(self.function.arrays, arrays, outcome.written, strict=True):
             if before.shape == after.shape and (changed := np.flatnonzero(~same_bits(after, before))).size:
@@ -467,24 +506,24 @@ class Checking:
             none |= new
         return none
 
-    def _misplaced(self, arrays: tuple[Array, ...], wrong: "_Misses") -> Array:
+    def _misplaced(self, arrays: tuple[Array, ...], wrong: "_Misses", shift: bool) -> Array:
         """Which wrong values come right elsewhere: then it is not their input that is wrong."""
         rest = np.setdiff1d(np.arange(arrays[0].size), wrong.places)
         right = np.zeros(wrong.places.size, bool)
         for before in (rest[:0], rest[: rest.size // 2]):
             order = np.concatenate([before, wrong.places, rest[before.size :]])
             here = slice(before.size, before.size + wrong.places.size)
-            right |= self._right_in(arrays, order)[here]
+            right |= self._right_in(arrays, order, shift)[here]
         left = wrong.places[~right]
         if right.any() and left.size:  # most may be unwritten: some are tried for all
             some = np.resize(left[:: -(-left.size // SOME)], 4 * SOME)
-            right |= 2 * self._right_in(arrays, some)[:SOME].sum() > SOME
+            right |= 2 * self._right_in(arrays, some, shift)[:SOME].sum() > SOME
         return right
 
-    def _right_in(self, arrays: tuple[Array, ...], order: Array) -> Array:
+    def _right_in(self, arrays: tuple[Array, ...], order: Array, shift: bool) -> Array:
         """Which elements come right in an array that is made of them in that order."""
         given = tuple(a[order] for a in arrays)
-        outcome, due = self._call(given), expected(self.function, given, self.scalars)
+        outcome, due = self._call(given, shift=shift), expected(self.function, given, self.scalars)
         if isinstance(outcome, Trouble) or _unlike(outcome.got, due):
             return np.zeros(order.size, bool)
         return same_bits(outcome.got, due)
@@ -567,6 +606,8 @@ class _SameInputs:
 
     def enter(self, arrays: tuple[Array, ...], wrong: _Misses | None) -> None:
         """Keep the inputs that came right, and what did not."""
+        if wrong is None and arrays[0].size == LONG:  # others hold the same inputs, in less time
+            return
         keys = _keys(arrays)
         if wrong is not None:
             self._wrong.append(wrong)
