@@ -217,6 +217,26 @@ PLANTED = {
         "subnormal_flush", "squared_relu_vjp",
         lambda x, g: flush(relu_xp.squared_relu_vjp(flush(x), flush(g))), {"dtypes": F4},
     ),
+    "relu_vjp, subnormals of x compared as 0": (
+        "subnormal_flush", "relu_vjp", lambda x, g: np.where(flush(x) >= 0, g, zeros(g)), {},
+    ),
+    "relu_vjp, 0 at -0 alone": (
+        "kink", "relu_vjp", lambda x, g: np.where(np.signbit(x), zeros(g), relu_xp.relu_vjp(x, g)), {},
+    ),
+    "leaky_relu_grad, the slope at -0 alone": (
+        "kink", "leaky_relu_grad",
+        lambda x: np.where(np.signbit(x), of(x, 0.2), relu_xp.leaky_relu_grad(x, 0.2)), S2,
+    ),
+    "relu_vjp, 0.25 at 0": (
+        "kink", "relu_vjp", lambda x, g: np.where(x == 0, of(x, 0.25) * g, relu_xp.relu_vjp(x, g)), {},
+    ),
+    "relu_vjp, 0.7 at 0": (
+        "kink", "relu_vjp", lambda x, g: np.where(x == 0, of(x, 0.7) * g, relu_xp.relu_vjp(x, g)), {},
+    ),
+    "clipped_relu_vjp, 0.3 at the ceiling": (
+        "ceiling_kink", "clipped_relu_vjp",
+        lambda x, g: np.where(x == 6, of(x, 0.3) * g, relu_xp.clipped_relu_vjp(x, g)), {},
+    ),
     "relu_vjp, g * mask": ("masked_product zero_sign", "relu_vjp", lambda x, g: g * (x >= 0), {}),
     "relu_vjp, g * mask, 0 at 0": ("masked_product kink zero_sign", "relu_vjp", lambda x, g: g * (x > 0), {}),
     "leaky_relu_vjp, masks of both signs": (
@@ -258,6 +278,8 @@ PLANTED = {
     "relu_vjp, the first of its shape": ("unwritten", "relu_vjp", kept_by_shape(relu_xp.relu_vjp), {}),
     "relu, beyond 200,000 elements": ("unwritten", "relu", lambda x: wrong_beyond(x, 200_000), {}),
     "relu, one buffer": ("input_written", "relu", one_buffer(relu_xp.relu), {}),
+    "relu, np.empty_like": ("unwritten", "relu", np.empty_like, {}),
+    "relu_vjp, np.empty_like": ("unwritten", "relu_vjp", lambda x, g: np.empty_like(x), {}),
     "relu, zeros": ("unwritten", "relu", zeros, {}),
     "relu, in place": ("input_written", "relu", in_place, {}),
     "leaky_relu_vjp, into the cotangent": (
@@ -274,6 +296,15 @@ PLANTED = {
     "relu, exit": ("raised", "relu", lambda x: sys.exit(3), {}),
     "leaky_relu, another slope": ("other", "leaky_relu", lambda x: leaky(x, 0.01), S2),
     "leaky_relu, maximum": ("other", "leaky_relu", lambda x: np.maximum(x, of(x, 2) * x), {"negative_slope": 2.0}),
+    "clipped_relu, no ceiling": ("other", "clipped_relu", relu_xp.relu, {}),
+    "clipped_relu_vjp, no ceiling": ("other", "clipped_relu_vjp", relu_xp.relu_vjp, {}),
+    "relu, NaN": ("other", "relu", lambda x: np.full_like(x, np.nan), {}),
+    "relu_vjp, NaN": ("other", "relu_vjp", lambda x, g: np.full_like(x, np.nan), {}),
+    "relu_vjp, x for the cotangent": ("other", "relu_vjp", lambda x, g: relu_xp.relu_vjp(g, x), {}),
+    "relu_vjp, the derivative alone": ("other", "relu_vjp", lambda x, g: relu_xp.relu_grad(x), {}),
+    "leaky_relu_slope_vjp, no cotangent": (
+        "other", "leaky_relu_slope_vjp", lambda x, g: np.where(x < 0, x, zeros(x)), {},
+    ),
     "relu, a cosine": ("other", "relu", np.cos, {}),
 }  # fmt: skip
 
@@ -298,6 +329,29 @@ def test_every_kind_was_planted():
     planted = {kind for kinds, *_ in PLANTED.values() for kind in kinds.split()}
     assert planted == {*_faults.KINDS}
     assert {each.kind for each in _faults.RIVALS} <= {*_faults.KINDS}
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "advises"),
+    [
+        ("clipped_relu, no ceiling", "its ceiling is not applied", "min(x, ceiling)"),
+        ("clipped_relu_vjp, no ceiling", "its ceiling is not applied", "0 beyond it"),
+        ("relu, NaN", "all it gives is NaN", "reference"),
+        ("relu_vjp, x for the cotangent", "x and the cotangent are swapped", "f(x, g)"),
+        ("relu_vjp, the derivative alone", "the cotangent is not multiplied", "times g"),
+        ("leaky_relu_slope_vjp, no cotangent", "the cotangent is not multiplied", "times g"),
+        ("relu_vjp, subnormals of x compared as 0", "subnormals of x are read as zeros", "flush"),
+        ("relu_vjp, 0 at -0 alone", "its derivative at -0 is 0.0, at 0 another", "-0 and 0 are equal"),
+        ("relu_vjp, 0.25 at 0", "its derivative at 0 is 0.25", "say grad_at_zero=0.25 to"),
+        ("relu_vjp, 0.7 at 0", "its derivative at 0 is 0.7", "say grad_at_zero=0.7 to"),
+        ("clipped_relu_vjp, 0.3 at the ceiling", "its derivative at the ceiling is 0.3", "say grad_at_ceiling=0.3 to"),
+    ],
+)
+def test_a_fault_is_told_in_words(wanted, name, told, advises):
+    wanted("numpy")
+    (fault,) = held(name).faults
+    assert fault.name == told
+    assert advises in fault.advice
 
 
 @pytest.mark.parametrize(
@@ -542,6 +596,11 @@ def test_short_arrays_of_a_library_that_compiles_each_shape(jax):
         lambda x: jax.numpy.zeros_like(x) if x.size in (2, 3) else relu_xp.relu(x), "relu", library="jax", dtypes=F4
     )
     assert [fault.kind for fault in report.faults] == ["unwritten"]
+
+
+def test_a_library_whose_slices_take_no_booleans(wanted):
+    wanted("pandas")
+    assert check(relu_xp.relu, "relu", library="pandas", dtypes=F4).passed
 
 
 def test_a_peer_that_rounds_its_slope_late(wanted):

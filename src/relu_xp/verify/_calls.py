@@ -94,8 +94,9 @@ def call(
     try:
         held = [_put(target, a, shift) for a in arrays]
         given = held if view is None else [view(a) for a in held]
-        # Freed at once, this is the memory that is allocated next.
-        target.put(np.full(arrays[0].shape, POISON).astype(arrays[0].dtype))
+        # Freed at once, this is the memory that is allocated next; NumPy keeps several small pieces.
+        for_next = [target.put(np.full_like(arrays[0], POISON)) for _ in range(8 if arrays[0].nbytes < 1024 else 1)]
+        del for_next
     except BaseException as error:  # a caller's function, or an array that the library has no room for
         return Trouble("raised", f"its input cannot be made: {_said(error)}", "see library=, which makes it")
     try:
@@ -131,7 +132,7 @@ def _put(target: Target, array: Array, shift: bool) -> Any:
     if isinstance(target.backend, Pair):  # who may have no slices, and as well no copy
         return target.put(whole[shift:])
     held = target.put(whole)  # a library that copies aligns what it copies
-    return held[shift:] if shift else held
+    return held[1:] if shift else held
 
 
 def _aligned(size: int, dtype: DType) -> Array:

@@ -18,8 +18,10 @@ from relu_xp._functions import (
     GRAD_AT_CEILING,
     GRAD_AT_ZERO,
     NEGATIVE_SLOPE,
+    RELU,
     Function,
 )
+from relu_xp.verify._calls import POISON
 from relu_xp.verify._expected import (
     Array,
     DType,
@@ -125,7 +127,7 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
     if wrong.due.dtype.kind in "iu":  # integers have no such kinds
         return [Cause("other", "", _OTHER, left)]
     right = right.of(slice(None, None, _step(right, MOST_RIGHT)))
-    rivals, more = [*RIVALS], True
+    rivals, more = [*_seen(wrong), *RIVALS], True
     while left.any():
         rest = wrong.of(left)
         sample = rest.of(slice(None, None, _step(rest, SAMPLE)))
@@ -147,6 +149,23 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
         else:
             break
     return [*found, *_by_input(wrong, left)]
+
+
+def _seen(wrong: Wrong) -> Iterator[Rival]:
+    """The conventions of the numbers that were seen at a kink, by what the cotangent was multiplied with."""
+    for kind, scalar, at in (("kink", GRAD_AT_ZERO, _at_zero), ("ceiling_kink", GRAD_AT_CEILING, _at_ceiling)):
+        with np.errstate(all="ignore"):
+            ratios = (widened(wrong.got) / widened(wrong.g))[at(wrong)]
+            numbers, counts = np.unique(rounded(ratios[np.isfinite(ratios)], wrong.due.dtype), return_counts=True)
+        if numbers.size:
+            yield _convention(kind, scalar, _short(numbers[counts.argmax()]))
+
+
+def _short(number: Any) -> float:
+    """The number of the fewest digits that is rounded to this one."""
+    value = float(number)
+    every = (float(f"{value:.{digits}g}") for digits in range(1, 18))
+    return next(short for short in every if rounded(short, number.dtype) == number)
 
 
 def _step(values: Wrong, most: int) -> int:
@@ -179,16 +198,15 @@ def _explains(wrong: Wrong, rival: Rival) -> Array:
 
 def _by_rival(wrong: Wrong, rival: Rival, claimed: Array) -> Iterator[Cause]:
     """A zero's sign is a fault of its own kind, also where a mask makes it."""
-    sign = claimed & wrong.only_sign & (rival.kind in ("masked_product", "other"))
+    sign = claimed & wrong.only_sign & (rival.kind == "masked_product")
     rest = claimed & ~sign
     if rest.any():
         yield Cause(rival.kind, rival.name, rival.advice.format(**wrong.scalars), rest)
     if sign.any():
-        name = rival.name if rival.kind == "masked_product" else "a zero has the other sign"
-        yield Cause("zero_sign", name, _SIGN, sign)
+        yield Cause("zero_sign", rival.name, _SIGN, sign)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _under(convention: Rival) -> tuple[Rival, ...]:
     """The other rivals, under another convention at a kink."""
 
@@ -351,6 +369,12 @@ def _other_order(w: Wrong) -> Array:
     return np.where(widened(w.x) > 0, rounded(2 * widened(once), w.due.dtype), w.due)
 
 
+def _flushed_x(w: Wrong) -> Array:
+    """Subnormals of x alone read as zeros, as a comparison may do."""
+    x = np.where(subnormal(w.x), np.copysign(0.0, widened(w.x)).astype(w.x.dtype), w.x)
+    return expected(w.function, (x, *w.arrays[1:]), w.scalars)
+
+
 def _flushed(read: bool, write: bool, *, late: bool = False) -> Gives:
     """Subnormals read or written as zeros; late, products that are so before rounding."""
 
@@ -409,10 +433,39 @@ def _products_at_zero(w: Wrong) -> Array:
     return np.where(_is_zero(w.x), rounded(widened(w.x) * widened(w.g), w.due.dtype), w.due)
 
 
+def _at_one_zero(slope: Any, *, negative: bool) -> Gives:
+    """Another derivative at the zero of one sign."""
+
+    def gives(w: Wrong) -> Array:
+        other = w.under(**_numbers({GRAD_AT_ZERO.name: slope}, w)).due
+        return np.where(_at_zero(w) & (np.signbit(widened(w.x)) == negative), other, w.due)
+
+    return gives
+
+
+def _unclipped(w: Wrong) -> Array:
+    """What is due without a ceiling."""
+    if CEILING not in w.function.scalars:
+        return w.due
+    (plain,) = (f for f in FUNCTIONS.values() if f.rectifier == RELU.name and f.role == w.function.role)
+    return expected(plain, w.arrays, w.scalars)
+
+
+def _swapped(w: Wrong) -> Array:
+    return expected(w.function, w.arrays[::-1], w.scalars)
+
+
+def _of_ones(w: Wrong) -> Array:
+    """What is due for a cotangent of 1."""
+    return expected(w.function, (w.x, *map(np.ones_like, w.arrays[1:])), w.scalars)
+
+
 def _by_halves(w: Wrong) -> Array:
     """0.5 * (x + |x|)."""
-    whole = rounded(widened(w.x) + np.abs(widened(w.x)), w.due.dtype)
-    return w.due if w.derives or w.scalars.keys() & {NEGATIVE_SLOPE.name} else rounded(widened(whole) / 2, w.due.dtype)
+    if w.derives or NEGATIVE_SLOPE.name in w.scalars:
+        return w.due
+    half = widened(rounded(widened(w.x) + np.abs(widened(w.x)), w.due.dtype)) / 2
+    return np.where(np.isfinite(half), w.due, rounded(half, w.due.dtype))
 
 
 def _larger(w: Wrong) -> Array:
@@ -473,6 +526,35 @@ _MASK = "select (where) in the place of a product with a mask of 0 and 1"
 _INF = "an infinity is a number like another; avoid x - x, 0 * x and clamps to the largest"
 _OTHER = "compare what it computes with relu_xp.reference"
 
+
+def _at(scalar: Any, value: Callable[[Wrong], Any]) -> Callable[[Wrong], Array]:
+    """Where x is a kink of the derivative."""
+
+    def where(w: Wrong) -> Array:
+        if scalar not in w.function.scalars or not w.derives:
+            return np.zeros(w.due.shape, bool)
+        return widened(w.x) == widened(rounded(value(w), w.due.dtype))
+
+    return where
+
+
+_at_zero = _at(GRAD_AT_ZERO, lambda w: 0.0)
+_at_ceiling = _at(GRAD_AT_CEILING, lambda w: w.scalars[CEILING.name])
+
+
+def _convention(kind: str, scalar: Any, value: float | str) -> Rival:
+    """Another derivative at a kink: a number, or the slope, by its name."""
+    told, says = (value, value) if isinstance(value, float) else ("the slope", f"{{{value}}}")
+    where = "0" if scalar is GRAD_AT_ZERO else "the ceiling"
+    return Rival(
+        kind,
+        f"its derivative at {where} is {told}",
+        f"say {scalar.name}={says} {_CONVENTION}",
+        convention=True,
+        **_changed(**{scalar.name: value}),
+    )
+
+
 RIVALS = (
     Rival("zero_sign", "-0 is made of a negative x", _SIGN, _negative_zero),
     Rival("zero_sign", "-0 is kept", _SIGN, _instead(lambda w: _is_zero(w.x), lambda w: w.x)),
@@ -494,22 +576,18 @@ RIVALS = (
         _instead(lambda w: isnan(w.due) & ~_nan_in(w), lambda w: 0.0),
     ),
     Rival("masked_product", "a product with a mask of 0 and 1", _MASK, _by_mask),
+    *(_convention("kink", GRAD_AT_ZERO, z) for z in (0.0, 1.0, 0.5, NEGATIVE_SLOPE.name)),
     *(
         Rival(
-            "kink", f"its derivative at 0 is {z if isinstance(z, float) else 'the slope'}",
-            f"say {GRAD_AT_ZERO.name}={z if isinstance(z, float) else f'{{{z}}}'} {_CONVENTION}",
-            convention=True, **_changed(**{GRAD_AT_ZERO.name: z}),
+            "kink", f"its derivative at {zero} is {z if isinstance(z, float) else 'the slope'}, at {other} another",
+            "compare x with 0 by its value: -0 and 0 are equal", _at_one_zero(z, negative=zero == "-0"),
         )
-        for z in (0.0, 1.0, 0.5, NEGATIVE_SLOPE.name)
+        for zero, other in (("-0", "0"), ("0", "-0"))
+        for z in (0.0, 1.0, NEGATIVE_SLOPE.name)
     ),
     Rival("kink", "x * g where x is 0", "select where x < 0", _products_at_zero),
-    *(
-        Rival(
-            "ceiling_kink", f"its derivative at the ceiling is {k}", f"say {GRAD_AT_CEILING.name}={k} {_CONVENTION}",
-            convention=True, **_changed(**{GRAD_AT_CEILING.name: k}),
-        )
-        for k in (0.0, 1.0, 0.5)
-    ),
+    *(_convention("ceiling_kink", GRAD_AT_CEILING, k) for k in (0.0, 1.0, 0.5)),
+    Rival("subnormal_flush", "subnormals of x are read as zeros", _FLUSH, _flushed_x),
     Rival("subnormal_flush", "subnormals are read as zeros", _FLUSH, _flushed(True, False)),
     Rival("subnormal_flush", "subnormals are written as zeros", _FLUSH, _flushed(False, True)),
     Rival("subnormal_flush", "subnormals are read and written as zeros", _FLUSH, _flushed(True, True)),
@@ -540,6 +618,14 @@ RIVALS = (
     Rival("double_rounding", "2 * (x * g), where (x + x) * g is due", _ONCE, _other_order),
     Rival("other", "maximum(x, s*x), which is right for 0 < s <= 1 alone", "select by the sign of x", _larger),
     Rival("unwritten", "all it gives is 0", "does it write its result, and all of it?", lambda w: np.zeros_like(w.due)),
+    Rival(
+        "unwritten", "it gives what its memory held before", "does it write its result, and all of it?",
+        lambda w: rounded(np.full(w.due.shape, POISON), w.due.dtype),
+    ),
+    Rival("other", "all it gives is NaN", _OTHER, lambda w: rounded(np.full(w.due.shape, np.nan), w.due.dtype)),
+    Rival("other", "its ceiling is not applied", "give min(x, ceiling), and the derivative 0 beyond it", _unclipped),
+    Rival("other", "x and the cotangent are swapped", "it is called with x first: f(x, g)", _swapped),
+    Rival("other", "the cotangent is not multiplied", "give the derivative times g, the second argument", _of_ones),
     Rival("other", "it gives x", _OTHER, lambda w: w.x),
     Rival("other", "it gives the cotangent", _OTHER, lambda w: w.g),
     *(
@@ -548,17 +634,6 @@ RIVALS = (
         for number in numbers
     ),
 )  # fmt: skip
-
-
-def _at(scalar: Any, value: Callable[[Wrong], Any]) -> Callable[[Wrong], Array]:
-    """Where x is a kink of the derivative."""
-
-    def where(w: Wrong) -> Array:
-        if scalar not in w.function.scalars or not w.derives:
-            return np.zeros(w.due.shape, bool)
-        return widened(w.x) == widened(rounded(value(w), w.due.dtype))
-
-    return where
 
 
 def _any(test: Callable[[Array], Array], w: Wrong, *more: Array) -> Array:
@@ -578,11 +653,11 @@ _FALLBACKS: tuple[tuple[str, str, str, Callable[[Wrong], Array]], ...] = (
     ("nan_cotangent", "a derivative where x is NaN is another number", _AT_NAN, _nan_x),
     (
         "kink", "its derivative at 0 is another number", f"say {GRAD_AT_ZERO.name}=... {_CONVENTION}",
-        _at(GRAD_AT_ZERO, lambda w: 0.0),
+        _at_zero,
     ),
     (
         "ceiling_kink", "its derivative at the ceiling is another number",
-        f"say {GRAD_AT_CEILING.name}=... {_CONVENTION}", _at(GRAD_AT_CEILING, lambda w: w.scalars[CEILING.name]),
+        f"say {GRAD_AT_CEILING.name}=... {_CONVENTION}", _at_ceiling,
     ),
     ("infinity", "an infinity is not computed right", _INF, lambda w: _any(_infinite, w, w.got) | isnan(w.got)),
     ("subnormal_flush", "a subnormal is not computed right", _FLUSH, lambda w: _any(subnormal, w)),

@@ -15,7 +15,7 @@ from relu_xp import _checks, _dtypes, _machine
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._machine import Target
 from relu_xp.verify import _cases as data
-from relu_xp.verify._calls import Outcome, Pair, Trouble, View, Worker, call
+from relu_xp.verify._calls import POISON, WIDEST, Outcome, Pair, Trouble, View, Worker, call
 from relu_xp.verify._cases import Case
 from relu_xp.verify._engine import lacks, lacks_view, shown
 from relu_xp.verify._exceptions import deviations
@@ -475,7 +475,8 @@ class Checking:
 
     def _misses(self, arrays: tuple[Array, ...], got: Array, due: Array, layout: str) -> "_Misses | None":
         """The values that differ, but for what is not promised and known exceptions."""
-        every = Wrong(self.function, tuple(a.ravel() for a in arrays), self.scalars, got.ravel(), due.ravel())
+        flat = tuple(a.ravel() for a in arrays)
+        every = Wrong(self.function, flat, self.scalars, _untouched(got.ravel(), due.ravel()), due.ravel())
         same = same_bits(every.got, every.due)
         places = np.flatnonzero(~same & ~self._not_promised(every, ~same))
         if not places.size:
@@ -673,6 +674,17 @@ def _rounded_up(arrays: tuple[Array, ...], due: Array) -> Array:
 def _any(test: Callable[[Array], Array], arrays: tuple[Array, ...]) -> Array:
     result: Array = np.logical_or.reduce([np.broadcast_to(test(a), arrays[0].shape) for a in arrays])
     return result
+
+
+def _untouched(got: Array, due: Array) -> Array:
+    """What was left unwritten as it was before an allocator kept its own pointers at its beginning."""
+    if got.dtype.kind in "iu":
+        return got
+    poison = rounded(POISON, got.dtype)
+    if 2 * np.count_nonzero(got == poison) <= got.size:
+        return got
+    pointers = (np.arange(got.size) < WIDEST // got.dtype.itemsize) & ~same_bits(got, due)
+    return np.where(pointers, poison, got)
 
 
 def _unlike(got: Array, due: Array) -> Trouble | None:
