@@ -197,13 +197,14 @@ def _explains(wrong: Wrong, rival: Rival) -> Array:
 
 
 def _by_rival(wrong: Wrong, rival: Rival, claimed: Array) -> Iterator[Cause]:
-    """A zero's sign is a fault of its own kind, also where a mask makes it."""
-    sign = claimed & wrong.only_sign & (rival.kind == "masked_product")
+    """A zero's sign is a fault of its own kind where a mask makes it, or where nothing else is wrong."""
+    alone = rival.kind == "other" and not (claimed & ~wrong.only_sign).any()
+    sign = claimed & wrong.only_sign & (alone or rival.kind == "masked_product")
     rest = claimed & ~sign
     if rest.any():
         yield Cause(rival.kind, rival.name, rival.advice.format(**wrong.scalars), rest)
     if sign.any():
-        yield Cause("zero_sign", rival.name, _SIGN, sign)
+        yield Cause("zero_sign", "a zero has the other sign" if alone else rival.name, _SIGN, sign)
 
 
 @functools.lru_cache(maxsize=64)
