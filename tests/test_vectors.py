@@ -73,6 +73,28 @@ def test_they_follow_their_schema(vectors, documents):
     case["status"] = "must"
 
 
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("relu_vjp_float16", {"cotangent": None}),
+        ("relu_float16", {"cotangent": "0x0000"}),
+        ("relu_grad_float16", {"rival": None}),
+        ("relu_grad_float16", {"rival_due": None}),
+        ("relu_grad_float16", {"status": "must"}),
+    ],
+)
+def test_their_schema_refuses_what_has_too_little_or_too_much(vectors, documents, name, changed):
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema: not installed")
+    validator = jsonschema.Draft202012Validator(json.loads((vectors / "vectors.schema.json").read_text()))
+    group = documents[name]["groups"][0]
+    case = next(case for case in group["cases"] if case["status"] == "convention" or "grad" not in name)
+    wrong = {key: value for key, value in {**case, **changed}.items() if value is not None}
+    right, spoilt = ({**documents[name], "groups": [{**group, "cases": [each]}]} for each in (case, wrong))
+    validator.validate(right)
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate(spoilt)
+
+
 def test_each_file_says_what_it_is(documents):
     for document in documents.values():
         assert document["flags"] == FLAGS
@@ -178,7 +200,7 @@ def test_the_bytes_are_the_same_everywhere(vectors):
     assert digest.hexdigest() == DIGEST
 
 
-DIGEST = "174f10ba4893b093459a305d6351cdcbe59cf09c951a859463aa76c04aa7d854"
+DIGEST = "f97e6cb774011b883a6558cca9b09d4ab8b1436e249e4d60df937ae2c6593668"
 
 
 def test_some_functions_and_dtypes_alone(tmp_path, capsys):
@@ -223,6 +245,26 @@ def test_what_cannot_be_written_is_said_in_a_line(tmp_path, capsys, monkeypatch)
     with pytest.raises(SystemExit) as stop:
         __main__.main(["vectors", "--out", str(tmp_path), "--functions", "gelu"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            ["--functions", "relu", "squared_relu"],
+            "ONNX has no operator for squared_relu; it has Relu (relu), LeakyRelu (leaky_relu), Clip (clipped_relu), "
+            "PRelu (leaky_relu)",
+        ),
+        (["--exhaustive"], "--exhaustive goes with --format json"),
+    ],
+)
+def test_what_onnx_has_no_folder_for_is_refused(tmp_path, capsys, options, says):
+    pytest.importorskip("rich", reason="rich: not installed")
+    pytest.importorskip("onnx", reason="onnx: not installed")
+    out = tmp_path / "none"
+    assert __main__.main(["vectors", "--out", str(out), "--format", "onnx", *options]) == 2
+    assert says in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.skipif(not EXAMPLE.exists(), reason="examples/: not beside these tests")

@@ -369,7 +369,7 @@ def _vectors(console: Console, options: argparse.Namespace) -> int:
     try:
         write = _vectors.write_onnx if options.format == "onnx" else _vectors.write
         count, size = write(Path(options.out), options.functions, options.dtypes, exhaustive=options.exhaustive)
-    except (OSError, ImportError) as error:
+    except (OSError, ImportError, ValueError) as error:
         print(f"relu-xp vectors: {error}", file=sys.stderr)
         return UNWRITTEN if isinstance(error, OSError) else BAD_USAGE
     console.print(f"{count} files, {size / 1e6:.1f} MB, in {options.out}", markup=False, highlight=False)

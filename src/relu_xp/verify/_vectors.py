@@ -38,7 +38,7 @@ from relu_xp.verify._expected import (
 )
 from relu_xp.verify._faults import RIVALS, Rival, Wrong, smallest_normal, subnormal
 
-VERSION = 1  # of the files: another one wherever their bytes change
+VERSION = 2  # of the files: another one wherever their bytes change
 SCHEMA = "vectors.schema.json"
 FLAGS = {
     "nan": "an input or the result is NaN; any NaN is as good as another",
@@ -356,11 +356,17 @@ def schema() -> dict[str, Any]:
         },
         ("cotangent", "rival", "rival_due"),
     )
-    case |= {
-        "if": {"properties": {"status": {"const": "convention"}}},
-        "then": {"required": ["rival", "rival_due"]},
-    }
+    rival: dict[str, Any] = {"required": ["rival", "rival_due"]}
+    none = {"properties": {"rival": False, "rival_due": False}}
+    case |= {"if": {"properties": {"status": {"const": "convention"}}}, "then": rival, "else": none}
     long = object_({"scalars": scalars, "x": text, "cotangent": text, "due": text}, ("cotangent",))
+
+    def each(of: Any) -> dict[str, Any]:
+        """For every case, and every long array."""
+        cases = {"items": {"properties": {"cases": {"items": of}}}}
+        return {"properties": {"groups": cases, "long": {"items": of}}}
+
+    alone = [f.name for f in FUNCTIONS.values() if len(f.arrays) == 1]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "What a rectifier gives: inputs and due results as bits of the dtype",
@@ -386,6 +392,9 @@ def schema() -> dict[str, Any]:
                 },
             }
         ),
+        "if": {"properties": {"function": {"enum": alone}}},
+        "then": each({"properties": {"cotangent": False}}),
+        "else": each({"required": ["cotangent"]}),
     }
 
 
@@ -412,6 +421,14 @@ def write_onnx(
     except ImportError:
         msg = "--format onnx needs onnx; to have it: python3 -m pip install onnx"
         raise ImportError(msg) from None
+    if exhaustive:
+        msg = "--exhaustive goes with --format json: ONNX's folders are the same with it"
+        raise ValueError(msg)
+    known = {name: function.name for function, name, *_ in OPERATORS}
+    if others := [name for name in functions or () if name not in known.values()]:
+        has = ", ".join(f"{operator} ({name})" for operator, name in known.items())
+        msg = f"ONNX has no operator for {', '.join(others)}; it has {has}"
+        raise ValueError(msg)
     files = _Files(out)
     for dtype in _dtypes(dtypes):
         for function, name, scalars, suffix in OPERATORS:
