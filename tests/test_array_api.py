@@ -134,3 +134,13 @@ def test_the_derivative_that_autograd_takes(name, scalars):
         pulled = pull(WITH_EACH)
     dropped = (EACH == 0) & (scalars["grad_at_zero"] == 0) & ~np.isfinite(WITH_EACH) & (name in oracle.SLOPED)
     assert_differentiated(name, scalars, value, pulled, ~dropped)
+
+
+def test_a_zero_for_a_derivative_that_has_a_sign_turns_no_value(wanted):
+    wanted("mlx")
+    import mlx.core as mx
+
+    x = np.array([0.0, -0.0, -2.0], np.float32)
+    for z in (0.0, -0.0, -0.5):
+        got = relu_xp.leaky_relu(mx.array(x), 0.5, grad_at_zero=z)
+        oracle.assert_same(np.asarray(got), np.array([0.0, -0.0, -1.0], np.float32), str(z))

@@ -714,6 +714,55 @@ def test_an_operator_within_transforms(torch):
     assert torch.ops.relu_xp.leaky_relu(half, 0.3, 1.0).item() == -np.float16(0.3)
 
 
+def test_operators_check_who_calls_them(torch):
+    """They are public, and run on addresses."""
+    ops, ones = torch.ops.relu_xp, torch.ones(3)
+    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have one shape"):
+        ops.relu_vjp(ones, torch.ones(1), 1.0)
+    with pytest.raises(TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must have one dtype"):
+        ops.relu_vjp(ones, ones.half(), 1.0)
+    with pytest.raises(ValueError, match=r"relu_xp\.leaky_relu: negative_slope must broadcast"):
+        ops.leaky_relu.slopes(ones, torch.ones(2), 1.0)
+    assert ops.leaky_relu.slopes(-ones, torch.tensor([0.5, 0.25, 2.0]).double(), 1.0).tolist() == [-0.5, -0.25, -2.0]
+    assert ops.relu(torch.tensor([-3, 3]), 1.0).tolist() == [0, 3]
+
+
+def test_memory_that_is_none(torch):
+    zeros = torch._efficientzerotensor((3,))
+    assert relu_xp.relu_vjp(torch.ones(3), zeros).tolist() == [0.0] * 3
+    assert relu_xp.leaky_relu(torch.empty(2, 0), torch.empty(0)).shape == (2, 0)
+
+
+def test_second_derivatives_of_batched_gradients(torch):
+    a = torch.tensor([-1.0, 2.0, 3.0], requires_grad=True)
+    options = {"is_grads_batched": True, "create_graph": True}
+    (rows,) = torch.autograd.grad(relu_xp.squared_relu(a), a, torch.eye(3), **options)
+    loss = (rows.sum(0) * torch.tensor([1.0, 2.0, 3.0])).sum() + (a**2).sum()
+    assert torch.autograd.grad(loss, a)[0].tolist() == [-2.0, 8.0, 12.0]
+    s = torch.tensor(0.5, requires_grad=True)
+    (rows,) = torch.autograd.grad(relu_xp.leaky_relu(a, s), a, torch.eye(3), **options)
+    assert torch.autograd.grad(rows.sum(), s)[0].item() == 1.0
+
+
+def test_what_is_recorded_before_dispatch(torch):
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    x = torch.tensor([1.5, -2.0, 0.0, 7.0])
+    for name in VALUES:
+        function = getattr(relu_xp, name)
+        program = make_fx(alone(function), pre_dispatch=True)(x)
+        assert torch.equal(program(-x), function(-x))
+
+
+def test_a_mode_that_watches_changes_no_value(torch):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x, s = torch.tensor([0.0, 0.0, 0.0, -0.0]), torch.tensor([-1.0, INF, NAN, -2.0])
+    want = relu_xp.leaky_relu(x, s).numpy()
+    with FlopCounterMode(display=False):
+        oracle.assert_same(relu_xp.leaky_relu(x, s).numpy(), want)
+
+
 OF_ONNX = {"relu": ["Relu"], "leaky_relu": ["LeakyRelu"], "clipped_relu": ["Clip"], "squared_relu": ["Relu", "Mul"]}
 
 

@@ -146,3 +146,27 @@ def test_bad_numbers_are_refused_when_a_module_is_made(modules):
         modules.LeakyReLU("a")
     with pytest.raises(TypeError, match="grad_at_zero must be a real number"):
         modules.PReLU(grad_at_zero=True)
+
+
+def test_attributes_are_those_of_torch(torch, modules):
+    leaky = modules.LeakyReLU(0.1)
+    leaky.negative_slope = 0.5
+    assert leaky(torch.tensor([-2.0])).item() == -1.0
+    assert torch.nn.init.calculate_gain("leaky_relu", leaky.negative_slope) > 1
+    six = modules.ReLU6()
+    assert (six.min_val, six.max_val) == (torch.nn.ReLU6().min_val, torch.nn.ReLU6().max_val)
+    with torch.device("meta"):
+        slopes = modules.PReLU(3, init=0.5)
+    slopes.to_empty(device="cpu").reset_parameters()
+    assert slopes.weight.tolist() == [slopes.init] * 3
+    with pytest.raises(ValueError, match=r"relu_xp\.torch\.PReLU: x must have 3 channels as axis 1"):
+        slopes(torch.ones(3))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")  # of torch's own, at its first use of torch.func
+def test_in_place_within_transforms(torch, modules):
+    x = torch.tensor([[-1.0, 2.0], [3.0, -4.0]])
+    assert torch.func.vmap(modules.ReLU(inplace=True))(x.clone()).tolist() == [[0.0, 2.0], [3.0, 0.0]]
+    value, tangent = torch.func.jvp(lambda x: modules.LeakyReLU(0.5, inplace=True)(x * 1.0), (x,), (torch.ones(2, 2),))
+    assert value.tolist() == [[-0.5, 2.0], [3.0, -2.0]]
+    assert tangent.tolist() == [[0.5, 1.0], [1.0, 0.5]]
