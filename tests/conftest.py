@@ -40,6 +40,7 @@ OF_SOME = {
     "test_cli.py": {"numpy", "jax"},
     "test_verify.py": {"numpy", "jax", "torch"},
     "test_kernels.py": {"numpy", "jax", "torch", "array_api_strict", "tensorflow"},
+    "test_history.py": {"numpy", "jax", "torch"},
     "test_vectors.py": {"numpy", "jax", "torch"},
 }
 

@@ -1094,6 +1094,37 @@ def test_the_first_call_may_be_on_tensors_without_elements(torch, mode):
     assert done.returncode == 0, done.stderr
 
 
+ODD = """
+import torch, relu_xp
+x = torch.tensor([1.0, -2.0, 0.0])
+{first}
+torch.set_default_dtype(torch.float32)
+for n in (3, 100_000):
+    x, g = torch.full((n,), -1.0), torch.ones(n)
+    for function in (relu_xp.relu, relu_xp.leaky_relu, relu_xp.clipped_relu, relu_xp.squared_relu):
+        a = x.clone().requires_grad_()
+        function(a).backward(g)
+        assert a.grad.dtype == torch.float32 and a.grad.is_cpu
+    assert relu_xp.leaky_relu_vjp(x, g, 0.5).tolist() == [0.5] * n
+"""
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "torch.func.functionalize(relu_xp.relu)(x)",
+        "torch.func.vmap(torch.func.grad(relu_xp.relu))(x)",
+        "torch.set_default_dtype(torch.float64); relu_xp.leaky_relu(x, 0.5)",
+        "with torch.inference_mode(): relu_xp.relu_vjp(x, x)",
+    ],
+)
+def test_the_first_call_may_be_in_an_odd_place(torch, first):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ODD.format(first=first)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_numbers_seen_before_are_told_apart(torch):
     zero = torch.tensor([0.0])
     for z in (0.0, -0.0, 0.0, -0.0):
