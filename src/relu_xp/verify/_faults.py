@@ -127,7 +127,7 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
     if wrong.due.dtype.kind in "iu":  # integers have no such kinds
         return [Cause("other", "", _OTHER, left)]
     right = right.of(slice(None, None, _step(right, MOST_RIGHT)))
-    rivals, more = [*_seen(wrong), *RIVALS], True
+    rivals, more = [*RIVALS, *_seen(wrong)], True
     while left.any():
         rest = wrong.of(left)
         sample = rest.of(slice(None, None, _step(rest, SAMPLE)))
