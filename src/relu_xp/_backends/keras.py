@@ -49,7 +49,7 @@ def call(function: Function, arrays: tuple[Symbolic, ...], scalars: tuple[Any, .
     _checks.alike(function, x.dtype, x.shape, g.dtype, _as_far_as_known(g.shape, x.shape))
     for each, value in zip(function.parameters, scalars, strict=True):
         if isinstance(value, keras.Variable):  # whose value is an array, which a symbolic tensor takes as little
-            held = "" if value.shape else f", for example float({each.name})"
+            held = "" if len(value.shape) else f", for example float({each.name})"
             got = f"{each.name} must be a real number, got {_checks.type_name(value)}"
             msg = f"relu_xp.{function}: {got}; pass a Python float{held}"
             raise TypeError(msg)

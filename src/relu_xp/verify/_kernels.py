@@ -77,10 +77,10 @@ class Fault:
 class Report:
     """What became of a kernel that was held to the definition; printed, it fits a screen.
 
+    Its property ``passed`` says whether values were compared, and none differed.
+
     Attributes
     ----------
-    passed : bool
-        Whether values were compared, and none differed.
     values : int
         How many were compared.
     faults : list of Fault
