@@ -7,8 +7,7 @@ kernel is compiled once for a device, and CuPy keeps it on disk.
 """
 
 import functools
-import math
-import operator
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -17,8 +16,11 @@ import numpy as np
 
 from relu_xp import _checks, _dtypes
 from relu_xp._functions import Function
+from relu_xp._plans import Plans, bits
 
 Array = Any  # a cupy.ndarray
+
+_plans = Plans()  # the words of rounded scalars, by function, dtype and the bits of those given
 
 LARGE = 1 << 18  # bytes of x
 PACK = 16  # bytes of the widest load
@@ -39,10 +41,9 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
     if device != cupy.cuda.runtime.getDevice():
         with x.device:
             return call(function, arrays, scalars, out)
-    operands = _default_bits(function, x.dtype)
+    operands = _plans.get((function, x.dtype, bits(scalars)))
     if (
         operands is None
-        or not all(map(operator.is_, scalars, function.defaults))
         or (len(arrays) > 1 and not _is_like(x, arrays[1], device))
         or (out is not None and not (type(out) is cupy.ndarray and _is_like(x, out, device)))
     ):
@@ -108,23 +109,16 @@ def _checked(
     x = arrays[0]
     rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)[: len(function.scalars)]
     if rounded and owns(rounded[0]):  # the first, if any: arrays stand before scalars
-        arrays, rounded = (*arrays, rounded[0].astype(x.dtype, copy=False)), rounded[1:]
-    return arrays, tuple(_bits(scalar, x.dtype, math.copysign(1.0, scalar)) for scalar in rounded)
+        return (*arrays, rounded[0].astype(x.dtype, copy=False)), _words(rounded[1:], x.dtype)
+    operands = _words(rounded, x.dtype)
+    if (numbers := bits(scalars)) is not None:
+        _plans.keep((function, x.dtype, numbers), operands)
+    return arrays, operands
 
 
-@functools.lru_cache
-def _bits(scalar: Any, dtype: np.dtype[Any], sign: float = 1.0) -> int:
-    """The bits of a rounded scalar; the sign tells the zeros apart, which are one key to a cache."""
-    return int(np.array(scalar, dtype).view(f"u{dtype.itemsize}"))
-
-
-@functools.cache
-def _default_bits(function: Function, dtype: np.dtype[Any]) -> tuple[int, ...] | None:
-    """The bits of the default scalars; None for a dtype that the function does not take."""
-    kind = _kind(dtype)
-    if kind == "f":
-        return tuple(_bits(scalar.default, dtype) for scalar in function.scalars)
-    return () if kind and function.takes_integers else None
+def _words(scalars: Sequence[Any], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """The bits of rounded scalars, as the kernels take them."""
+    return tuple([int(np.array(each, dtype).view(f"u{dtype.itemsize}")) for each in scalars])
 
 
 @functools.cache
