@@ -11,7 +11,9 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
-PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), CURRENT}, key=lambda v: tuple(map(int, v.split("."))))
+PYTHONS = sorted(
+    {*nox.project.python_versions(PYPROJECT), CURRENT}, key=lambda v: tuple(map(int, v.split(".")))
+)
 TEST = nox.project.dependency_groups(PYPROJECT, "test")
 DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 
@@ -19,9 +21,14 @@ MLX = {"linux": ["mlx[cpu]"], "darwin": ["mlx"]}.get(sys.platform, [])
 
 OTHERS_OF_NUMPY = ["astropy", "quantities", "unyt", "awkward"]
 
-# Session id -> our extras and what else it installs, and the names that `pytest --backend` must then find here.
+# Session id -> our extras and what else it installs, and the names that `pytest --backend` must
+# then find here.
 BACKENDS = {
-    "numpy": ("bench", ["numba", "scikit-learn", "pyinstaller"], ["numpy"]),  # the demo has to do without JAX
+    "numpy": (
+        "bench",
+        ["numba", "scikit-learn", "pyinstaller"],
+        ["numpy"],
+    ),  # the demo has to do without JAX
     "jax": ("demo", ["flatbuffers", "flax", "keras"], ["jax"]),
     "array_api": (
         "",
@@ -31,13 +38,32 @@ BACKENDS = {
     "dask": ("cli,dask", ["dask[dataframe]", "distributed", "h5py", "zarr", "sparse"], ["dask"]),
     "labelled": (
         "dask",
-        ["xarray", "pandas", "pyarrow", "polars", "pint", "pint-pandas", "scipy", *OTHERS_OF_NUMPY, "array-api-strict"],
+        [
+            "xarray",
+            "pandas",
+            "pyarrow",
+            "polars",
+            "pint",
+            "pint-pandas",
+            "scipy",
+            *OTHERS_OF_NUMPY,
+            "array-api-strict",
+        ],
         ["xarray", "pandas", "polars", "scipy", "pint"],
     ),
     # With all the peers of `verify` and `bench`.
     "torch": (
         "cli,torch",
-        ["torch==2.13.0", "keras", "onnx", "onnxruntime", "onnxscript", "scikit-learn", "scipy", "thinc"],
+        [
+            "torch==2.13.0",
+            "keras",
+            "onnx",
+            "onnxruntime",
+            "onnxscript",
+            "scikit-learn",
+            "scipy",
+            "thinc",
+        ],
         ["torch"],
     ),
     "tensorflow": ("cli", ["tensorflow-cpu"], ["tensorflow"]),
@@ -45,21 +71,33 @@ BACKENDS = {
 }
 
 if shutil.which("pyenv"):  # its shims find only the versions that are switched on
-    held = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True).stdout.split()
+    held = subprocess.run(
+        ["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True
+    ).stdout.split()
     os.environ["PYENV_VERSION"] = ":".join(v for v in held if v.rpartition(".")[0] in PYTHONS)
 
 # The others run by name only: torch and TensorFlow download gigabytes, cupy needs a GPU.
-nox.options.sessions = [f"tests-{CURRENT}({backend})" for backend in ("numpy", "jax", "array_api", "dask")]
+nox.options.sessions = [
+    f"tests-{CURRENT}({backend})" for backend in ("numpy", "jax", "array_api", "dask")
+]
 nox.options.error_on_missing_interpreters = False  # skipped, and listed as such
 
 
 def install(session: nox.Session, extras: str, *others: str) -> None:
     """Install our wheel, built once for each Python: to compile its loops takes longer than some sessions."""
-    files = ["pyproject.toml", "meson.build", *sorted(str(p) for p in Path("src").rglob("*.[pchm]*") if p.is_file())]
-    sources = hashlib.sha256(b"".join(Path(file).read_bytes() for file in files if "__pycache__" not in file))
+    files = [
+        "pyproject.toml",
+        "meson.build",
+        *sorted(str(p) for p in Path("src").rglob("*.[pchm]*") if p.is_file()),
+    ]
+    sources = hashlib.sha256(
+        b"".join(Path(file).read_bytes() for file in files if "__pycache__" not in file)
+    )
     folder = Path(".nox/wheels") / f"{session.python}-{sources.hexdigest()[:16]}"
     if not [*folder.glob("*.whl")]:
-        session.run_install("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
+        session.run_install(
+            "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "."
+        )
     (wheel,) = folder.glob("*.whl")
     session.install(f"relu-xp[{extras}] @ {wheel.resolve().as_uri()}", *others)
 
@@ -77,7 +115,10 @@ def tests(session: nox.Session, backend: str) -> None:
     extras, requirements, names = BACKENDS[backend]
     install(session, extras, *requirements, *TEST)
     session.run(
-        "pytest", *(f"--backend={name}" for name in names), *session.posargs, env={"RELU_XP_NATIVE": "required"}
+        "pytest",
+        *(f"--backend={name}" for name in names),
+        *session.posargs,
+        env={"RELU_XP_NATIVE": "required"},
     )
 
 
@@ -97,7 +138,9 @@ def without_compiler(session: nox.Session) -> None:
         "tests/test_bad_input.py",
         "tests/test_threads.py",
     ]
-    session.run("pytest", "--backend=numpy", *tests, *session.posargs, env={"RELU_XP_NATIVE": "optional"})
+    session.run(
+        "pytest", "--backend=numpy", *tests, *session.posargs, env={"RELU_XP_NATIVE": "optional"}
+    )
 
 
 @nox.session(python=CURRENT)
@@ -106,11 +149,27 @@ def sanitizers(session: nox.Session) -> None:
     session.install("meson-python", "meson", "ninja", "numpy", "array-api-compat", *TEST)
     folder = Path(session.create_tmp()).resolve()
     shutil.rmtree(folder, ignore_errors=True)
-    setup = ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dbuildtype=debugoptimized", f"--prefix={folder}"]
-    session.run("meson", "setup", *setup, "-Dpython.platlibdir=lib", "-Dpython.purelibdir=lib", f"{folder}/build", ".")
+    setup = [
+        "-Db_sanitize=address,undefined",
+        "-Db_lundef=false",
+        "-Dbuildtype=debugoptimized",
+        f"--prefix={folder}",
+    ]
+    session.run(
+        "meson",
+        "setup",
+        *setup,
+        "-Dpython.platlibdir=lib",
+        "-Dpython.purelibdir=lib",
+        f"{folder}/build",
+        ".",
+    )
     session.run("meson", "install", "-C", f"{folder}/build", "--quiet")
     libraries = ("libasan.so", "libubsan.so", "libstdc++.so")
-    found = [subprocess.check_output(["gcc", f"-print-file-name={each}"], text=True).strip() for each in libraries]
+    found = [
+        subprocess.check_output(["gcc", f"-print-file-name={each}"], text=True).strip()
+        for each in libraries
+    ]
     environment = {
         "LD_PRELOAD": ":".join(found),
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own are many
@@ -119,7 +178,12 @@ def sanitizers(session: nox.Session) -> None:
         "PYTHONMALLOC": "malloc",
         "RELU_XP_NATIVE": "required",
     }
-    tests = ["tests/test_native.py", "tests/test_numpy.py", "-k", "not other_builds"]  # they are of one text
+    tests = [
+        "tests/test_native.py",
+        "tests/test_numpy.py",
+        "-k",
+        "not other_builds",
+    ]  # they are of one text
     session.run("pytest", "--backend=numpy", *tests, *session.posargs, env=environment)
 
 
@@ -127,7 +191,13 @@ def sanitizers(session: nox.Session) -> None:
 def flags(session: nox.Session) -> None:
     """Build the loops with the flags of a tuned distribution, and test that they undo them: where GCC or Clang is."""
     session.install("meson", "ninja", "numpy", "array-api-compat", *TEST)
-    session.run("pytest", "--backend=numpy", "tests/test_flags.py", *session.posargs, env={"PYTHONPATH": "src"})
+    session.run(
+        "pytest",
+        "--backend=numpy",
+        "tests/test_flags.py",
+        *session.posargs,
+        env={"PYTHONPATH": "src"},
+    )
 
 
 @nox.session(python=CURRENT)
@@ -169,9 +239,20 @@ def typing(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run the pages' examples, measure and draw what they show, and build them without a warning."""
     peers = ["torch==2.13.0", "keras", "scipy", "thinc"]
-    arrays = ["xarray", "pandas", "pyarrow", "polars", "pint", "array-api-strict", "sparse", "awkward"]
+    arrays = [
+        "xarray",
+        "pandas",
+        "pyarrow",
+        "polars",
+        "pint",
+        "array-api-strict",
+        "sparse",
+        "awkward",
+    ]
     install(session, "bench,dask,demo", *arrays, *peers, *TEST, *DOCS)
-    session.run("pytest", "tests/test_docs.py", "tests/test_examples.py", *session.posargs)  # JAX and torch at once
+    session.run(
+        "pytest", "tests/test_docs.py", "tests/test_examples.py", *session.posargs
+    )  # JAX and torch at once
     session.run("python", "docs/measured.py", "--fresh", silent=True)
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-E", "docs", "docs/_build/html")
 
@@ -182,7 +263,9 @@ def coverage(session: nox.Session) -> None:
     arrays = ["xarray", "pandas", "pyarrow", "polars", "pint", "astropy"]
     arrays += ["array-api-strict", "sparse", "awkward", "ndonnx", *MLX]
     peers = ["torch==2.13.0", "keras", "onnx", "onnxruntime", "scipy", "thinc"]
-    install(session, "bench,dask,demo", "distributed", "zarr", *arrays, *peers, "coverage>=7.10", *TEST)
+    install(
+        session, "bench,dask,demo", "distributed", "zarr", *arrays, *peers, "coverage>=7.10", *TEST
+    )
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
@@ -193,9 +276,17 @@ def coverage(session: nox.Session) -> None:
 def cuda(session: nox.Session) -> None:
     """Hold CuPy's backend to the definition without a GPU: on the host, and by what NVIDIA's compiler makes of it."""
     install(session, "cuda13,cli", "nvidia-cuda-nvrtc", *TEST)
-    session.run("pytest", "--backend=cupy", "tests/test_cupy_on_host.py", "tests/test_cupy_ptx.py", *session.posargs)
+    session.run(
+        "pytest",
+        "--backend=cupy",
+        "tests/test_cupy_on_host.py",
+        "tests/test_cupy_ptx.py",
+        *session.posargs,
+    )
     everyone = ["tests/test_definition.py", "tests/test_bad_input.py", "tests/test_api.py"]
-    session.run("pytest", "-p", "cupy_on_host", "--backend=cupy", *everyone, env={"PYTHONPATH": "tests"})
+    session.run(
+        "pytest", "-p", "cupy_on_host", "--backend=cupy", *everyone, env={"PYTHONPATH": "tests"}
+    )
 
 
 @nox.session(python=CURRENT)
@@ -211,7 +302,10 @@ def minimums(session: nox.Session) -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
     ranges = [*PYPROJECT["project"]["dependencies"], *TEST]
     ranges += [
-        r for extra in ("cli", "jax", "dask", "bench", "demo") for r in extras[extra] if not r.startswith("relu-xp")
+        r
+        for extra in ("cli", "jax", "dask", "bench", "demo")
+        for r in extras[extra]
+        if not r.startswith("relu-xp")
     ]
     lowest = [requirement.replace(">=", "==") for requirement in ranges]
     install(session, "", *lowest)
@@ -232,5 +326,7 @@ def build(session: nox.Session) -> None:
     shutil.copytree("tests", away / "tests")
     shutil.copy("pyproject.toml", away)
     session.chdir(away)
-    session.run("python", "-c", "import relu_xp, sys; sys.exit('site-packages' not in relu_xp.__file__)")
+    session.run(
+        "python", "-c", "import relu_xp, sys; sys.exit('site-packages' not in relu_xp.__file__)"
+    )
     session.run("pytest", "--backend=numpy", *session.posargs)

@@ -1,7 +1,8 @@
 """What a program recorded from a call costs, against one recorded from torch's own: `python benchmarks/exports.py`.
 
-Each row is a function, each pair of columns a way to record it: how many operations the program has, and its time over
-that of torch's own function, recorded alike; in onnxruntime for ONNX. Contestants take turns, medians are compared.
+Each row is a function, each pair of columns a way to record it: how many operations the program
+has, and its time over that of torch's own function, recorded alike; in onnxruntime for ONNX.
+Contestants take turns, medians are compared.
 """
 
 import argparse
@@ -36,7 +37,10 @@ PAIRS: dict[str, tuple[Call, Call]] = {
         lambda x: relu_xp.leaky_relu(x, 0.2, grad_at_zero=0.0),
         lambda x: functional.leaky_relu(x, 0.2),
     ),
-    "leaky_relu, -0.2": (lambda x: relu_xp.leaky_relu(x, -0.2), lambda x: functional.leaky_relu(x, -0.2)),
+    "leaky_relu, -0.2": (
+        lambda x: relu_xp.leaky_relu(x, -0.2),
+        lambda x: functional.leaky_relu(x, -0.2),
+    ),
     "leaky_relu, slopes": (
         lambda x: relu_xp.leaky_relu(x, SLOPES[: x.shape[1]]),
         lambda x: functional.prelu(x, SLOPES[: x.shape[1]]),
@@ -121,7 +125,9 @@ def main() -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     console = Console(width=140)
-    title = f"PyTorch {torch.__version__}, onnxruntime {onnxruntime.__version__}, float32, one thread"
+    title = (
+        f"PyTorch {torch.__version__}, onnxruntime {onnxruntime.__version__}, float32, one thread"
+    )
     table = Table(
         "function",
         *WAYS,

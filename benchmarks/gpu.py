@@ -1,13 +1,14 @@
 """Everything that is to be known of a GPU, from a checkout alone: `python benchmarks/gpu.py --json results.json`.
 
-The CuPy tests, `verify` for CuPy and JAX, a memory check, and times against what people use instead. Needs CuPy,
-array-api-compat, ml_dtypes, pytest, hypothesis and rich; PyTorch and JAX are compared if they are there. What fails is
-recorded, and the rest goes on; the file is written after each part, and each size of the last.
+The CuPy tests, `verify` for CuPy and JAX, a memory check, and times against what people use
+instead. Needs CuPy, array-api-compat, ml_dtypes, pytest, hypothesis and rich; PyTorch and JAX are
+compared if they are there. What fails is recorded, and the rest goes on; the file is written after
+each part, and each size of the last.
 
-Times are medians of CUDA events around one call, the cache flushed before each by writing another array, contestants
-in turn; data are normally distributed. JAX has streams of its own: its time is the host's, until the result is there. A
-ratio above 1 means that relu_xp is faster by that factor. GB/s count what a function reads and writes, and stand beside
-those of a device-to-device copy of x.
+Times are medians of CUDA events around one call, the cache flushed before each by writing another
+array, contestants in turn; data are normally distributed. JAX has streams of its own: its time is
+the host's, until the result is there. A ratio above 1 means that relu_xp is faster by that factor.
+GB/s count what a function reads and writes, and stand beside those of a device-to-device copy of x.
 """
 
 import argparse
@@ -41,7 +42,11 @@ from relu_xp._machine import first_line  # noqa: E402
 SCALARS = {"negative_slope": 0.01, "ceiling": 6.0}
 FLUSH = 1 << 28  # bytes, more than any cache holds
 FUNCTIONS = [name for name in relu_xp.__all__ if "relu" in name]
-DTYPES = [dtype for dtype in verify.dtypes() if dtype.name in ("float16", "bfloat16", "float32", "float64")]
+DTYPES = [
+    dtype
+    for dtype in verify.dtypes()
+    if dtype.name in ("float16", "bfloat16", "float32", "float64")
+]
 CHECKED = """
 import cupy, relu_xp
 cupy.cuda.set_allocator(None)  # each array its own memory, or what lies beyond it would be the pool's
@@ -61,10 +66,14 @@ Calls = dict[str, Callable[[], Any]]
 
 def main() -> int:
     """Run the parts asked for, print what they find, and write it down."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parts = ["tests", "verify", "memcheck", "overhead", "bench"]
     parser.add_argument("--part", nargs="+", choices=parts, default=parts)
-    parser.add_argument("--exponent", nargs="+", type=int, default=[10, 14, 18, 20, 22, 24, 26, 28, 30])
+    parser.add_argument(
+        "--exponent", nargs="+", type=int, default=[10, 14, 18, 20, 22, 24, 26, 28, 30]
+    )
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
@@ -79,14 +88,21 @@ def main() -> int:
     os.environ.setdefault("JAX_ENABLE_X64", "1")
     record: dict[str, Any] = {"about": about()}
     console.print(record["about"])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE / "src"), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE / "src"), os.environ.get("PYTHONPATH", "")]),
+    }
     for part in options.part:
         if part == "bench":
             for record[part] in bench(options.exponent, options.repeats, console):
                 _write(options.json, record)
             _show(console, record.get(part, []))
             continue
-        record[part] = overheads(console) if part == "overhead" else run(commands()[part], environment, console)
+        record[part] = (
+            overheads(console)
+            if part == "overhead"
+            else run(commands()[part], environment, console)
+        )
         _write(options.json, record)
     return int(any(record.get(part, {}).get("status") not in (0, None) for part in commands()))
 
@@ -125,8 +141,15 @@ def commands() -> dict[str, list[str]]:
     python = sys.executable
     backends = ["cupy", *(["jax"] if importlib.util.find_spec("jax") else [])]
     sanitizer = shutil.which("compute-sanitizer")
-    checked = [sanitizer, "--tool", "memcheck", "--error-exitcode", "1", python, "-c", CHECKED] if sanitizer else []
-    without_gpu = ["--ignore=tests/test_cupy_ptx.py", "--ignore=tests/test_cupy_on_host.py"]  # CI runs these
+    checked = (
+        [sanitizer, "--tool", "memcheck", "--error-exitcode", "1", python, "-c", CHECKED]
+        if sanitizer
+        else []
+    )
+    without_gpu = [
+        "--ignore=tests/test_cupy_ptx.py",
+        "--ignore=tests/test_cupy_on_host.py",
+    ]  # CI runs these
     everything = ["-q", "-W", "default", "--backend=cupy", "-m", "large or not large", *without_gpu]
     return {
         "tests": [python, "-m", "pytest", *everything],
@@ -142,10 +165,17 @@ def run(command: list[str], environment: dict[str, str], console: Console) -> di
         return {"status": None, "output": "compute-sanitizer: not installed"}
     begin = time.perf_counter()
     with subprocess.Popen(
-        command, cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=HERE,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         lines = []
-        for line in process.stdout or ():  # at once: who is killed in the middle has shown how far it came
+        for line in (
+            process.stdout or ()
+        ):  # at once: who is killed in the middle has shown how far it came
             console.print(line, end="", markup=False, highlight=False)
             lines.append(line)
     seconds = time.perf_counter() - begin
@@ -159,7 +189,9 @@ def contestants(function: str, x: Any, g: Any) -> tuple[Calls, dict[str, str]]:
     ours = functools.partial(getattr(relu_xp, function), *arrays)
     target = cupy.empty_like(x)
     calls: Calls = {"relu_xp": ours, "relu_xp, out=": functools.partial(ours, out=target)}
-    calls["copy"] = lambda: target.data.copy_from_device_async(x.data, x.nbytes, cupy.cuda.get_current_stream())
+    calls["copy"] = lambda: target.data.copy_from_device_async(
+        x.data, x.nbytes, cupy.cuda.get_current_stream()
+    )
     calls["ElementwiseKernel"] = functools.partial(_idiom(function), *arrays)
     cotangent = g if len(RECORDS[function].arrays) > 1 else cupy.ones_like(x)
     calls |= _peers.idioms(RECORDS[function], x, cotangent, SCALARS, cupy)
@@ -229,12 +261,16 @@ def bench(exponents: list[int], repeats: int, console: Console) -> Iterator[list
         try:
             records.append(contest(function, dtype, 1 << exponent, repeats, flush))
         except Exception as error:
-            console.print(f"{function} of {dtype.name}, 2**{exponent}: {first_line(error)}", markup=False)
+            console.print(
+                f"{function} of {dtype.name}, 2**{exponent}: {first_line(error)}", markup=False
+            )
         cupy.get_default_memory_pool().free_all_blocks()
         yield records
 
 
-def contest(function: str, dtype: Any, size: int, repeats: int, flush: tuple[Any, Any]) -> dict[str, Any]:
+def contest(
+    function: str, dtype: Any, size: int, repeats: int, flush: tuple[Any, Any]
+) -> dict[str, Any]:
     """Time all contestants in turns."""
     rng = cupy.random.default_rng(0)
     x, g = (rng.standard_normal(size, np.float32).astype(dtype) for _ in range(2))
@@ -242,8 +278,12 @@ def contest(function: str, dtype: Any, size: int, repeats: int, flush: tuple[Any
     samples: dict[str, list[float]] = {label: [] for label in calls}
     for _ in range(repeats):
         for label, call in calls.items():
-            samples[label].append((_by_clock if label.startswith("jax") else _by_events)(call, flush))
-    passes = 3 if len(RECORDS[function].arrays) > 1 else 2  # over memory: arrays read, and the result
+            samples[label].append(
+                (_by_clock if label.startswith("jax") else _by_events)(call, flush)
+            )
+    passes = (
+        3 if len(RECORDS[function].arrays) > 1 else 2
+    )  # over memory: arrays read, and the result
     return {
         "function": function,
         "dtype": dtype.name,
@@ -285,7 +325,9 @@ def _by_clock(call: Callable[[], Any], flush: tuple[Any, Any]) -> float:
 def overheads(console: Console, calls: int = 2000, rounds: int = 15) -> dict[str, float]:
     """Median microseconds to make a call on 16 elements, the device not waited for."""
     x = cupy.ones(16, np.float32)
-    everyone = {f"{f}: {name}": call for f in FUNCTIONS for name, call in contestants(f, x, x)[0].items()}
+    everyone = {
+        f"{f}: {name}": call for f in FUNCTIONS for name, call in contestants(f, x, x)[0].items()
+    }
     samples: dict[str, list[float]] = {name: [] for name in everyone}
     for _ in range(rounds):
         for name, call in everyone.items():
@@ -305,10 +347,22 @@ def overheads(console: Console, calls: int = 2000, rounds: int = 15) -> dict[str
 
 def _show(console: Console, records: list[dict[str, Any]]) -> None:
     for function, dtype in sorted({(record["function"], record["dtype"]) for record in records}):
-        table = Table("elements", "relu_xp", "GB/s", "of copy's", "time of others / ours", title=f"{function}, {dtype}")
+        table = Table(
+            "elements",
+            "relu_xp",
+            "GB/s",
+            "of copy's",
+            "time of others / ours",
+            title=f"{function}, {dtype}",
+        )
         for record in records:
-            medians = {name: statistics.median(values) for name, values in record["seconds"].items()}
-            if (record["function"], record["dtype"]) != (function, dtype) or not {"relu_xp", "copy"} <= {*medians}:
+            medians = {
+                name: statistics.median(values) for name, values in record["seconds"].items()
+            }
+            if (record["function"], record["dtype"]) != (function, dtype) or not {
+                "relu_xp",
+                "copy",
+            } <= {*medians}:
                 continue
             ours, copy = medians.pop("relu_xp"), medians.pop("copy")
             bandwidth = record["bytes"] / ours

@@ -1,9 +1,9 @@
 """What a call costs on what holds arrays, beside the holder's own: `python benchmarks/holders.py [WORD ...]`.
 
-Contestants take turns in one process, and what is shown is ours over the library's own, of medians: relu beside
-its `maximum`, relu_vjp beside its `x + g`, which reads and writes the same bytes, or beside its select. Words
-choose the rows that have one of them in their names; libraries that are not installed are left out. Needs what
-`numpy_speed.py` needs.
+Contestants take turns in one process, and what is shown is ours over the library's own, of medians:
+relu beside its `maximum`, relu_vjp beside its `x + g`, which reads and writes the same bytes, or
+beside its select. Words choose the rows that have one of them in their names; libraries that are
+not installed are left out. Needs what `numpy_speed.py` needs.
 """
 
 import argparse
@@ -101,14 +101,22 @@ def in_polars() -> Iterator[Row]:
 
     for name, held in (("Series", pl.Series), ("Series with nulls", holed)):
         yield Row(name, held, lambda x: x.clip(0), vjp=select)
-    yield Row("frame, 8 columns", lambda x: pl.DataFrame(x.reshape(-1, 8)), lambda x: x.select(pl.all().clip(0)))
+    yield Row(
+        "frame, 8 columns",
+        lambda x: pl.DataFrame(x.reshape(-1, 8)),
+        lambda x: x.select(pl.all().clip(0)),
+    )
 
 
 def in_dask() -> Iterator[Row]:
     """Computed in this thread, since it is the call that is measured."""
     import dask.array as da
 
-    yield Row("Array, 4 blocks", lambda x: da.from_array(x, chunks=x.size // 4), lambda x: da.maximum(x, 0))
+    yield Row(
+        "Array, 4 blocks",
+        lambda x: da.from_array(x, chunks=x.size // 4),
+        lambda x: da.maximum(x, 0),
+    )
 
 
 def in_pint() -> Iterator[Row]:
@@ -123,7 +131,11 @@ def in_pint() -> Iterator[Row]:
 def in_numpy() -> Iterator[Row]:
     """Its own holder."""
     masked = np.ma.MaskedArray
-    yield Row("MaskedArray", lambda x: masked(x, np.arange(x.size) % 2 == 0), lambda x: np.ma.maximum(x, 0))
+    yield Row(
+        "MaskedArray",
+        lambda x: masked(x, np.arange(x.size) % 2 == 0),
+        lambda x: np.ma.maximum(x, 0),
+    )
     yield Row("MaskedArray, no mask", masked, lambda x: np.ma.maximum(x, 0))
 
 
@@ -139,7 +151,9 @@ def in_scipy() -> Iterator[Row]:
     from scipy import sparse
 
     def maximum(x: Any) -> Any:
-        return x.maximum(0) if hasattr(x, "maximum") else abs(x.copy())  # a copy, which `abs` puts in order
+        return (
+            x.maximum(0) if hasattr(x, "maximum") else abs(x.copy())
+        )  # a copy, which `abs` puts in order
 
     def held(kind: str, seed: int, x: Any) -> Any:
         where, shape = sparsely(x, seed)
@@ -154,12 +168,32 @@ def in_scipy() -> Iterator[Row]:
 
     for kind in ("csr", "csc", "coo", "bsr"):
         yield Row(f"{kind}, the same places", functools.partial(held, kind, 0), maximum)
-        yield Row(f"{kind}, other places", functools.partial(held, kind, 0), maximum, functools.partial(held, kind, 1))
+        yield Row(
+            f"{kind}, other places",
+            functools.partial(held, kind, 0),
+            maximum,
+            functools.partial(held, kind, 1),
+        )
     yield Row("csr, unsorted", lambda x: held("csr", 0, x)[:, ::-1], maximum)
-    yield Row("csr, an empty cotangent", functools.partial(held, "csr", 0), maximum, lambda x: held("csr", 0, x) * 0)
-    yield Row("coo of one axis, other places", functools.partial(vector, 0), maximum, functools.partial(vector, 1))
+    yield Row(
+        "csr, an empty cotangent",
+        functools.partial(held, "csr", 0),
+        maximum,
+        lambda x: held("csr", 0, x) * 0,
+    )
+    yield Row(
+        "coo of one axis, other places",
+        functools.partial(vector, 0),
+        maximum,
+        functools.partial(vector, 1),
+    )
     yield Row("dia, the same places", functools.partial(diagonals, 0), maximum)
-    yield Row("dia, other places", functools.partial(diagonals, 0), maximum, functools.partial(diagonals, 2))
+    yield Row(
+        "dia, other places",
+        functools.partial(diagonals, 0),
+        maximum,
+        functools.partial(diagonals, 2),
+    )
     for kind in ("dok", "lil"):
         yield Row(
             f"{kind}, at most 2^10",
@@ -224,7 +258,10 @@ def ratios(row: Row, n: int) -> list[str]:
     x, g = row.held(rng.normal(size=n)), (row.cotangent or row.held)(rng.normal(size=n))
     found = []
     for ours, own, arrays in ((relu_xp.relu, row.own, (x,)), (relu_xp.relu_vjp, row.vjp, (x, g))):
-        calls = {name: functools.partial(done, each, *arrays) for name, each in (("ours", ours), ("own", own))}
+        calls = {
+            name: functools.partial(done, each, *arrays)
+            for name, each in (("ours", ours), ("own", own))
+        }
         try:
             seconds = measure(calls, SAMPLES)
         except TypeError:
@@ -242,7 +279,9 @@ def done(function: Callable[..., Any], *arrays: Any) -> Any:
 
 def main() -> None:
     """Measure row by row, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("words", nargs="*", metavar="WORD")
     options = parser.parse_args()
     console = Console()

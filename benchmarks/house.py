@@ -14,8 +14,9 @@ from pathlib import Path
 from relu_xp._functions import FUNCTIONS
 
 SOURCE = Path(__file__).parents[1] / "src" / "relu_xp"
-# From the lowest on: a module imports only what stands on a line above its own. Of the modules on one line, the first
-# four know those before them, backends know none beside them, and the tools on top know each other.
+# From the lowest on: a module imports only what stands on a line above its own. Of the modules on
+# one line, the first four know those before them, backends know none beside them, and the tools on
+# top know each other.
 LAYERS = (
     ("_functions", "_dtypes", "_checks", "_threads", "_plans", "_arrivals"),
     ("_formulas", "reference", "_native"),
@@ -31,13 +32,22 @@ FRAMEWORKS = (
     "xarray",
 )  # fmt: skip
 # Beside the backends, the files that pyproject.toml lets import some when they are loaded.
-MAY_IMPORT = ("_backends/", "torch.py", "demo.py", "verify/_report.py", "bench/_report.py", "bench/_plots.py")
+MAY_IMPORT = (
+    "_backends/",
+    "torch.py",
+    "demo.py",
+    "verify/_report.py",
+    "bench/_report.py",
+    "bench/_plots.py",
+)
 MOST_FILES_A_NAME = 9
 
 
 def sources() -> dict[str, str]:
     """Every text of src by its name below relu_xp, Python and C++."""
-    files = sorted(path for path in SOURCE.rglob("*") if path.suffix in (".py", ".cpp", ".hpp", ".cu"))
+    files = sorted(
+        path for path in SOURCE.rglob("*") if path.suffix in (".py", ".cpp", ".hpp", ".cu")
+    )
     return {path.relative_to(SOURCE).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
@@ -71,7 +81,12 @@ def bad_imports() -> list[str]:
         if not file.endswith(".py"):
             continue
         tree = ast.parse(text)
-        late = {id(node) for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) for node in ast.walk(each)}
+        late = {
+            id(node)
+            for each in ast.walk(tree)
+            if isinstance(each, ast.FunctionDef)
+            for node in ast.walk(each)
+        }
         for node, name in _imports(tree):
             package, _, rest = name.partition(".")
             if package == "relu_xp" and _goes_wrong(file, rest):
@@ -125,7 +140,12 @@ def tests_on_names() -> list[str]:
             elif isinstance(node, ast.Compare):
                 asked = [node.left, *node.comparators]
             wanted = names if isinstance(node, ast.Compare) else names | parts
-            told = {each.value for part in asked for each in ast.walk(part) if isinstance(each, ast.Constant)}
+            told = {
+                each.value
+                for part in asked
+                for each in ast.walk(part)
+                if isinstance(each, ast.Constant)
+            }
             if told & wanted:
                 found.append(f"{file}:{node.lineno}: {ast.unparse(node)}")
     return found
@@ -137,7 +157,11 @@ def main() -> int:
     spread = {name: files_with(name) for name in functions()}
     for name, files in spread.items():
         print(f"  {len(files):2} {name}: {', '.join(files)}")
-    wrong = [f"in {len(files)} files: {name}" for name, files in spread.items() if len(files) > MOST_FILES_A_NAME]
+    wrong = [
+        f"in {len(files)} files: {name}"
+        for name, files in spread.items()
+        if len(files) > MOST_FILES_A_NAME
+    ]
     wrong += [f"bad import: {each}" for each in bad_imports()]
     wrong += [f"asks for a name: {each}" for each in tests_on_names()]
     print(*wrong, sep="\n")

@@ -1,7 +1,7 @@
 """What relu_xp costs in JAX beside what JAX's own users write: `python benchmarks/in_jax.py [--steps]`.
 
-Contestants take turns in one process, and the least time of each is compared. `--steps` adds the training step of
-`examples/digits_jax.py`.
+Contestants take turns in one process, and the least time of each is compared. `--steps` adds the
+training step of `examples/digits_jax.py`.
 """
 
 import functools
@@ -32,7 +32,9 @@ Pair = tuple[Call, Call]
 
 def jitted_where(count: int) -> Call:
     """A jitted `where` on one to three arrays."""
-    compute = jax.jit(lambda x, *others: jnp.where(x >= 0, (x, *others)[count == 3], others[-1] if others else 0))
+    compute = jax.jit(
+        lambda x, *others: jnp.where(x >= 0, (x, *others)[count == 3], others[-1] if others else 0)
+    )
     arrays = (X, G, SLOPES)[:count]
     return lambda: compute(*arrays)
 
@@ -67,7 +69,9 @@ def eager_calls() -> dict[str, Pair]:
     ]
     names = {id(X): "x", id(G): "g", id(SLOPES): "slopes"}
     for name, arguments, numbers, count in others:
-        shown = [names.get(id(a), str(a)) for a in arguments] + [f"{k}={v}" for k, v in numbers.items()]
+        shown = [names.get(id(a), str(a)) for a in arguments] + [
+            f"{k}={v}" for k, v in numbers.items()
+        ]
         call = functools.partial(getattr(relu_xp, name), *arguments, **numbers)
         calls[f"{name}({', '.join(shown)})"] = call, jitted_where(count)
     return calls
@@ -87,7 +91,10 @@ def new_numbers() -> dict[str, Pair]:
             lambda: jax.nn.leaky_relu(X, next(fresh)),
         ),
         "grad of leaky_relu(x, s)": (gradient(relu_xp.leaky_relu, slope), theirs),
-        "grad of leaky_relu(x, grad_at_zero=z)": (gradient(relu_xp.leaky_relu, "grad_at_zero"), theirs),
+        "grad of leaky_relu(x, grad_at_zero=z)": (
+            gradient(relu_xp.leaky_relu, "grad_at_zero"),
+            theirs,
+        ),
         "vmap of leaky_relu(x, s)": (
             lambda: jax.vmap(lambda x: relu_xp.leaky_relu(x, next(fresh)))(X),
             lambda: jax.vmap(lambda x: jax.nn.leaky_relu(x, next(fresh)))(X),
@@ -112,8 +119,14 @@ def gradients() -> dict[str, tuple[Activation, Activation]]:
         "relu, z = 0.5": (of(relu_xp.relu, grad_at_zero=0.5), jax.nn.relu),
         "leaky_relu": (relu_xp.leaky_relu, leaky),
         "leaky_relu, s = 0.2": (of(relu_xp.leaky_relu, **slope), of(leaky, **slope)),
-        "leaky_relu, z = s": (of(relu_xp.leaky_relu, **slope, grad_at_zero=0.2), of(leaky, **slope)),
-        "leaky_relu, z = 0": (of(relu_xp.leaky_relu, **slope, grad_at_zero=0.0), of(leaky, **slope)),
+        "leaky_relu, z = s": (
+            of(relu_xp.leaky_relu, **slope, grad_at_zero=0.2),
+            of(leaky, **slope),
+        ),
+        "leaky_relu, z = 0": (
+            of(relu_xp.leaky_relu, **slope, grad_at_zero=0.0),
+            of(leaky, **slope),
+        ),
         "clipped_relu": (relu_xp.clipped_relu, jax.nn.relu6),
         "squared_relu": (relu_xp.squared_relu, lambda x: jnp.square(jax.nn.relu(x))),
         "leaky_relu, slopes": (relu_xp.leaky_relu, leaky),
@@ -126,8 +139,20 @@ def compiled_gradient(name: str, f: Activation, dtype: str) -> tuple[Call, int]:
     arrays = (x, jnp.full(LARGE, 0.2, dtype)) if "slopes" in name else (x,)
     program = jax.jit(lambda g, *arrays: jax.vjp(f, *arrays)[1](g)).lower(x, *arrays).compile()
     operations = re.findall(r"= \S+ ([a-z][\w-]*)\(", program.as_text())
-    shaping = {"parameter", "constant", "broadcast", "tuple", "fusion", "call", "bitcast", "copy", "convert"}
-    return lambda: jax.block_until_ready(program(x, *arrays)), sum(each not in shaping for each in operations)
+    shaping = {
+        "parameter",
+        "constant",
+        "broadcast",
+        "tuple",
+        "fusion",
+        "call",
+        "bitcast",
+        "copy",
+        "convert",
+    }
+    return lambda: jax.block_until_ready(program(x, *arrays)), sum(
+        each not in shaping for each in operations
+    )
 
 
 def least(pair: Pair, calls: int) -> list[float]:
@@ -138,7 +163,9 @@ def least(pair: Pair, calls: int) -> list[float]:
     return [min(times) * 1e6 for times in zip(*rounds, strict=True)]
 
 
-def show(title: str, pairs: dict[str, Pair], calls: int, operations: dict[str, str] | None = None) -> None:
+def show(
+    title: str, pairs: dict[str, Pair], calls: int, operations: dict[str, str] | None = None
+) -> None:
     """Print a table of both times and their ratio."""
     table = Table(title=title)
     for heading in ("", "relu_xp", "beside", "ratio", *(["operations"] if operations else [])):
@@ -153,7 +180,11 @@ def show(title: str, pairs: dict[str, Pair], calls: int, operations: dict[str, s
 def main() -> None:
     """Time eager calls, those with ever new numbers, and compiled gradients; then the example's steps."""
     where = f"on {X.device}, JAX {jax.__version__}"
-    show(f"an eager call, {SIZE} float32 {where}, beside jax.nn.relu or a jitted where", eager_calls(), CALLS)
+    show(
+        f"an eager call, {SIZE} float32 {where}, beside jax.nn.relu or a jitted where",
+        eager_calls(),
+        CALLS,
+    )
     show(f"a new number each time, {SIZE} float32, beside jax.nn", new_numbers(), 20)
     for dtype in ("float32", "bfloat16"):
         pairs, operations = dict[str, Pair](), dict[str, str]()

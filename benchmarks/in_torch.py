@@ -1,9 +1,10 @@
 """What a call costs in PyTorch, eagerly and compiled, against torch's own: `python benchmarks/in_torch.py`.
 
-Contestants take turns in one process, and what is shown is ours over torch's, of medians: forward, where no gradient is
-tracked, and where one is; both passes; and a VJP against torch's backward kernel. A compiled pass is forward and
-backward through an activation between a product and a matrix, as in a layer. The last lines name the worst and the
-best of each. What programs recorded by torch cost, `benchmarks/exports.py` prints.
+Contestants take turns in one process, and what is shown is ours over torch's, of medians: forward,
+where no gradient is tracked, and where one is; both passes; and a VJP against torch's backward
+kernel. A compiled pass is forward and backward through an activation between a product and a
+matrix, as in a layer. The last lines name the worst and the best of each. What programs recorded by
+torch cost, `benchmarks/exports.py` prints.
 """
 
 import argparse
@@ -20,7 +21,14 @@ from torch.nn import functional
 
 import relu_xp
 
-SIZES = {"2^4": 1 << 4, "2^10": 1 << 10, "2^14": 1 << 14, "2^17": 1 << 17, "2^20": 1 << 20, "2^22": 1 << 22}
+SIZES = {
+    "2^4": 1 << 4,
+    "2^10": 1 << 10,
+    "2^14": 1 << 14,
+    "2^17": 1 << 17,
+    "2^20": 1 << 20,
+    "2^22": 1 << 22,
+}
 CHANNELS = 16
 LAYER = (256, 512)
 PASSES = ("forward, untracked", "forward", "both")
@@ -41,17 +49,35 @@ PAIRS: dict[str, tuple[Activation, Activation]] = {
     "relu, 0 at 0": (lambda x: relu_xp.relu(x, grad_at_zero=0.0), torch.relu),
     "relu, 0.5 at 0": (lambda x: relu_xp.relu(x, grad_at_zero=0.5), torch.relu),
     "leaky_relu": (relu_xp.leaky_relu, functional.leaky_relu),
-    "leaky_relu, 0 at 0": (lambda x: relu_xp.leaky_relu(x, grad_at_zero=0.0), functional.leaky_relu),
-    "leaky_relu, slope at 0": (lambda x: relu_xp.leaky_relu(x, grad_at_zero=0.01), functional.leaky_relu),
-    "leaky_relu, -0.1": (lambda x: relu_xp.leaky_relu(x, -0.1), lambda x: functional.leaky_relu(x, -0.1)),
+    "leaky_relu, 0 at 0": (
+        lambda x: relu_xp.leaky_relu(x, grad_at_zero=0.0),
+        functional.leaky_relu,
+    ),
+    "leaky_relu, slope at 0": (
+        lambda x: relu_xp.leaky_relu(x, grad_at_zero=0.01),
+        functional.leaky_relu,
+    ),
+    "leaky_relu, -0.1": (
+        lambda x: relu_xp.leaky_relu(x, -0.1),
+        lambda x: functional.leaky_relu(x, -0.1),
+    ),
     "clipped_relu": (relu_xp.clipped_relu, functional.relu6),
-    "clipped_relu, 0.5 at 0": (lambda x: relu_xp.clipped_relu(x, grad_at_zero=0.5), functional.relu6),
+    "clipped_relu, 0.5 at 0": (
+        lambda x: relu_xp.clipped_relu(x, grad_at_zero=0.5),
+        functional.relu6,
+    ),
     "squared_relu": (relu_xp.squared_relu, lambda x: torch.relu(x).square()),
 }
 VJPS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "relu_vjp": (relu_xp.relu_vjp, lambda x, g: aten.threshold_backward(g, x, 0)),
-    "leaky_relu_vjp": (relu_xp.leaky_relu_vjp, lambda x, g: aten.leaky_relu_backward(g, x, 0.01, False)),
-    "clipped_relu_vjp": (relu_xp.clipped_relu_vjp, lambda x, g: aten.hardtanh_backward(g, x, 0.0, 6.0)),
+    "leaky_relu_vjp": (
+        relu_xp.leaky_relu_vjp,
+        lambda x, g: aten.leaky_relu_backward(g, x, 0.01, False),
+    ),
+    "clipped_relu_vjp": (
+        relu_xp.clipped_relu_vjp,
+        lambda x, g: aten.hardtanh_backward(g, x, 0.0, 6.0),
+    ),
 }
 
 
@@ -82,9 +108,13 @@ def rows(n: int, dtype: torch.dtype) -> dict[tuple[str, str], tuple[Call, Call]]
     pair = prelu, functional.prelu
     found["PReLU", PASSES[0]] = tuple(lambda f=f: f(images, slopes) for f in pair)
     calls = [lambda f=f: f(tracked, learned) for f in pair]
-    found["PReLU", PASSES[2]] = tuple(both_passes(call, tracked, cotangent, learned) for call in calls)
+    found["PReLU", PASSES[2]] = tuple(
+        both_passes(call, tracked, cotangent, learned) for call in calls
+    )
     if n >= 1 << 10:
-        last = plain.reshape(-1, CHANNELS, 8, 8).to(memory_format=torch.channels_last).requires_grad_()
+        last = (
+            plain.reshape(-1, CHANNELS, 8, 8).to(memory_format=torch.channels_last).requires_grad_()
+        )
         calls = [lambda f=f: f(last) for f in PAIRS["relu"]]
         found["relu, channels last", PASSES[2]] = tuple(
             both_passes(call, last, g.reshape(last.shape)) for call in calls
@@ -99,7 +129,8 @@ def compiled(activation: Activation, w: torch.Tensor) -> Call:
     def layer(x: torch.Tensor) -> torch.Tensor:
         return activation(x * 1.5) @ w
 
-    # A code object of its own: torch keeps what it compiled by that, and looks through all of it at each call.
+    # A code object of its own: torch keeps what it compiled by that, and looks through all of it at
+    # each call.
     layer.__code__ = layer.__code__.replace()
     layer = torch.compile(layer, fullgraph=True)
 
@@ -140,7 +171,12 @@ def main() -> None:
     for dtype, threads in runs:
         torch.set_num_threads(threads)
         kind = f"{str(dtype).removeprefix('torch.')}, threads: {threads}"
-        table = Table("call", "pass", *SIZES, title=f"PyTorch {torch.__version__}, {kind}; time over torch's own")
+        table = Table(
+            "call",
+            "pass",
+            *SIZES,
+            title=f"PyTorch {torch.__version__}, {kind}; time over torch's own",
+        )
         shown: dict[tuple[str, str], dict[str, str]] = {}
         for size, n in track(SIZES.items(), description=kind, console=console):
             for (name, each), pair in rows(n, dtype).items():
@@ -159,7 +195,9 @@ def main() -> None:
             found.setdefault("compiled layer, both", {})[name] = result
     for each, ratios in found.items():
         worst, best = max(ratios, key=ratios.__getitem__), min(ratios, key=ratios.__getitem__)
-        console.print(f"{each}: worst {ratios[worst]:.2f} ({worst}), best {ratios[best]:.2f} ({best})")
+        console.print(
+            f"{each}: worst {ratios[worst]:.2f} ({worst}), best {ratios[best]:.2f} ({best})"
+        )
 
 
 if __name__ == "__main__":

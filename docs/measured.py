@@ -2,10 +2,10 @@
 
     python docs/measured.py [--fresh]
 
-It runs `relu-xp verify --quick` and `relu-xp verify --peers` and makes tables of their records, trains the network of
-`relu-xp demo` to count its dead units, and draws the functions and the newest record in `benchmarks/results`, as
-`pictures.py` does. All of it goes to `docs/_generated`. What took long is kept there for the next build unless
-`--fresh` is given, as `nox -s docs` does.
+It runs `relu-xp verify --quick` and `relu-xp verify --peers` and makes tables of their records,
+trains the network of `relu-xp demo` to count its dead units, and draws the functions and the newest
+record in `benchmarks/results`, as `pictures.py` does. All of it goes to `docs/_generated`. What
+took long is kept there for the next build unless `--fresh` is given, as `nox -s docs` does.
 """
 
 import json
@@ -44,7 +44,9 @@ def make_all(*, fresh: bool = False) -> None:
     (GENERATED / "dead.md").write_text(dead_table(trainings), encoding="utf-8")
     record = pictures.record()
     drawn = {"functions": pictures.draw_functions(), "speed": pictures.draw_speed(record)}
-    drawn |= {"dead": draw_dead_units(trainings)} | {plot.name: plot.svg for plot in _plots.plots(record)}
+    drawn |= {"dead": draw_dead_units(trainings)} | {
+        plot.name: plot.svg for plot in _plots.plots(record)
+    }
     for name, svg in drawn.items():
         for theme, ink in INKS.items():  # each page shows the one for its theme
             inked = svg.replace(">", f"><style>svg{{color:{ink}}}</style>", 1)
@@ -56,7 +58,12 @@ def _verified(option: str) -> dict[str, Any]:
     file = GENERATED / f"verify{option}.json"
     if not file.exists():
         command = [sys.executable, "-m", "relu_xp", "verify", option, "--json", str(file)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "KERAS_BACKEND": "numpy"})
+        subprocess.run(
+            command,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "KERAS_BACKEND": "numpy"},
+        )
     return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -71,7 +78,9 @@ def capabilities(record: dict[str, Any]) -> str:
             return f"{wrong:,} differ"
         reasons = [tally["left_out"]["all"] for tally in tallies if "all" in tally["left_out"]]
         reasons += [name for tally in tallies for name in tally["excepted"]]
-        marks = "".join(f" [^{notes.setdefault(reason, len(notes) + 1)}]" for reason in dict.fromkeys(reasons))
+        marks = "".join(
+            f" [^{notes.setdefault(reason, len(notes) + 1)}]" for reason in dict.fromkeys(reasons)
+        )
         return ("equal" if values else "not tried") + marks
 
     for target in record["targets"]:
@@ -79,10 +88,18 @@ def capabilities(record: dict[str, Any]) -> str:
         floats = [cell([dtypes[name]]) for name in FLOATS]
         writes = "no" if any("out=" in tally["left_out"] for tally in dtypes.values()) else "yes"
         integers = cell([dtypes[name] for name in DTYPES if name not in FLOATS])
-        lines.append("| " + " | ".join([target["backend"], target["device"], *floats, integers, writes]) + " |")
+        lines.append(
+            "| "
+            + " | ".join([target["backend"], target["device"], *floats, integers, writes])
+            + " |"
+        )
     absent = [each for each in _machine.survey() if isinstance(each, _machine.Unavailable)]
-    lines += [f"| {each.name} | not usable here: {_plain(each.reason)} |" + " |" * 6 for each in absent]
-    values = sum(tally["values"] for target in record["targets"] for tally in target["dtypes"].values())
+    lines += [
+        f"| {each.name} | not usable here: {_plain(each.reason)} |" + " |" * 6 for each in absent
+    ]
+    values = sum(
+        tally["values"] for target in record["targets"] for tally in target["dtypes"].values()
+    )
     where = f"Python {record['python']}, NumPy {record['numpy']}, {record['platform']}"
     footnotes = "\n".join(f"[^{number}]: {_plain(reason)}." for reason, number in notes.items())
     return "\n".join(lines) + f"\n\n{values:,} values compared: {where}.\n\n{footnotes}\n"
@@ -90,9 +107,14 @@ def capabilities(record: dict[str, Any]) -> str:
 
 def peers(record: dict[str, Any]) -> str:
     """Tell how many results of other libraries differ from the definition, and why."""
-    lines = ["| what computes | function | dtype | differ | of | why |", "|---|---|---|--:|--:|---|"]
+    lines = [
+        "| what computes | function | dtype | differ | of | why |",
+        "|---|---|---|--:|--:|---|",
+    ]
     for each in record["peers"]:
-        why = "; ".join(f"`{kind}`: {count:,}, {each['names'][kind]}" for kind, count in each["reasons"].items())
+        why = "; ".join(
+            f"`{kind}`: {count:,}, {each['names'][kind]}" for kind, count in each["reasons"].items()
+        )
         differ = sum(each["reasons"].values())
         lines.append(
             f"| {_plain(each['peer'])} | `{each['function']}` | {each['dtype']} | {differ:,} | {each['values']:,} "
@@ -111,9 +133,15 @@ def dead_units() -> dict[tuple[str, float], list[tuple[float, float]]]:
     file = GENERATED / "dead.json"
     if not file.exists():
         digits = demo._load_digits()
-        found = [[name, bias, list(_training(name, bias, digits))] for bias in (0.0, -1.0) for name in DRAWN]
+        found = [
+            [name, bias, list(_training(name, bias, digits))]
+            for bias in (0.0, -1.0)
+            for name in DRAWN
+        ]
         file.write_text(json.dumps(found), encoding="utf-8")
-    return {(name, bias): epochs for name, bias, epochs in json.loads(file.read_text(encoding="utf-8"))}
+    return {
+        (name, bias): epochs for name, bias, epochs in json.loads(file.read_text(encoding="utf-8"))
+    }
 
 
 def _training(name: str, bias: float, digits: Any) -> Iterator[tuple[float, float]]:
@@ -123,13 +151,22 @@ def _training(name: str, bias: float, digits: Any) -> Iterator[tuple[float, floa
     for epoch in range(demo.EPOCHS + 1):
         if epoch:
             params = next(epochs)
-        accuracy = float((demo._predict(FUNCTIONS[name], params, digits.test) == digits.test_labels).mean())
+        accuracy = float(
+            (demo._predict(FUNCTIONS[name], params, digits.test) == digits.test_labels).mean()
+        )
         yield demo._dead_share(FUNCTIONS[name], params, digits.train), accuracy
 
 
 def dead_table(trainings: dict[tuple[str, float], list[tuple[float, float]]]) -> str:
     """Tell how each training began and ended."""
-    headings = ["activation", "first biases", "dead at first", "dead after 1 epoch", "dead in the end", "accuracy"]
+    headings = [
+        "activation",
+        "first biases",
+        "dead at first",
+        "dead after 1 epoch",
+        "dead in the end",
+        "accuracy",
+    ]
     lines = ["| " + " | ".join(headings) + " |", "|---|--:|--:|--:|--:|--:|"]
     for (name, bias), epochs in trainings.items():
         shares = " | ".join(f"{epochs[i][0]:.0%}" for i in (0, 1, -1))
@@ -143,10 +180,20 @@ def draw_dead_units(trainings: dict[tuple[str, float], list[tuple[float, float]]
         figure = Figure(figsize=(9, 3.4))
         axes = figure.subplots(1, 2, sharex=True)
         for (name, bias), epochs in trainings.items():
-            look = {"color": _plots.COLOURS[DRAWN.index(name)], "marker": "", "linestyle": "-" if bias else ":"}
+            look = {
+                "color": _plots.COLOURS[DRAWN.index(name)],
+                "marker": "",
+                "linestyle": "-" if bias else ":",
+            }
             for axis, column in zip(axes, (0, 1), strict=True):
-                axis.plot([100 * epoch[column] for epoch in epochs], label=f"{name}, biases {bias:g}", **look)
-        for axis, title in zip(axes, ("dead units, %", "accuracy on unseen images, %"), strict=True):
+                axis.plot(
+                    [100 * epoch[column] for epoch in epochs],
+                    label=f"{name}, biases {bias:g}",
+                    **look,
+                )
+        for axis, title in zip(
+            axes, ("dead units, %", "accuracy on unseen images, %"), strict=True
+        ):
             axis.set_title(title)
             axis.set_xlabel("epoch")
         axes[1].set_ylim(80, 100)

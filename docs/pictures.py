@@ -51,7 +51,9 @@ def draw_functions() -> str:
 
 
 def _draw_function(function: Function, above: Any, below: Any, colour: str) -> None:
-    [derivative] = (f for f in FUNCTIONS.values() if f.rectifier == function.rectifier and f.role == "grad")
+    [derivative] = (
+        f for f in FUNCTIONS.values() if f.rectifier == function.rectifier and f.role == "grad"
+    )
     x = np.linspace(-3, 3, 1201)  # 0 and the ceiling are among them
     for drawn, axes in ((function, above), (derivative, below)):
         given = {each.name: SHOWN[each.name] for each in drawn.scalars if each.name in SHOWN}
@@ -62,7 +64,9 @@ def _draw_function(function: Function, above: Any, below: Any, colour: str) -> N
         at = [i for i in sorted({*jumps, *(jumps + 1)}) if x[i] in (0.0, SHOWN["ceiling"])]
         axes.plot(x[at], y[at], "o", color=colour, markersize=5)
         told = ", ".join(f"{name.rpartition('_')[2]} {value:g}" for name, value in given.items())
-        axes.set_title(f"{drawn}, {told}" if told and drawn is function else drawn.name, fontsize=9.5)
+        axes.set_title(
+            f"{drawn}, {told}" if told and drawn is function else drawn.name, fontsize=9.5
+        )
     above.set_ylim(-0.8, 3.2)
     below.set_ylim(-0.3, 3.2)
     below.set_xlabel("x")
@@ -79,15 +83,26 @@ def draw_speed(found: dict[str, Any]) -> str:
         for panel, (library, theirs) in zip(axes, THEIRS.items(), strict=True):
             grey = iter(_plots.COLOURS[1:])
             for name, label in {f"relu_xp, {library}": "relu_xp", **theirs}.items():
-                points = [(c["size"], _summary.median(e)) for c in benchmarks if (e := _summary.entry(c, name))]
+                points = [
+                    (c["size"], _summary.median(e))
+                    for c in benchmarks
+                    if (e := _summary.entry(c, name))
+                ]
                 look = _plots.PLAIN if name == "copy" else {"color": next(grey)}
                 look = {"color": _plots.COLOURS[0]} if label == "relu_xp" else look
-                panel.plot(*zip(*points, strict=True), label=label, zorder=3 if label == "relu_xp" else 2, **look)
+                panel.plot(
+                    *zip(*points, strict=True),
+                    label=label,
+                    zorder=3 if label == "relu_xp" else 2,
+                    **look,
+                )
             panel.set_xscale("log", base=2)
             panel.set_yscale("log")
             panel.xaxis.set_major_locator(LogLocator(16))
             panel.yaxis.set_major_formatter(EngFormatter("s"))
-            panel.set_title({"numpy": "NumPy", "torch": "PyTorch, eager", "jax": "JAX, eager call"}[library])
+            panel.set_title(
+                {"numpy": "NumPy", "torch": "PyTorch, eager", "jax": "JAX, eager call"}[library]
+            )
             panel.set_xlabel("elements")
             panel.legend(loc="upper left")
         axes[0].set_ylabel(f"a call of {TIMED}, float32")
@@ -99,8 +114,12 @@ def main(folder: Path = HERE / "plots") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     functions = "The rectifiers, and below each its derivative"
     speed = "The time of a call against the number of elements, on NumPy, PyTorch and JAX"
-    (folder / "functions.svg").write_text(_plots.stand_alone(draw_functions(), functions), encoding="utf-8")
-    (folder / "speed.svg").write_text(_plots.stand_alone(draw_speed(record()), speed), encoding="utf-8")
+    (folder / "functions.svg").write_text(
+        _plots.stand_alone(draw_functions(), functions), encoding="utf-8"
+    )
+    (folder / "speed.svg").write_text(
+        _plots.stand_alone(draw_speed(record()), speed), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

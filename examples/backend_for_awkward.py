@@ -3,7 +3,8 @@
     python3 -m pip install ".[cli]" awkward    # once, in the project's folder
     python examples/backend_for_awkward.py
 
-The second line registers and verifies it. As a package it would need no call, but name itself in its pyproject.toml:
+The second line registers and verifies it. As a package it would need no call, but name itself in
+its pyproject.toml:
 
     [project.entry-points."relu_xp.backends"]
     awkward = "backend_for_awkward"

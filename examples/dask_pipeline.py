@@ -3,9 +3,9 @@
     python3 -m pip install ".[cli,dask]" distributed zarr    # once, in the project's folder
     python examples/dask_pipeline.py STORE [--gigabytes 2] [--memory 400MB]
 
-Two worker processes on this machine work block by block; a progress bar shows how far they are. What a worker that dies
-held is computed again by the other. The result is a Zarr array, which `dask.array.from_zarr` reads. STORE must
-not be there yet.
+Two worker processes on this machine work block by block; a progress bar shows how far they are.
+What a worker that dies held is computed again by the other. The result is a Zarr array, which
+`dask.array.from_zarr` reads. STORE must not be there yet.
 """
 
 import argparse
@@ -29,7 +29,9 @@ BLOCK = 1 << 22  # float32 elements, 16 MiB
 def noise(seed: int, block_info: Any = None) -> Any:
     """Make one block; which, its place in the array says, so that a lost block is made again as it was."""
     at = block_info[None]["chunk-location"][0]
-    return np.random.default_rng((seed, at)).standard_normal(block_info[None]["chunk-shape"], np.float32)
+    return np.random.default_rng((seed, at)).standard_normal(
+        block_info[None]["chunk-shape"], np.float32
+    )
 
 
 def pipeline(blocks: int) -> Any:
@@ -41,11 +43,15 @@ def pipeline(blocks: int) -> Any:
 
 def main() -> None:
     """Run the pipeline on two workers."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("store", metavar="STORE", help="the folder to write to")
     parser.add_argument("--gigabytes", type=float, default=2.0, help="of the array")
     parser.add_argument("--memory", default="400MB", help="that each worker may use")
-    parser.add_argument("--kill-a-worker", action="store_true", help="half-way, to see that nothing is lost")
+    parser.add_argument(
+        "--kill-a-worker", action="store_true", help="half-way, to see that nothing is lost"
+    )
     options = parser.parse_args()
     if Path(options.store).exists():
         parser.error(f"{options.store} is there: it would be overwritten")
@@ -53,14 +59,20 @@ def main() -> None:
     console = Console()
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit=options.memory, host="127.0.0.1", dashboard_address=None
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit=options.memory,
+            host="127.0.0.1",
+            dashboard_address=None,
         ) as cluster,
         Client(cluster) as client,
     ):
         begin = time.perf_counter()
         write = client.compute(result.to_zarr(options.store, compute=False))
         if options.kill_a_worker:
-            while sum(1 for _ in Path(options.store).rglob("*")) < result.npartitions // 2:  # blocks are files
+            while (
+                sum(1 for _ in Path(options.store).rglob("*")) < result.npartitions // 2
+            ):  # blocks are files
                 time.sleep(0.05)
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
             console.print("killed a worker half-way")

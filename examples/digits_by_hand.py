@@ -3,8 +3,8 @@
     python3 -m pip install ".[demo]"    # once, in the project's folder
     python examples/digits_by_hand.py [--arrays cupy] [--activation leaky_relu] [--epochs 20]
 
-The same lines run on NumPy arrays and on CuPy's: the array's own library does the rest, ours finds the backend.
-It writes no file.
+The same lines run on NumPy arrays and on CuPy's: the array's own library does the rest, ours finds
+the backend. It writes no file.
 """
 
 import argparse
@@ -55,34 +55,59 @@ def step(xp: Any, activation: Any, vjp: Any, params: Params, x: Array, onehot: A
 
 def main() -> None:
     """Train and print the loss, the accuracy and the time."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--arrays", choices=["numpy", "cupy"], default="numpy")
     parser.add_argument("--activation", choices=["relu", "leaky_relu"], default="leaky_relu")
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
     xp = importlib.import_module(options.arrays)
-    activation, vjp = getattr(relu_xp, options.activation), getattr(relu_xp, f"{options.activation}_vjp")
+    activation, vjp = (
+        getattr(relu_xp, options.activation),
+        getattr(relu_xp, f"{options.activation}_vjp"),
+    )
 
     images, labels = load_digits(return_X_y=True)
     train_x, test_x, train_y, test_y = train_test_split(
         (images / 16).astype(np.float32), labels, test_size=360, random_state=0, stratify=labels
     )
-    x, onehot, held_out = (xp.asarray(a) for a in (train_x, np.eye(10, dtype=np.float32)[train_y], test_x))
+    x, onehot, held_out = (
+        xp.asarray(a) for a in (train_x, np.eye(10, dtype=np.float32)[train_y], test_x)
+    )
     rng = np.random.default_rng(0)
     shapes = [(64, WIDTH), (WIDTH, WIDTH), (WIDTH, 10)]
     params: Params = [
-        (xp.asarray(rng.normal(0, np.sqrt(2 / m), (m, n)).astype(np.float32)), xp.zeros(n, np.float32))
+        (
+            xp.asarray(rng.normal(0, np.sqrt(2 / m), (m, n)).astype(np.float32)),
+            xp.zeros(n, np.float32),
+        )
         for m, n in shapes
     ]
     console, losses, begin = Console(), [], time.perf_counter()
-    for _ in track(range(options.epochs), description=f"{options.activation} on {options.arrays}", console=console):
+    for _ in track(
+        range(options.epochs),
+        description=f"{options.activation} on {options.arrays}",
+        console=console,
+    ):
         order = xp.asarray(rng.permutation(len(x)))
         batches = [order[i : i + BATCH] for i in range(0, len(x), BATCH)]
-        losses.append(float(np.mean([step(xp, activation, vjp, params, x[batch], onehot[batch]) for batch in batches])))
+        losses.append(
+            float(
+                np.mean(
+                    [
+                        step(xp, activation, vjp, params, x[batch], onehot[batch])
+                        for batch in batches
+                    ]
+                )
+            )
+        )
     seconds = time.perf_counter() - begin
     answers = forward(activation, params, held_out)[2].argmax(axis=1)
     accuracy = float((answers == xp.asarray(test_y)).mean())
-    console.print(f"loss {losses[0]:.4f} -> {losses[-1]:.4f}, accuracy {accuracy:.3f}, {seconds:.1f} s")
+    console.print(
+        f"loss {losses[0]:.4f} -> {losses[-1]:.4f}, accuracy {accuracy:.3f}, {seconds:.1f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
     python3 -m pip install ".[demo]"    # once, in the project's folder
     python examples/digits_jax.py [--devices 8] [--epochs 10] [--json FILE]
 
-Each batch is split over the devices of the machine (on a CPU over virtual ones) and the gradients are summed by XLA.
-With grad_at_zero=0.0, the convention of jax.nn.relu, the losses must be equal to the bit, and a step must cost as much:
-they take turns, step by step, and the median of the ratios is shown. FILE must not be there yet.
+Each batch is split over the devices of the machine (on a CPU over virtual ones) and the gradients
+are summed by XLA. With grad_at_zero=0.0, the convention of jax.nn.relu, the losses must be equal to
+the bit, and a step must cost as much: they take turns, step by step, and the median of the ratios
+is shown. FILE must not be there yet.
 """
 
 import argparse
@@ -45,7 +46,8 @@ def initial() -> Params:
     rng = np.random.default_rng(0)
     shapes = [(64, WIDTH), (WIDTH, WIDTH), (WIDTH, 10)]
     return [
-        (jnp.asarray(rng.normal(0, np.sqrt(2 / m), (m, n)), jnp.float32), jnp.zeros(n, jnp.float32)) for m, n in shapes
+        (jnp.asarray(rng.normal(0, np.sqrt(2 / m), (m, n)), jnp.float32), jnp.zeros(n, jnp.float32))
+        for m, n in shapes
     ]
 
 
@@ -61,7 +63,9 @@ def step_with(activation: Callable[..., Any]) -> Callable[..., Any]:
     """Compile one step of gradient descent."""
 
     def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits(activation, params, x)), y[:, None], axis=1)
+        chosen = jnp.take_along_axis(
+            jax.nn.log_softmax(logits(activation, params, x)), y[:, None], axis=1
+        )
         return -chosen.mean()
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -74,8 +78,12 @@ def step_with(activation: Callable[..., Any]) -> Callable[..., Any]:
 
 def main() -> None:
     """Train, print losses, accuracy and the cost of a step, and write them down."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--devices", type=int, default=8, help="virtual devices, where JAX runs on the CPU")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--devices", type=int, default=8, help="virtual devices, where JAX runs on the CPU"
+    )
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
@@ -83,11 +91,18 @@ def main() -> None:
         parser.error(f"{options.json} is there: it would be overwritten")
     jax.config.update("jax_num_cpu_devices", options.devices)
     mesh = Mesh(np.array(jax.devices()), ("batch",))
-    split, everywhere = NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
+    split, everywhere = (
+        NamedSharding(mesh, PartitionSpec("batch")),
+        NamedSharding(mesh, PartitionSpec()),
+    )
 
     images, labels = load_digits(return_X_y=True)
     train_x, test_x, train_y, test_y = train_test_split(
-        (images / 16).astype(np.float32), labels.astype(np.int32), test_size=360, random_state=0, stratify=labels
+        (images / 16).astype(np.float32),
+        labels.astype(np.int32),
+        test_size=360,
+        random_state=0,
+        stratify=labels,
     )
     order = np.random.default_rng(1)
     steps = {name: step_with(activation) for name, activation in ACTIVATIONS.items()}
@@ -95,7 +110,11 @@ def main() -> None:
     losses: dict[str, list[float]] = {name: [] for name in ACTIVATIONS}
     seconds: dict[str, list[float]] = {name: [] for name in ACTIVATIONS}
     console = Console()
-    for _ in track(range(options.epochs), description=f"training on {len(mesh.devices)} devices", console=console):
+    for _ in track(
+        range(options.epochs),
+        description=f"training on {len(mesh.devices)} devices",
+        console=console,
+    ):
         shuffled = order.permutation(len(train_x))
         for start in range(0, len(train_x) - BATCH + 1, BATCH):
             batch = shuffled[start : start + BATCH]
@@ -106,7 +125,9 @@ def main() -> None:
                 seconds[name].append(time.perf_counter() - begin)
                 losses[name].append(float(loss))
 
-    table = Table(title=f"{options.epochs} epochs on {len(mesh.devices)} devices of {jax.devices()[0].platform}")
+    table = Table(
+        title=f"{options.epochs} epochs on {len(mesh.devices)} devices of {jax.devices()[0].platform}"
+    )
     for heading in ("activation", "first loss", "last loss", "accuracy", "a step", "/ jax.nn"):
         table.add_column(heading, justify="left" if heading == "activation" else "right")
     records = {}
@@ -115,8 +136,16 @@ def main() -> None:
     for name, activation in ACTIVATIONS.items():
         accuracy = float((logits(activation, params[name], test_x).argmax(1) == test_y).mean())
         costs = seconds[name][per_epoch:]
-        cost, ratio = statistics.median(costs), statistics.median(map(operator.truediv, costs, base))
-        records[name] = {"losses": losses[name], "accuracy": accuracy, "seconds": cost, "ratio": ratio}
+        cost, ratio = (
+            statistics.median(costs),
+            statistics.median(map(operator.truediv, costs, base)),
+        )
+        records[name] = {
+            "losses": losses[name],
+            "accuracy": accuracy,
+            "seconds": cost,
+            "ratio": ratio,
+        }
         table.add_row(
             name,
             f"{losses[name][0]:.4f}",
@@ -127,7 +156,10 @@ def main() -> None:
         )
     console.print(table)
     same = losses["relu_xp.relu, 0 at 0"] == losses["jax.nn.relu"]
-    console.print("Losses of jax.nn.relu and of relu with 0 at 0:", "equal to the bit" if same else "NOT equal")
+    console.print(
+        "Losses of jax.nn.relu and of relu with 0 at 0:",
+        "equal to the bit" if same else "NOT equal",
+    )
     if options.json:
         with Path(options.json).open("x", encoding="utf-8") as file:
             file.write(json.dumps(records) + "\n")

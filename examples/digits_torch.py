@@ -3,8 +3,9 @@
     python3 -m pip install ".[torch,demo]"    # once, in the project's folder
     python examples/digits_torch.py [--epochs 10]
 
-With grad_at_zero=0.0, the convention of torch.relu, the losses must be equal to the bit. The contestants take turns,
-step by step, and the median of the ratios of their times is shown. It writes no file.
+With grad_at_zero=0.0, the convention of torch.relu, the losses must be equal to the bit. The
+contestants take turns, step by step, and the median of the ratios of their times is shown. It
+writes no file.
 """
 
 import argparse
@@ -40,7 +41,9 @@ class Network(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.activation = activation
-        self.layers = torch.nn.ModuleList(torch.nn.Linear(m, n) for m, n in ((64, WIDTH), (WIDTH, WIDTH), (WIDTH, 10)))
+        self.layers = torch.nn.ModuleList(
+            torch.nn.Linear(m, n) for m, n in ((64, WIDTH), (WIDTH, WIDTH), (WIDTH, 10))
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Give the logits."""
@@ -50,7 +53,9 @@ class Network(torch.nn.Module):
         return last(x)
 
 
-def step(network: Network, optimiser: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> float:
+def step(
+    network: Network, optimiser: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+) -> float:
     """Descend the gradient of the cross-entropy; give the loss."""
     optimiser.zero_grad()
     loss = torch.nn.functional.cross_entropy(network(x), y)
@@ -61,16 +66,21 @@ def step(network: Network, optimiser: torch.optim.Optimizer, x: torch.Tensor, y:
 
 def main() -> None:
     """Train, and print losses, accuracy and the cost of a step."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, default=10)
     options = parser.parse_args()
 
     images, labels = load_digits(return_X_y=True)
-    split = train_test_split((images / 16).astype(np.float32), labels, test_size=360, random_state=0, stratify=labels)
+    split = train_test_split(
+        (images / 16).astype(np.float32), labels, test_size=360, random_state=0, stratify=labels
+    )
     train_x, test_x, train_y, test_y = map(torch.from_numpy, split)
     networks = {name: Network(activation) for name, activation in ACTIVATIONS.items()}
     optimisers = {
-        name: torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM) for name, network in networks.items()
+        name: torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM)
+        for name, network in networks.items()
     }
     losses: dict[str, list[float]] = {name: [] for name in ACTIVATIONS}
     seconds: dict[str, list[float]] = {name: [] for name in ACTIVATIONS}
@@ -80,7 +90,9 @@ def main() -> None:
         for batch in shuffled.split(BATCH)[:-1]:
             for name in ACTIVATIONS:
                 begin = time.perf_counter()
-                losses[name].append(step(networks[name], optimisers[name], train_x[batch], train_y[batch]))
+                losses[name].append(
+                    step(networks[name], optimisers[name], train_x[batch], train_y[batch])
+                )
                 seconds[name].append(time.perf_counter() - begin)
 
     table = Table(title=f"{options.epochs} epochs")
@@ -97,7 +109,9 @@ def main() -> None:
         table.add_row(name, *row, f"{statistics.median(costs) * 1e3:.2f} ms", f"{ratio:.3f}")
     console.print(table)
     same = losses["relu_xp.relu, 0 at 0"] == losses["torch.relu"]
-    console.print("Losses of torch.relu and of relu with 0 at 0:", "equal to the bit" if same else "NOT equal")
+    console.print(
+        "Losses of torch.relu and of relu with 0 at 0:", "equal to the bit" if same else "NOT equal"
+    )
 
 
 if __name__ == "__main__":

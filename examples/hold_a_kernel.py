@@ -71,7 +71,9 @@ def main() -> int:
         report = check(kernel, function, dtypes=["float16", "float32"])
         kinds = [fault.kind for fault in report.faults]
         missed += kinds != [kind]
-        print(f"{kernel.__name__}: the usual test {'passes' if usual else 'fails'}, check finds {', '.join(kinds)}")
+        print(
+            f"{kernel.__name__}: the usual test {'passes' if usual else 'fails'}, check finds {', '.join(kinds)}"
+        )
         print(f"  {report.faults[0].example}")
         print(f"  {report.faults[0].advice}\n")
     print(f"{len(KERNELS) - missed} of {len(KERNELS)} faults were found and named.")

@@ -3,8 +3,9 @@
     python3 -m pip install ".[jax,torch]"    # once, in the project's folder
     python examples/learned_slopes.py [--steps 300]
 
-The network has 2-16-1 units, leaky_relu between them with one slope for each hidden unit, and learns which points of a
-square lie inside a circle. It prints how near the gradients of both libraries are, before the first step:
+The network has 2-16-1 units, leaky_relu between them with one slope for each hidden unit, and
+learns which points of a square lie inside a circle. It prints how near the gradients of both
+libraries are, before the first step:
 
 - From numbers of few bits, such as 0.75, no product or sum rounds: every gradient must be equal to the bit.
 - From ordinary numbers matrix products and sums over the batch round, each library adding in an order of its own: they
@@ -42,7 +43,9 @@ with_gradients = jax.jit(jax.value_and_grad(loss))
 
 def jax_gradients(params: Params, x: Array, y: Array) -> tuple[float, Params]:
     """Give the loss and its gradient in every parameter, by jax.grad."""
-    value, gradients = with_gradients(tuple(map(jnp.asarray, params)), jnp.asarray(x), jnp.asarray(y))
+    value, gradients = with_gradients(
+        tuple(map(jnp.asarray, params)), jnp.asarray(x), jnp.asarray(y)
+    )
     return float(value), tuple(map(np.asarray, gradients))
 
 
@@ -53,7 +56,9 @@ def torch_gradients(params: Params, x: Array, y: Array) -> tuple[float, Params]:
     return value.item(), tuple(each.numpy() for each in torch.autograd.grad(value, tensors))
 
 
-def train(gradients: Callable[..., tuple[float, Params]], params: Params, x: Array, y: Array, steps: int) -> Any:
+def train(
+    gradients: Callable[..., tuple[float, Params]], params: Params, x: Array, y: Array, steps: int
+) -> Any:
     """Descend the gradient; give the loss of each step, and the slopes in the end."""
     losses = []
     for _ in range(steps):
@@ -68,7 +73,9 @@ def numbers(rng: Any, denominator: int | None) -> tuple[Params, Array, Array]:
 
     def draw(*shape: int, most: float = 1.0) -> Array:
         if denominator:
-            return (rng.integers(-most * denominator, most * denominator + 1, shape) / denominator).astype(np.float32)
+            return (
+                rng.integers(-most * denominator, most * denominator + 1, shape) / denominator
+            ).astype(np.float32)
         return (most * rng.uniform(-1, 1, shape)).astype(np.float32)
 
     params = draw(2, UNITS), draw(UNITS), np.full(UNITS, 0.25, np.float32), draw(UNITS, 1), draw(1)
@@ -92,10 +99,14 @@ def compare(title: str, ours: Params, theirs: Params) -> bool:
 
 def main() -> None:
     """Compare gradients, train, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=300)
     options = parser.parse_args()
-    jax.config.update("jax_default_matmul_precision", "highest")  # on GPUs and TPUs; CPUs have no less
+    jax.config.update(
+        "jax_default_matmul_precision", "highest"
+    )  # on GPUs and TPUs; CPUs have no less
 
     exact, ordinary = (numbers(np.random.default_rng(0), bits) for bits in (4, None))
     equal = compare("Numbers of few bits:", jax_gradients(*exact)[1], torch_gradients(*exact)[1])
@@ -105,7 +116,9 @@ def main() -> None:
     print(f"Trained for {options.steps} steps:")
     for library, gradients in (("JAX", jax_gradients), ("PyTorch", torch_gradients)):
         losses, slopes = train(gradients, *ordinary, options.steps)
-        print(f"  {library}: loss {losses[0]:.4f} -> {losses[-1]:.4f}, slopes {slopes.min():.3f} to {slopes.max():.3f}")
+        print(
+            f"  {library}: loss {losses[0]:.4f} -> {losses[-1]:.4f}, slopes {slopes.min():.3f} to {slopes.max():.3f}"
+        )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
     python -m proof [--markdown FILE]
 
-For float16, bfloat16, float32 and float64, `_formulas.py` and `rectifiers.hpp` give the bits of `relu_xp.reference`,
-NaN being equal to NaN, and raise the same floating-point exceptions. The statements come from the very texts: formulas
-and definition are run on terms, the header is compiled with primitives that print. Two solvers must agree on each, and
-faults put into either text must be refuted by inputs on which it does go wrong.
+For float16, bfloat16, float32 and float64, `_formulas.py` and `rectifiers.hpp` give the bits of
+`relu_xp.reference`, NaN being equal to NaN, and raise the same floating-point exceptions. The
+statements come from the very texts: formulas and definition are run on terms, the header is
+compiled with primitives that print. Two solvers must agree on each, and faults put into either text
+must be refuted by inputs on which it does go wrong.
 
 What is trusted, that is, not proved here:
 
@@ -42,7 +43,9 @@ Refutations = dict[Fault, dict[str, tuple[bool, str]]]  # by format: whether, an
 
 def main(arguments: list[str] | None = None) -> int:
     """Prove, print, and give the exit status: 1 if anything is not proved or a fault lives."""
-    parser = argparse.ArgumentParser(prog="python -m proof", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m proof", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here too")
     options, begin = parser.parse_args(arguments), time.perf_counter()
     proofs, refutations = run()
@@ -55,42 +58,63 @@ def main(arguments: list[str] | None = None) -> int:
         for claim, at, each in _flat(proofs)
         if not proved(each)
     ]
-    bad += [f"lives: {fault}, {at}: {shown}" for fault, at, (dead, shown) in _flat(refutations) if not dead]
+    bad += [
+        f"lives: {fault}, {at}: {shown}"
+        for fault, at, (dead, shown) in _flat(refutations)
+        if not dead
+    ]
     print("", *bad, f"{time.perf_counter() - begin:.0f} s, {len(bad)} failures", sep="\n")
     return bool(bad)
 
 
 def run() -> tuple[Proofs, Refutations]:
     """Ask the solvers about everything, on all cores."""
-    formulas, header = (path.read_text("utf-8") for path in (Path(_formulas.__file__), NATIVE / "rectifiers.hpp"))
+    formulas, header = (
+        path.read_text("utf-8") for path in (Path(_formulas.__file__), NATIVE / "rectifiers.hpp")
+    )
     cpp_faults = [fault for fault in FAULTS if fault.text == CPP]
     texts = {"original": header} | {space(fault): faulty(header, fault) for fault in cpp_faults}
-    functions = {"original": [*FUNCTIONS]} | {space(fault): [fault.function] for fault in cpp_faults}
+    functions = {"original": [*FUNCTIONS]} | {
+        space(fault): [fault.function] for fault in cpp_faults
+    }
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(os.cpu_count()) as pool:
         program = compiled(texts, functions, Path(folder))
         told = from_cpp(program)
         asked, faults = dict[str, Any](), dict[Fault, Any]()
         for format in FORMATS:
             for claim, (script, solvers) in lemmas(format).items():
-                asked.setdefault(claim, {})[format.name] = pool.submit(ask_in_turn, solvers, script, [*"ab"], LIMIT)
+                asked.setdefault(claim, {})[format.name] = pool.submit(
+                    ask_in_turn, solvers, script, [*"ab"], LIMIT
+                )
         for name, function in FUNCTIONS.items():
             for format in FORMATS:
                 formula = from_python(getattr(_formulas, name), function, format)
                 for which, text in ((PYTHON, formula), (CPP, told[f"original {name}"])):
-                    script, row = statement(function, text, format), asked.setdefault(f"`{name}` in `{which}`", {})
-                    row[format.name] = pool.submit(ask_in_turn, format.solvers, script, names(function), LIMIT)
+                    script, row = (
+                        statement(function, text, format),
+                        asked.setdefault(f"`{name}` in `{which}`", {}),
+                    )
+                    row[format.name] = pool.submit(
+                        ask_in_turn, format.solvers, script, names(function), LIMIT
+                    )
         for fault in FAULTS:
             text_or_none = told.get(f"{space(fault)} {fault.function}")
             faults[fault] = {
-                format.name: pool.submit(refute, fault, format, formulas, text_or_none, program, LIMIT)
+                format.name: pool.submit(
+                    refute, fault, format, formulas, text_or_none, program, LIMIT
+                )
                 for format in FORMATS
-                if not (fault.flags and format.bits == 16)  # whose flags are those of a product in another format
+                if not (
+                    fault.flags and format.bits == 16
+                )  # whose flags are those of a product in another format
             }
         return _results(asked), _results(faults)
 
 
 def _results(futures: dict[Any, dict[str, Any]]) -> dict[Any, dict[str, Any]]:
-    return {key: {at: future.result() for at, future in row.items()} for key, row in futures.items()}
+    return {
+        key: {at: future.result() for at, future in row.items()} for key, row in futures.items()
+    }
 
 
 def _flat(rows: dict[Any, dict[str, Any]]) -> Iterator[tuple[Any, str, Any]]:
@@ -117,7 +141,9 @@ def tables(proofs: Proofs, refutations: Refutations) -> Iterator[str]:
 
 
 def _cell(answers: list[Answer]) -> str:
-    return ", ".join(f"{each.solver} {each.seconds:.2f}" for each in answers if each.result == "unsat")
+    return ", ".join(
+        f"{each.solver} {each.seconds:.2f}" for each in answers if each.result == "unsat"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Faults put into each text: the statement must be refuted, by inputs for which the faulty function does differ.
 
-A statement that holds of everything would let them live. Two solvers refute it for any operations, and one names the
-inputs for which IEEE's go wrong.
+A statement that holds of everything would let them live. Two solvers refute it for any operations,
+and one names the inputs for which IEEE's go wrong.
 """
 
 import math
@@ -34,13 +34,23 @@ PYTHON, CPP = "_formulas.py", "rectifiers.hpp"
 FAULTS = (
     Fault(PYTHON, "relu", "(x <= 0", "(x < 0"),
     Fault(PYTHON, "relu_grad", "0.0, z)", "z, z)"),
-    Fault(PYTHON, "relu_vjp", "xp.where(x == 0, _product(xp, x != 0, z, g), zero)", "_product(xp, x != 0, z, g)"),
+    Fault(
+        PYTHON,
+        "relu_vjp",
+        "xp.where(x == 0, _product(xp, x != 0, z, g), zero)",
+        "_product(xp, x != 0, z, g)",
+    ),
     Fault(PYTHON, "relu_vjp", "z in (0, 1)", "z in (0, 1, 2)"),
     Fault(PYTHON, "leaky_relu", "s, x), x)", "s, x), relu(xp, x))"),
     Fault(PYTHON, "leaky_relu", "x >= 0, s", "x != x, s", flags=True),
     Fault(PYTHON, "leaky_relu_grad", "x > 0, one", "x >= 0, one"),
     Fault(PYTHON, "leaky_relu_vjp", "_filled(xp, g, s)", "_filled(xp, g, z)"),
-    Fault(PYTHON, "leaky_relu_slope_vjp", "xp.where(x < 0, _product(xp, x >= 0, x, g), xp.zeros_like(g))", "g * x"),
+    Fault(
+        PYTHON,
+        "leaky_relu_slope_vjp",
+        "xp.where(x < 0, _product(xp, x >= 0, x, g), xp.zeros_like(g))",
+        "g * x",
+    ),
     Fault(PYTHON, "clipped_relu", "relu(xp, x)", "x"),
     Fault(PYTHON, "clipped_relu_grad", "c, z, k)", "c, k, z)"),
     Fault(PYTHON, "clipped_relu_vjp", "(0, 1) and k", "(0, 1) or k"),
@@ -86,7 +96,10 @@ def refute(
     if text is None:
         exec(faulty(source, fault), formulas.__dict__)
         text = from_python(getattr(formulas, fault.function), function, format)
-    told = [statement(function, text, format, each, fault.flags) for each in (ANY, OVERFLOW if fault.flags else IEEE)]
+    told = [
+        statement(function, text, format, each, fault.flags)
+        for each in (ANY, OVERFLOW if fault.flags else IEEE)
+    ]
     inputs, count = names(function), len(function.arrays)
     answers = ask_in_turn(format.solvers, told[0], inputs, limit)
     answers.append(ask(format.solvers[0], told[1], inputs, limit))
@@ -94,17 +107,30 @@ def refute(
         return False, "; ".join(map(str, answers))
     found = answers[-1].inputs
     arrays = [format.array(bits) for bits in found.values()]
-    want = expected(function, tuple(arrays[:count]), dict(zip(inputs[count:], arrays[count:], strict=True)))
+    want = expected(
+        function, tuple(arrays[:count]), dict(zip(inputs[count:], arrays[count:], strict=True))
+    )
     if fault.text == PYTHON:  # a scalar is a number where it can be: an array slope may be infinite
         scalars = [float(each[0]) if math.isfinite(each[0]) else each for each in arrays[count:]]
         errors = list[str]()
         with np.errstate(all="ignore", over="call", call=lambda error, _: errors.append(error)):
-            got, raised = getattr(formulas, fault.function)(np, *arrays[:count], *scalars), bool(errors)
+            got, raised = (
+                getattr(formulas, fault.function)(np, *arrays[:count], *scalars),
+                bool(errors),
+            )
     else:
-        command = [str(program), f"{space(fault)} {fault.function}", format.name, *map(str, found.values())]
+        command = [
+            str(program),
+            f"{space(fault)} {fault.function}",
+            format.name,
+            *map(str, found.values()),
+        ]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         got, raised = format.array(int(output[0])), output[1] == "1"
-    same, shown = bool(same_bits(got, want).all()), ", ".join(f"{name} {bits:#x}" for name, bits in found.items())
+    same, shown = (
+        bool(same_bits(got, want).all()),
+        ", ".join(f"{name} {bits:#x}" for name, bits in found.items()),
+    )
     if fault.flags:
         return same and raised, f"{shown} overflow in a product that the definition does not make"
     return not same, f"{shown} give {pattern(got):#x} for {pattern(want):#x}"

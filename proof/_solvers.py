@@ -25,14 +25,19 @@ def _bitwuzla(script: str, names: list[str], limit: float) -> tuple[str, list[st
     parser.parse(script, True, False)
     solver = parser.bitwuzla()
     result = str(solver.check_sat()).rpartition(".")[2].lower()
-    values = [solver.get_value(parser.parse_term(name)).value(2) for name in names] if result == "sat" else []
+    values = (
+        [solver.get_value(parser.parse_term(name)).value(2) for name in names]
+        if result == "sat"
+        else []
+    )
     return result, values
 
 
 def _z3(script: str, names: list[str], limit: float) -> tuple[str, list[str]]:
     import z3
 
-    # By default it takes minutes for what it decides in a second once each application of a function has a name.
+    # By default it takes minutes for what it decides in a second once each application of a
+    # function has a name.
     solver = z3.Then("simplify", "solve-eqs", "ackermannize_bv", "smt").solver()
     solver.set("timeout", int(limit * 1000))
     solver.from_string(script)
@@ -47,7 +52,11 @@ def _cvc5(script: str, names: list[str], limit: float) -> tuple[str, list[str]]:
     import cvc5
 
     solver = cvc5.Solver()
-    for option, value in {"tlimit-per": f"{limit * 1000:.0f}", "fp-exp": "true", "produce-models": "true"}.items():
+    for option, value in {
+        "tlimit-per": f"{limit * 1000:.0f}",
+        "fp-exp": "true",
+        "produce-models": "true",
+    }.items():
         solver.setOption(option, value)
     parser = cvc5.InputParser(solver)
     parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, script, "statement")
@@ -73,7 +82,9 @@ def ask(solver: str, script: str, names: list[str], limit: float) -> Answer:
     return Answer(solver, result if result in ("sat", "unsat") else "unknown", seconds, inputs)
 
 
-def ask_in_turn(solvers: tuple[str, ...], script: str, names: list[str], limit: float) -> list[Answer]:
+def ask_in_turn(
+    solvers: tuple[str, ...], script: str, names: list[str], limit: float
+) -> list[Answer]:
     """Ask until two solvers know, or no other is left."""
     answers = list[Answer]()
     for solver in solvers:

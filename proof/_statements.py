@@ -1,9 +1,10 @@
 """The statements as SMT-LIB scripts, each unsatisfiable if it holds.
 
-Those on the texts are about any two operations, called add and mul, of which no more is known than a few lemmas: a
-product with 1 is the other factor, and so on. That binary floating-point arithmetic is such a pair is stated apart, as
-the lemmas, from the same words. So a text that is proved to compute the definition does so with IEEE's operations; and
-no solver has to multiply two products out to see that they are one.
+Those on the texts are about any two operations, called add and mul, of which no more is known than
+a few lemmas: a product with 1 is the other factor, and so on. That binary floating-point arithmetic
+is such a pair is stated apart, as the lemmas, from the same words. So a text that is proved to
+compute the definition does so with IEEE's operations; and no solver has to multiply two products
+out to see that they are one.
 """
 
 from proof._texts import Format, Text, both, definition, names
@@ -58,10 +59,14 @@ _IEEE_EXCEPTION = """
 (define-fun some_product_raises ((a Number) (b Number)) Bool (raises a b (fp.mul RNE a b)))
 """
 IEEE = _IEEE_OPERATIONS + _ANY_EXCEPTION
-OVERFLOW, INVALID = (_IEEE_OPERATIONS + _IEEE_EXCEPTION.replace("TEST", test) for test in ("fp.isInfinite", "fp.isNaN"))
+OVERFLOW, INVALID = (
+    _IEEE_OPERATIONS + _IEEE_EXCEPTION.replace("TEST", test)
+    for test in ("fp.isInfinite", "fp.isNaN")
+)
 
-# What is known of them. A quiet NaN raises nothing; nor does what is exact: 0 + 0, 1 + 1, a product with 1, and, unless
-# it overflows, a doubling. So where neither overflow nor invalid operation is raised, underflow is not.
+# What is known of them. A quiet NaN raises nothing; nor does what is exact: 0 + 0, 1 + 1, a product
+# with 1, and, unless it overflows, a doubling. So where neither overflow nor invalid operation is
+# raised, underflow is not.
 _KNOWN = """
 (define-fun either_nan ((a Number) (b Number)) Bool (or (fp.isNaN a) (fp.isNaN b)))
 (define-fun both_are ((a Number) (b Number) (c Number)) Bool (and (= a c) (= b c)))
@@ -99,11 +104,16 @@ def _script(format: Format, operations: str, *lines: str) -> str:
     return "\n".join([words, *lines])
 
 
-def statement(function: Function, text: Text, format: Format, operations: str = ANY, flags: bool = True) -> str:
+def statement(
+    function: Function, text: Text, format: Format, operations: str = ANY, flags: bool = True
+) -> str:
     """What a text computes is what the definition says, and raises what it raises, for every input."""
     lines = []
     for i, name in enumerate(names(function)):
-        lines += [f"(declare-const {name}.bits Word)", f"(define-fun {name} () Number (value {name}.bits))"]
+        lines += [
+            f"(declare-const {name}.bits Word)",
+            f"(define-fun {name} () Number (value {name}.bits))",
+        ]
         lines += [f"(define-fun arg{i} () Word {name}.bits)"]
     for each in function.scalars:
         if not each.may_be_array:  # of which nothing is known
@@ -120,13 +130,19 @@ def statement(function: Function, text: Text, format: Format, operations: str = 
 
 def lemmas(format: Format) -> dict[str, tuple[str, tuple[str, ...]]]:
     """By what they say: that IEEE's operations are as told above, and where they round; with the solvers to ask."""
-    ab = [f"(declare-const {a}.bits Word)\n(define-fun {a} () Number (value {a}.bits))" for a in "ab"]
+    ab = [
+        f"(declare-const {a}.bits Word)\n(define-fun {a} () Number (value {a}.bits))" for a in "ab"
+    ]
     results = {"add": "(fp.add RNE a b)", "mul": "(fp.mul RNE a b)"}
     same = both(f"(= ({name} a b) {result})" for name, result in results.items())
-    alike = both(f"(= ({name}_raises a b) (raises a b {result}))" for name, result in results.items())
+    alike = both(
+        f"(= ({name}_raises a b) (raises a b {result}))" for name, result in results.items()
+    )
     wide = f"((_ to_fp {format.exponent + 1} {format.significand}) RNE "
     exact = f"(let ((r (fp.add RNE a a))) (=> (finite r) (= {wide}r) (fp.mul RNE {wide}two) {wide}a)))))"
-    solvers = tuple(sorted(format.solvers, key="bitwuzla cvc5 z3".index))  # z3 does not multiply float64 out in time
+    solvers = tuple(
+        sorted(format.solvers, key="bitwuzla cvc5 z3".index)
+    )  # z3 does not multiply float64 out in time
     found = {
         "IEEE's sum and product are such operations": (IEEE, same),
         "they overflow as these do": (OVERFLOW, alike),
@@ -140,15 +156,23 @@ def lemmas(format: Format) -> dict[str, tuple[str, tuple[str, ...]]]:
     for wider, exponent, significand in (("float32", 8, 24), ("float64", 11, 53)):
         if 2 * format.significand <= significand:
             once = _rounded_once(format, exponent, significand)
-            able = "bitwuzla", *(["cvc5"] if format.name == "bfloat16" else [])  # which else takes minutes
+            able = (
+                "bitwuzla",
+                *(["cvc5"] if format.name == "bfloat16" else []),
+            )  # which else takes minutes
             scripts[f"a product by way of {wider} is rounded once"] = once, able
     return scripts
 
 
 def _rounded_once(format: Format, exponent: int, significand: int) -> str:
     """In words of its own: bitwuzla computes with bfloat16 where its sort is not named."""
-    narrow, wide = f"(_ to_fp {format.exponent} {format.significand})", f"(_ to_fp {exponent} {significand})"
+    narrow, wide = (
+        f"(_ to_fp {format.exponent} {format.significand})",
+        f"(_ to_fp {exponent} {significand})",
+    )
     lines = [f"(declare-const {a}.bits (_ BitVec {format.bits}))" for a in "ab"]
     a, b = (f"({narrow} {a}.bits)" for a in "ab")
     by_wider = f"({narrow} RNE (fp.mul RNE ({wide} RNE {a}) ({wide} RNE {b})))"
-    return "\n".join(["(set-logic ALL)", *lines, f"(assert (not (= (fp.mul RNE {a} {b}) {by_wider})))"])
+    return "\n".join(
+        ["(set-logic ALL)", *lines, f"(assert (not (= (fp.mul RNE {a} {b}) {by_wider})))"]
+    )

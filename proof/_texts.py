@@ -1,7 +1,7 @@
 """The definition and both texts in SMT-LIB, by what they do themselves when they are given terms in place of numbers.
 
-`reference.py` and `_formulas.py` run on terms, each way through their `if`s; the formulas' arrays have one element.
-`rectifiers.hpp` is compiled with primitives that print what they are asked for.
+`reference.py` and `_formulas.py` run on terms, each way through their `if`s; the formulas' arrays
+have one element. `rectifiers.hpp` is compiled with primitives that print what they are asked for.
 """
 
 import functools
@@ -21,8 +21,18 @@ from relu_xp._functions import Function
 from relu_xp.verify._expected import Expression, Run, Term, expression_of, paths, rounded, ways
 
 NATIVE = Path(relu_xp.__file__).parent / "_native"
-COMPARISONS = {"lt": "fp.lt", "le": "fp.leq", "eq": "fp.eq", "ne": "unequal", "ge": "fp.geq", "gt": "fp.gt"}
-OPERATIONS = {"mul": "mul_raises", "add": "add_raises"}  # and what says whether they raise a floating-point exception
+COMPARISONS = {
+    "lt": "fp.lt",
+    "le": "fp.leq",
+    "eq": "fp.eq",
+    "ne": "unequal",
+    "ge": "fp.geq",
+    "gt": "fp.gt",
+}
+OPERATIONS = {
+    "mul": "mul_raises",
+    "add": "add_raises",
+}  # and what says whether they raise a floating-point exception
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,9 @@ class Format:
 
 FORMATS = (
     Format("float16", 5, 11),
-    Format("bfloat16", 8, 8, ("z3", "cvc5")),  # which bitwuzla, as it is built for PyPI, has no name for
+    Format(
+        "bfloat16", 8, 8, ("z3", "cvc5")
+    ),  # which bitwuzla, as it is built for PyPI, has no name for
     Format("float32", 8, 24),
     Format("float64", 11, 53),
 )
@@ -95,7 +107,10 @@ def definition(function: Function, format: Format) -> list[str]:
         when, value = _condition(run, format), _term(expression, format)
         result = f"(ite {when} {value} {result})" if result else value
         raised += (both([when, each]) for each in _raised(expression, format))
-    return [f"(define-fun expected () Number {result})", f"(define-fun expected_raised () Bool {_either(raised)})"]
+    return [
+        f"(define-fun expected () Number {result})",
+        f"(define-fun expected_raised () Bool {_either(raised)})",
+    ]
 
 
 def _raised(expression: Expression, format: Format) -> Iterator[str]:
@@ -116,7 +131,10 @@ def _term(expression: Expression, format: Format) -> str:
 
 
 def _condition(run: Run, format: Format) -> str:
-    held = ((f"({COMPARISONS[kind]} {_term(a, format)} {_term(b, format)})", yes) for (kind, a, b), yes in run.items())
+    held = (
+        (f"({COMPARISONS[kind]} {_term(a, format)} {_term(b, format)})", yes)
+        for (kind, a, b), yes in run.items()
+    )
     return both(each if yes else f"(not {each})" for each, yes in held)
 
 
@@ -202,7 +220,17 @@ def compiled(texts: dict[str, str], functions: dict[str, list[str]], folder: Pat
     (folder / "texts.hpp").write_text("\n".join(lines), encoding="utf-8")
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++")), "c++")
     source, program = Path(__file__).with_name("text.cpp"), folder / "text"
-    command = [compiler, "-std=c++17", "-O1", "-w", f"-I{folder}", f"-I{NATIVE}", str(source), "-o", str(program)]
+    command = [
+        compiler,
+        "-std=c++17",
+        "-O1",
+        "-w",
+        f"-I{folder}",
+        f"-I{NATIVE}",
+        str(source),
+        "-o",
+        str(program),
+    ]
     subprocess.run(command, check=True)
     return program
 

@@ -1,7 +1,10 @@
 """Tests run over every backend of this machine; what is missing is skipped by name, or fails if asked for by name."""
 
+import atexit
 import importlib
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -9,7 +12,10 @@ from relu_xp import _machine
 from relu_xp._backends import array_api
 
 # Torch keeps compiled code on disk, and does not see that it came from another version of ours.
-os.environ.setdefault("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="relu_xp-")
+    atexit.register(shutil.rmtree, os.environ["TORCHINDUCTOR_CACHE_DIR"], ignore_errors=True)
+
 NAMES = (*_machine.NAMES, *array_api.LIBRARIES)
 
 
@@ -22,7 +28,8 @@ def pytest_addoption(parser):
     )
 
 
-# Files that are not about every backend, with those that they are run for: each costs a session half a minute.
+# Files that are not about every backend, with those that they are run for: each costs a session
+# half a minute.
 OF_SOME = {
     "test_numpy.py": {"numpy"},
     "test_numbers.py": {"numpy"},
@@ -101,7 +108,11 @@ def wanted(request):
         chosen = request.config.getoption("--backend")
         if chosen and name not in chosen:
             pytest.skip(f"{name}: not among the chosen backends")
-        return importlib.import_module(name) if chosen else pytest.importorskip(name, reason=f"{name}: not installed")
+        return (
+            importlib.import_module(name)
+            if chosen
+            else pytest.importorskip(name, reason=f"{name}: not installed")
+        )
 
     return imported
 

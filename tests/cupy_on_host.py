@@ -1,7 +1,7 @@
 """Runs CuPy's backend without a GPU: real CuPy arrays over the host's memory, and its CUDA text compiled as C++.
 
-Everything of the backend runs but the launch and the device's own calls. As pytest's plugin, `-p cupy_on_host`, it lets
-the tests of all backends run on such arrays.
+Everything of the backend runs but the launch and the device's own calls. As pytest's plugin, `-p
+cupy_on_host`, it lets the tests of all backends run on such arrays.
 """
 
 import ctypes
@@ -43,7 +43,9 @@ def install(set_attribute, library):
             launches.append(("contiguous", grid[0], block[0], *arguments[4:6]))
             packed = [ctypes.c_longlong(argument) for argument in arguments[:6]]
             packed += [ctypes.c_ulonglong(argument) for argument in arguments[6:]]
-            library(function, dtype.name, arrays).contiguous(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *packed)
+            library(function, dtype.name, arrays).contiguous(
+                ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *packed
+            )
 
         return launch
 
@@ -53,12 +55,16 @@ def install(set_attribute, library):
             operands, scalars, out = arguments[:arrays], arguments[arrays:count], arguments[count:]
             result = out[0] if out else over(np.empty(operands[0].shape, dtype))
             launches.append(("elementwise", result.size))
-            inputs = [np.ascontiguousarray(np.broadcast_to(seen(a), result.shape)) for a in operands]
+            inputs = [
+                np.ascontiguousarray(np.broadcast_to(seen(a), result.shape)) for a in operands
+            ]
             held = np.empty(result.shape, dtype)
             pointers = (ctypes.c_void_p * arrays)(*(a.ctypes.data for a in inputs))
             bits = (ctypes.c_ulonglong * 4)(*scalars)
             size = ctypes.c_longlong(held.size)
-            library(function, dtype.name, arrays).elements(pointers, ctypes.c_void_p(held.ctypes.data), size, bits)
+            library(function, dtype.name, arrays).elements(
+                pointers, ctypes.c_void_p(held.ctypes.data), size, bits
+            )
             seen(result)[...] = held
             return result
 
@@ -84,7 +90,14 @@ def compiler(program, folder):
 
         file = folder / f"{function}_{dtype}_{arrays}.so"
         harness = Path(__file__).with_name("cuda_on_host.cpp")
-        flags = ["-O1", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing"]
+        flags = [
+            "-O1",
+            "-std=c++17",
+            "-shared",
+            "-fPIC",
+            "-ffp-contract=off",
+            "-fno-strict-aliasing",
+        ]
         defines = [
             *backend.options(function, dtype, arrays),
             "-Wno-unused-function",
@@ -93,7 +106,9 @@ def compiler(program, folder):
             "-Wno-unknown-pragmas",
         ]
         include = f"-I{resources.files('relu_xp._native')}"
-        subprocess.run([program, *flags, *defines, include, str(harness), "-o", str(file)], check=True)
+        subprocess.run(
+            [program, *flags, *defines, include, str(harness), "-o", str(file)], check=True
+        )
         return ctypes.CDLL(str(file))
 
     return compiled

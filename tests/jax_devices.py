@@ -41,7 +41,11 @@ def sharding_is_kept():
             if FUNCTIONS[function].role != "vjp":
                 results.append(jax.vmap(f)(*arrays))
             for result in results:
-                assert result.sharding.is_equivalent_to(sharding, 2), (function, spec, result.sharding)
+                assert result.sharding.is_equivalent_to(sharding, 2), (
+                    function,
+                    spec,
+                    result.sharding,
+                )
                 assert_as_expected(function, arrays_for(function), result)
             text = jax.jit(f).lower(*arrays).compile().as_text()
             assert not re.search(COLLECTIVES, text), (function, spec)
@@ -67,18 +71,27 @@ def shard_map():
     rows = PartitionSpec("rows")
     for function in oracle.FUNCTIONS:
         arrays = arrays_for(function)
-        split = jax.shard_map(getattr(relu_xp, function), mesh=mesh, in_specs=(rows,) * len(arrays), out_specs=rows)
+        split = jax.shard_map(
+            getattr(relu_xp, function), mesh=mesh, in_specs=(rows,) * len(arrays), out_specs=rows
+        )
         assert_as_expected(function, arrays, jax.jit(split)(*arrays))
     for function in ("relu", "leaky_relu"):
         split = jax.shard_map(getattr(relu_xp, function), mesh=mesh, in_specs=rows, out_specs=rows)
-        assert_as_expected(f"{function}_vjp", (X, G), jax.vjp(split, jnp.asarray(X))[1](jnp.asarray(G))[0])
+        assert_as_expected(
+            f"{function}_vjp", (X, G), jax.vjp(split, jnp.asarray(X))[1](jnp.asarray(G))[0]
+        )
 
 
 def each_device():
     """A committed array stays on its device, with any slope."""
     for device in jax.devices():
         x = jax.device_put(X, device)
-        for result in (relu_xp.relu(x), relu_xp.leaky_relu(x), relu_xp.leaky_relu(x, 0.01), relu_xp.relu_vjp(x, x)):
+        for result in (
+            relu_xp.relu(x),
+            relu_xp.leaky_relu(x),
+            relu_xp.leaky_relu(x, 0.01),
+            relu_xp.relu_vjp(x, x),
+        ):
             assert result.devices() == {device}
         assert relu_xp.leaky_relu(jnp.asarray(X)).committed is False
 
@@ -117,13 +130,17 @@ def one_of_several_processes(address, count, index):
 
     @jax.jit
     def step(w, x):
-        loss, gradient = jax.value_and_grad(lambda w: relu_xp.leaky_relu(relu_xp.relu(x @ w) - 1).mean())(w)
+        loss, gradient = jax.value_and_grad(
+            lambda w: relu_xp.leaky_relu(relu_xp.relu(x @ w) - 1).mean()
+        )(w)
         return w - gradient, loss
 
     w = np.ones((8, 4), np.float32)
     moved, loss = step(w, x)
     alone, want = step(w, X)
-    np.testing.assert_allclose(np.asarray(loss), np.asarray(want), rtol=1e-6)  # summed in another order
+    np.testing.assert_allclose(
+        np.asarray(loss), np.asarray(want), rtol=1e-6
+    )  # summed in another order
     np.testing.assert_allclose(np.asarray(moved), np.asarray(alone), rtol=1e-6)
     assert moved.is_fully_replicated
     print("the loss is", float(loss))

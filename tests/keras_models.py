@@ -4,9 +4,10 @@
     python keras_models.py rebuild FILE
     python keras_models.py load FILE
 
-`build` makes a model of every function, compares what it computes to the bit, and saves it; trains a small model; and
-tries what must be refused. `rebuild` has Keras make layers and models with the functions as activations again, in all
-its ways, and saves one. `load` compares what the model that `build` saved computes.
+`build` makes a model of every function, compares what it computes to the bit, and saves it; trains
+a small model; and tries what must be refused. `rebuild` has Keras make layers and models with the
+functions as activations again, in all its ways, and saves one. `load` compares what the model that
+`build` saved computes.
 """
 
 import copy
@@ -28,7 +29,12 @@ import relu_xp
 
 X = np.array([[1.5, -2.0, 0.0], [-0.0, 6.0, -np.inf], [np.inf, 7.0, -0.25]], np.float32)
 G = np.array([[2.0, 3.0, -1.0], [5.0, np.inf, 2.0], [-3.0, 0.5, 4.0]], np.float32)
-SCALARS = {"negative_slope": 0.3, "grad_at_zero": 0.5, "ceiling": 6, "grad_at_ceiling": 0.25}  # 0.3 must be rounded
+SCALARS = {
+    "negative_slope": 0.3,
+    "grad_at_zero": 0.5,
+    "ceiling": 6,
+    "grad_at_ceiling": 0.25,
+}  # 0.3 must be rounded
 
 
 def given(record):
@@ -74,24 +80,59 @@ def refused(error, text, function, *arrays, **options):
 
 
 def check_refusals():
-    x, half, whole = keras.Input((3,)), keras.Input((3,), dtype="float16"), keras.Input((3,), dtype="int32")
+    x, half, whole = (
+        keras.Input((3,)),
+        keras.Input((3,), dtype="float16"),
+        keras.Input((3,), dtype="int32"),
+    )
     assert relu_xp.relu(whole).dtype == "int32"
-    said = refused(TypeError, "takes real floating dtypes, got int32; cast it first", relu_xp.leaky_relu, whole)
+    said = refused(
+        TypeError, "takes real floating dtypes, got int32; cast it first", relu_xp.leaky_relu, whole
+    )
     advice = re.search(r"for example (.*)$", said)[1]
     assert relu_xp.leaky_relu(eval(advice, {"keras": keras, "x": whole})).dtype == "float32"
-    refused(TypeError, "x and cotangent must have one dtype, got float32 and float16", relu_xp.relu_vjp, x, half)
-    refused(ValueError, "x and cotangent must have one shape, got ", relu_xp.relu_vjp, x, keras.Input((4,)))
-    refused(ValueError, "x and cotangent must have one shape, got ", relu_xp.relu_vjp, x, keras.Input((3, 1)))
+    refused(
+        TypeError,
+        "x and cotangent must have one dtype, got float32 and float16",
+        relu_xp.relu_vjp,
+        x,
+        half,
+    )
+    refused(
+        ValueError,
+        "x and cotangent must have one shape, got ",
+        relu_xp.relu_vjp,
+        x,
+        keras.Input((4,)),
+    )
+    refused(
+        ValueError,
+        "x and cotangent must have one shape, got ",
+        relu_xp.relu_vjp,
+        x,
+        keras.Input((3, 1)),
+    )
     assert relu_xp.relu_vjp(x, keras.Input(batch_shape=(7, 3))).shape == (None, 3)
     refused(TypeError, "x and cotangent must come from one library, got ", relu_xp.relu_vjp, x, X)
     refused(TypeError, "a symbolic tensor of Keras cannot be written to", relu_xp.relu, x, out=x)
-    refused(ValueError, "negative_slope must be finite in float16, got 100000.0", relu_xp.leaky_relu, half, 1e5)
+    refused(
+        ValueError,
+        "negative_slope must be finite in float16, got 100000.0",
+        relu_xp.leaky_relu,
+        half,
+        1e5,
+    )
     refused(ValueError, "ceiling must be above 0 in float32, got -1", relu_xp.clipped_relu, x, -1)
     for slope in (x, X, "1", True):
-        refused(TypeError, "negative_slope must be a real number, got ", relu_xp.leaky_relu, x, slope)
+        refused(
+            TypeError, "negative_slope must be a real number, got ", relu_xp.leaky_relu, x, slope
+        )
     variable = keras.Variable([-1.0, 2.0])
     said = refused(
-        TypeError, "x must be an array or a real number, got keras.*Variable; take what", relu_xp.relu, variable
+        TypeError,
+        "x must be an array or a real number, got keras.*Variable; take what",
+        relu_xp.relu,
+        variable,
     )
     result = relu_xp.relu(eval(re.search(r"for example (.*)$", said)[1], {"x": variable}))
     assert keras.ops.convert_to_numpy(result).tolist() == [0, 2]
@@ -126,7 +167,10 @@ def check_verifier():
         return found
 
     assert mismatches() == [0, 0]
-    right, Rectifier.call = Rectifier.call, lambda self, x: 2 * keras.ops.leaky_relu(x, self.scalars["negative_slope"])
+    right, Rectifier.call = (
+        Rectifier.call,
+        lambda self, x: 2 * keras.ops.leaky_relu(x, self.scalars["negative_slope"]),
+    )
     assert all(mismatches())
     Rectifier.call = right
 
@@ -155,7 +199,9 @@ def rebuilt(layer):
 
 WAYS = {
     "from_config": lambda model, _: type(model).from_config(model.get_config()),
-    "of a layer": lambda model, _: keras.Sequential([keras.Input((4, 3)), rebuilt(model.layers[-1])]),
+    "of a layer": lambda model, _: keras.Sequential(
+        [keras.Input((4, 3)), rebuilt(model.layers[-1])]
+    ),
     "json": lambda model, _: keras.models.model_from_json(model.to_json()),
     "clone": lambda model, _: keras.models.clone_model(model),
     "copy": lambda model, _: copy.deepcopy(model),
@@ -178,7 +224,9 @@ def check_activations(file):
             for way, again in WAYS.items():
                 other = again(model, file)
                 other.set_weights(model.get_weights())
-                oracle.assert_same(keras.ops.convert_to_numpy(other(data)), want, f"{function}, {layer}, {way}")
+                oracle.assert_same(
+                    keras.ops.convert_to_numpy(other(data)), want, f"{function}, {layer}, {way}"
+                )
                 if layer == "Activation" and function is not with_slope:
                     assert other.layers[-1].activation is function
     for function in values:
@@ -202,7 +250,11 @@ def check_what_is_refused(file):
             relu_xp.keras.Rectifier(*given)
     for error, given, said in [
         (ValueError, (["relu"],), r"keras\.Rectifier: function must be one of "),
-        (TypeError, ("leaky_relu", 0.25), r"keras\.Rectifier: scalars must be a dict by .*, got float$"),
+        (
+            TypeError,
+            ("leaky_relu", 0.25),
+            r"keras\.Rectifier: scalars must be a dict by .*, got float$",
+        ),
         (
             ValueError,
             ("leaky_relu", {"negative_slope": math.nan}),
@@ -213,7 +265,11 @@ def check_what_is_refused(file):
             ("leaky_relu", {"negative_slope": "a"}),
             "leaky_relu: negative_slope must be a real number, got str",
         ),
-        (ValueError, ("clipped_relu", {"ceiling": 0}), "clipped_relu: ceiling must be above 0 in float64, got 0$"),
+        (
+            ValueError,
+            ("clipped_relu", {"ceiling": 0}),
+            "clipped_relu: ceiling must be above 0 in float64, got 0$",
+        ),
     ]:
         with pytest.raises(error, match=rf"^relu_xp\.{said}"):
             relu_xp.keras.Rectifier(*given)
@@ -226,7 +282,8 @@ def check_operation():
     assert repr(leaky) == "relu_xp.keras.Rectifier('leaky_relu', {'negative_slope': 0.25})"
     for slope, advice in ((0.25, r", for example float\(negative_slope\)"), ([0.25, 0.5], "")):
         with pytest.raises(
-            TypeError, match=rf"negative_slope must be .* got \S*Variable; pass a Python float{advice}$"
+            TypeError,
+            match=rf"negative_slope must be .* got \S*Variable; pass a Python float{advice}$",
         ):
             relu_xp.leaky_relu(keras.Input((4, 2)), keras.Variable(slope))
     relu_xp.leaky_relu(keras.Input((4,)), float(keras.Variable(0.25)))

@@ -43,7 +43,9 @@ def call(function, *arrays, **options):
 def scalars_of(function, **given):
     """Those of the scalars that the function takes."""
     return {
-        each.name: given[each.name] for each in _functions.FUNCTIONS[str(function)].parameters if each.name in given
+        each.name: given[each.name]
+        for each in _functions.FUNCTIONS[str(function)].parameters
+        if each.name in given
     }
 
 
@@ -52,7 +54,10 @@ def rectifiers(**scalars):
     for record in RECORDS:
         if record.role == "value":
             given = scalars_of(record, **scalars)
-            yield tuple(functools.partial(getattr(relu_xp, each.name), **given) for each in (record, record.vjp))
+            yield tuple(
+                functools.partial(getattr(relu_xp, each.name), **given)
+                for each in (record, record.vjp)
+            )
 
 
 def assert_same(got, want, context=""):
@@ -60,7 +65,11 @@ def assert_same(got, want, context=""):
     assert got.dtype == want.dtype, context
     assert got.shape == want.shape, context
     if got.dtype == np.longdouble:  # its padding bytes mean nothing
-        alike = ((got == want) & (np.signbit(got) == np.signbit(want))) | (np.isnan(got) & np.isnan(want))
+        alike = ((got == want) & (np.signbit(got) == np.signbit(want))) | (
+            np.isnan(got) & np.isnan(want)
+        )
     else:
         alike = same_bits(got, want)
-    assert alike.all(), f"{context}: {(~alike).sum()} wrong, first got {got[~alike][:3]}, want {want[~alike][:3]}"
+    assert alike.all(), (
+        f"{context}: {(~alike).sum()} wrong, first got {got[~alike][:3]}, want {want[~alike][:3]}"
+    )

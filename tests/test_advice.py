@@ -18,7 +18,9 @@ UTC = MIDNIGHT.replace(tzinfo=datetime.UTC)
 
 def advised(error):
     """The line of code that an error gives."""
-    found = re.search(r", for example ([^;]*)$", str(error)) or re.search(r"; take (.*), or .*$", str(error))
+    found = re.search(r", for example ([^;]*)$", str(error)) or re.search(
+        r"; take (.*), or .*$", str(error)
+    )
     assert found, error
     return found[1]
 
@@ -88,7 +90,9 @@ MADE = {  # by pandas' own means
     "categories of numbers": lambda pd: pd.Categorical([1.5, 2.0]),
     "categories of both": lambda pd: pd.Categorical([1.5, "word"]),
     "categories of truths": lambda pd: pd.Categorical([True, None]),
-    "categories of periods": lambda pd: pd.Categorical(pd.period_range("2020", periods=2, freq="M")),
+    "categories of periods": lambda pd: pd.Categorical(
+        pd.period_range("2020", periods=2, freq="M")
+    ),
     "times": lambda pd: pd.date_range("2020", periods=2),
     "times of a zone": lambda pd: pd.date_range("2020", periods=2, tz="UTC"),
     "spans": lambda pd: pd.to_timedelta([1, None], "s"),
@@ -103,10 +107,15 @@ MADE = {  # by pandas' own means
 def pandas_columns():
     for name, values in ARROW.items():
         yield pytest.param(
-            lambda pd, pa, n=name, v=values: pd.Series(v, dtype=pd.ArrowDtype(eval(n, vars(pa).copy()))), id=name
+            lambda pd, pa, n=name, v=values: pd.Series(
+                v, dtype=pd.ArrowDtype(eval(n, vars(pa).copy()))
+            ),
+            id=name,
         )
     for name, values in OBJECTS.items():
-        yield pytest.param(lambda pd, pa, v=values: pd.Series(v, dtype=object), id=f"objects: {name}")
+        yield pytest.param(
+            lambda pd, pa, v=values: pd.Series(v, dtype=object), id=f"objects: {name}"
+        )
     for name, made in MADE.items():
         yield pytest.param(lambda pd, pa, m=made: pd.Series(m(pd)), id=name)
 
@@ -125,8 +134,14 @@ def test_columns_of_pandas(wanted, made, function):
 
 CATEGORIES = {  # what is in categories, and the numbers of it
     "intervals": (lambda pd: pd.cut(pd.Series([1.0, 2.0, 4.0]), [0, 2, 4]), [1, 1, 3]),
-    "times": (lambda pd: pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"])).astype("category"), [0, 86400]),
-    "spans": (lambda pd: pd.Series(pd.to_timedelta([1, -2, None], "s")).astype("category"), [1, 0, np.nan]),
+    "times": (
+        lambda pd: pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"])).astype("category"),
+        [0, 86400],
+    ),
+    "spans": (
+        lambda pd: pd.Series(pd.to_timedelta([1, -2, None], "s")).astype("category"),
+        [1, 0, np.nan],
+    ),
     "text": (lambda pd: pd.Series(["1.5", "word"]).astype("category"), [1.5, np.nan]),
 }
 
@@ -155,7 +170,17 @@ def test_indices_of_pandas(wanted, made):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["Float64", "Float32", "Int64", "UInt8", "double[pyarrow]", "int8[pyarrow]", "float32", "int16"]
+    "dtype",
+    [
+        "Float64",
+        "Float32",
+        "Int64",
+        "UInt8",
+        "double[pyarrow]",
+        "int8[pyarrow]",
+        "float32",
+        "int16",
+    ],
 )
 def test_arrays_and_indices_of_pandas_compute(wanted, dtype):
     """As in a column; and inside of xarray's arrays and sets."""
@@ -225,7 +250,9 @@ def test_columns_of_polars(wanted, dtype, function):
 
 def test_objects_that_nothing_makes_numbers_of(wanted):
     pl = wanted("polars")
-    with pytest.raises(TypeError, match=r"got Object; polars knows nothing that makes numbers of its objects$"):
+    with pytest.raises(
+        TypeError, match=r"got Object; polars knows nothing that makes numbers of its objects$"
+    ):
         relu_xp.relu(pl.Series([object()], dtype=pl.Object))
 
 
@@ -238,7 +265,9 @@ LIBRARIES = {
 }
 
 
-@pytest.mark.parametrize("slope", [[0.5, 2.0], (1, 2), [[0.5], [2.0]], np.array([0.5, 2.0])], ids=repr)
+@pytest.mark.parametrize(
+    "slope", [[0.5, 2.0], (1, 2), [[0.5], [2.0]], np.array([0.5, 2.0])], ids=repr
+)
 @pytest.mark.parametrize("name", oracle.SLOPED)
 def test_a_list_of_slopes_for_what_takes_its_own(wanted, slope, name):
     """An xarray of each kind and a Dask array say what makes one of a list."""
@@ -256,7 +285,9 @@ def test_a_list_of_slopes_for_what_takes_its_own(wanted, slope, name):
         names["dask"] = importlib.import_module("dask.array") and importlib.import_module("dask")
         given.append((names["dask"].array.from_array(array, chunks=1), np.asarray))
     for x, take in given:
-        with pytest.raises(TypeError, match=rf"^relu_xp\.{name}: negative_slope must be a real number, got ") as raised:
+        with pytest.raises(
+            TypeError, match=rf"^relu_xp\.{name}: negative_slope must be a real number, got "
+        ) as raised:
             oracle.call(name, x, negative_slope=slope)
         made = eval(advised(raised.value), {**names, "x": x})
         oracle.assert_same(take(oracle.call(name, x, negative_slope=made)), want)
@@ -266,12 +297,17 @@ def test_a_list_of_slopes_for_what_takes_its_own(wanted, slope, name):
 def test_a_list_of_slopes_for_what_takes_none(wanted, library):
     """A column and a table say so at once, of a list as of an array."""
     wanted(library.partition(".")[0])
-    module, pd = importlib.import_module(library), pytest.importorskip("pandas", reason="pandas: not installed")
+    module, pd = (
+        importlib.import_module(library),
+        pytest.importorskip("pandas", reason="pandas: not installed"),
+    )
     make = (lambda a: module.from_pandas(a, npartitions=1)) if "dask" in library else (lambda a: a)
     source = module if library == "polars" else pd
     for x in (make(source.Series([-1.0, 2.0])), make(source.DataFrame({"a": [-1.0, 2.0]}))):
         for slope in ([0.5, 2.0], (1, 2), np.array([0.5, 2.0])):
-            with pytest.raises(TypeError, match=r"pass a Python float, since \S+ is computed in parts$"):
+            with pytest.raises(
+                TypeError, match=r"pass a Python float, since \S+ is computed in parts$"
+            ):
                 relu_xp.leaky_relu(x, slope)
 
 
@@ -288,7 +324,8 @@ def test_a_list_of_slopes(request, library, slope, name):
         importlib.import_module("jax.numpy")
     x = eval(LIBRARIES[library][1], names)
     with pytest.raises(
-        TypeError, match=rf"relu_xp\.{name}: negative_slope must be a real number, got (list|tuple); "
+        TypeError,
+        match=rf"relu_xp\.{name}: negative_slope must be a real number, got (list|tuple); ",
     ) as raised:
         oracle.call(name, x, negative_slope=slope)
     made = eval(advised(raised.value), {**names, "x": x, "negative_slope": slope})
@@ -335,7 +372,8 @@ if hasattr(np.dtypes, "StringDType"):  # since NumPy 2.0
 @pytest.mark.parametrize("x", [*NO_NUMBERS.values()], ids=[*NO_NUMBERS])
 def test_what_holds_no_numbers_is_told_no_cast(x):
     with pytest.raises(
-        TypeError, match=r"^relu_xp\.relu: takes .*; some of it is no number; pass numbers in its place$"
+        TypeError,
+        match=r"^relu_xp\.relu: takes .*; some of it is no number; pass numbers in its place$",
     ):
         relu_xp.relu(x)
 
@@ -347,12 +385,18 @@ def test_text_in_xarray(wanted):
         relu_xp.relu(xarray.DataArray(["word"]))
     words = xarray.Dataset({"x y": ("a", ["word"]), "x": ("a", ["word"]), "b": ("a", [-1.0])})
     groups = {"/": words, "/below": words}
-    for x in (words, xarray.DataTree.from_dict(groups), xarray.DataTree.from_dict({"/below": words})):
+    for x in (
+        words,
+        xarray.DataTree.from_dict(groups),
+        xarray.DataTree.from_dict({"/below": words}),
+    ):
         result, steps = followed(relu_xp.leaky_relu, x)
         assert steps == 2
         assert result["b"].values.tolist() == [-0.01]
         assert set(result.data_vars) == {"b"}
-    result, _ = followed(relu_xp.leaky_relu, xarray.Dataset({"a": ("a", [1.0]), "x": ("a", ["-1.5"])}))
+    result, _ = followed(
+        relu_xp.leaky_relu, xarray.Dataset({"a": ("a", [1.0]), "x": ("a", ["-1.5"])})
+    )
     assert (result.name, result.values.tolist()) == ("x", [np.float32(-0.015)])
 
 
@@ -368,5 +412,7 @@ def test_quantized_tensors_of_torch(wanted):
 
 def test_a_key_of_jax_holds_no_numbers(wanted):
     jax = wanted("jax")
-    with pytest.raises(TypeError, match=r"got key<\w+>; it is a key, with which jax\.random\.normal draws numbers$"):
+    with pytest.raises(
+        TypeError, match=r"got key<\w+>; it is a key, with which jax\.random\.normal draws numbers$"
+    ):
         relu_xp.relu(jax.random.key(0))

@@ -16,7 +16,11 @@ from relu_xp import reference
 def test_all():
     others = ["cpu_options", "info", "reference", "register_backend", "unregister_backend"]
     assert relu_xp.__all__ == sorted([*others, *FUNCTIONS])
-    public = {n for n, v in vars(relu_xp).items() if not n.startswith("_") and not isinstance(v, types.ModuleType)}
+    public = {
+        n
+        for n, v in vars(relu_xp).items()
+        if not n.startswith("_") and not isinstance(v, types.ModuleType)
+    }
     assert public | {"reference"} == {*relu_xp.__all__}
 
 
@@ -30,7 +34,9 @@ def test_signature(record):
     assert {p.name: p.kind.name for p in parameters} == {**wanted, "out": "KEYWORD_ONLY"}
     defaults = [p.default for p in parameters if p.default is not p.empty]
     assert len(defaults) == len(record.defaults) + 1
-    assert all(default is known for default, known in zip(defaults, (*record.defaults, None), strict=True))
+    assert all(
+        default is known for default, known in zip(defaults, (*record.defaults, None), strict=True)
+    )
 
 
 def test_the_defaults_are_the_contracts():
@@ -137,6 +143,14 @@ def test_info_is_what_the_command_line_prints(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "500")
     assert main(["info"]) == 0
     printed = capsys.readouterr().out
-    backends = [each[key] or "" for each in found["backends"] for key in ("backend", "device", "reason")]
-    told = [found["python"], found["platform"], found["compiled_loops"], *found["versions"].values(), *backends]
+    backends = [
+        each[key] or "" for each in found["backends"] for key in ("backend", "device", "reason")
+    ]
+    told = [
+        found["python"],
+        found["platform"],
+        found["compiled_loops"],
+        *found["versions"].values(),
+        *backends,
+    ]
     assert [each for each in told if each not in printed] == []

@@ -15,7 +15,10 @@ G = np.array([2.0, 3.0, -1.0, 4.0, np.inf, -0.0, 5.0, np.nan], np.float32)
 def test_every_version_of_the_standard(wanted, name, version):
     strict = wanted("array_api_strict")
     with strict.ArrayAPIStrictFlags(
-        api_version=version, boolean_indexing=False, data_dependent_shapes=False, enabled_extensions=()
+        api_version=version,
+        boolean_indexing=False,
+        data_dependent_shapes=False,
+        enabled_extensions=(),
     ):
         with np.errstate(invalid="ignore"):  # the definition too multiplies inf by 0
             result = oracle.call(name, strict.asarray(X), strict.asarray(G))
@@ -31,7 +34,10 @@ def test_sparse_arrays_stay_as_sparse_as_they_are(wanted, kind):
     assert (relu_xp.leaky_relu(x).fill_value, relu_xp.leaky_relu(x).nnz) == (0.0, 3)
     # A derivative of 1 at zero is 1 where nothing is stored, and says so.
     assert (relu_xp.relu_grad(x).fill_value, relu_xp.relu_grad(x).nnz) == (1.0, 2)
-    assert (relu_xp.relu_grad(x, grad_at_zero=0.0).fill_value, relu_xp.relu_grad(x, grad_at_zero=0.0).nnz) == (0.0, 1)
+    assert (
+        relu_xp.relu_grad(x, grad_at_zero=0.0).fill_value,
+        relu_xp.relu_grad(x, grad_at_zero=0.0).nnz,
+    ) == (0.0, 1)
     assert relu_xp.relu_vjp(x, x).todense().tolist() == [[0.0, 0.0, 2.0], [0.0, 0.0, 0.0]]
     assert type(relu_xp.relu(x)) is type(x)
 
@@ -58,14 +64,29 @@ def test_sparse_arrays_are_matched_once(wanted, monkeypatch):
         assert 0 < max(sizes) <= x.nnz + g.nnz
     elsewhere = sparse.COO([[3, 5]], [1.0, -2.0], (10,)), sparse.COO([[4, 5]], [3.0, 7.0], (10,))
     slopes = sparse.COO([[5]], [0.5], (10,))
-    assert relu_xp.leaky_relu_vjp(*elsewhere, slopes).todense().tolist() == [0, 0, 0, 0, 3, 3.5, 0, 0, 0, 0]
+    assert relu_xp.leaky_relu_vjp(*elsewhere, slopes).todense().tolist() == [
+        0,
+        0,
+        0,
+        0,
+        3,
+        3.5,
+        0,
+        0,
+        0,
+        0,
+    ]
     assert max(sizes) < 10
 
 
 def test_two_libraries_in_one_call(wanted):
-    strict, sparse = wanted("array_api_strict"), pytest.importorskip("sparse", reason="sparse: not installed")
+    strict, sparse = (
+        wanted("array_api_strict"),
+        pytest.importorskip("sparse", reason="sparse: not installed"),
+    )
     with pytest.raises(
-        TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library, got array_api"
+        TypeError,
+        match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library, got array_api",
     ):
         relu_xp.relu_vjp(strict.asarray(X), sparse.COO.from_numpy(G))
 
@@ -73,7 +94,10 @@ def test_two_libraries_in_one_call(wanted):
 def test_a_dtype_that_only_numpy_has(wanted):
     ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes: not installed")
     x = wanted("sparse").COO.from_numpy(X.astype(ml_dtypes.bfloat16))
-    with pytest.raises(TypeError, match=r"^relu_xp\.relu: takes real floating and integer dtypes, got bfloat16; cast"):
+    with pytest.raises(
+        TypeError,
+        match=r"^relu_xp\.relu: takes real floating and integer dtypes, got bfloat16; cast",
+    ):
         relu_xp.relu(x)
 
 
@@ -93,12 +117,19 @@ def test_a_graph_for_onnxruntime(wanted, name):
     oracle.assert_same(got + 0, oracle.expected(name, arrays) + 0)
 
 
-KINKS = np.array([1, -1, 0, -0.0, np.nan, np.inf, -np.inf, 3, 0.01, -2.5, 1.25, 6, 1e-30], np.float32)
+KINKS = np.array(
+    [1, -1, 0, -0.0, np.nan, np.inf, -np.inf, 3, 0.01, -2.5, 1.25, 6, 1e-30], np.float32
+)
 EACH, WITH_EACH = np.repeat(KINKS, KINKS.size), np.tile(KINKS, KINKS.size)
 VALUES = [str(each) for each in oracle.RECORDS if each.role == "value"]
 SCALARS = [
     {"negative_slope": s, "grad_at_zero": z, "ceiling": c, "grad_at_ceiling": k}
-    for s, z, c, k in [(0.01, 1.0, 6.0, 0.0), (0.25, 0.25, 1.25, 1.0), (-2.0, 0.5, 3.0, 0.5), (0.0, 0.0, 1.25, 0.0)]
+    for s, z, c, k in [
+        (0.01, 1.0, 6.0, 0.0),
+        (0.25, 0.25, 1.25, 1.0),
+        (-2.0, 0.5, 3.0, 0.5),
+        (0.0, 0.0, 1.25, 0.0),
+    ]
 ]
 
 
@@ -122,7 +153,9 @@ def test_the_derivative_that_mlx_takes(wanted, name, scalars):
 
     (value,), (pulled,) = mx.vjp(f, [mx.array(EACH)], [mx.array(WITH_EACH)])
     alone = name in oracle.SLOPED and scalars["grad_at_zero"]
-    assert_differentiated(name, scalars, np.array(value), np.array(pulled), np.isfinite(WITH_EACH) | bool(alone))
+    assert_differentiated(
+        name, scalars, np.array(value), np.array(pulled), np.isfinite(WITH_EACH) | bool(alone)
+    )
 
 
 @pytest.mark.parametrize("scalars", SCALARS)
@@ -130,9 +163,16 @@ def test_the_derivative_that_mlx_takes(wanted, name, scalars):
 def test_the_derivative_that_autograd_takes(name, scalars):
     autograd = pytest.importorskip("autograd", reason="autograd: not installed")
     with np.errstate(all="ignore"):
-        pull, value = autograd.make_vjp(lambda x: oracle.call(name, x, **oracle.scalars_of(name, **scalars)))(EACH)
+        pull, value = autograd.make_vjp(
+            lambda x: oracle.call(name, x, **oracle.scalars_of(name, **scalars))
+        )(EACH)
         pulled = pull(WITH_EACH)
-    dropped = (EACH == 0) & (scalars["grad_at_zero"] == 0) & ~np.isfinite(WITH_EACH) & (name in oracle.SLOPED)
+    dropped = (
+        (EACH == 0)
+        & (scalars["grad_at_zero"] == 0)
+        & ~np.isfinite(WITH_EACH)
+        & (name in oracle.SLOPED)
+    )
     assert_differentiated(name, scalars, value, pulled, ~dropped)
 
 

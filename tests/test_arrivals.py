@@ -24,9 +24,13 @@ def run(folder, code):
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "package_here").mkdir()
-    (tmp_path / "package_here" / "__init__.py").write_text("print('package'); from package_here import part")
+    (tmp_path / "package_here" / "__init__.py").write_text(
+        "print('package'); from package_here import part"
+    )
     (tmp_path / "package_here" / "part.py").write_text("print('part')")
-    (tmp_path / "after_it.py").write_text("import package_here; print('after', hasattr(package_here, 'part'))")
+    (tmp_path / "after_it.py").write_text(
+        "import package_here; print('after', hasattr(package_here, 'part'))"
+    )
     return tmp_path
 
 
@@ -48,18 +52,21 @@ def test_it_comes_after_the_package(folder, code):
 def test_nothing_of_it_stays(folder):
     code = "import package_here; assert sys.meta_path == before; print('exec_module' in vars(package_here.__loader__))"
     assert run(folder, code)[-1] == "False"
-    assert run(folder, "import package_here, importlib; importlib.reload(package_here)").count("after") == 1
+    assert (
+        run(folder, "import package_here, importlib; importlib.reload(package_here)").count("after")
+        == 1
+    )
 
 
 def test_a_package_that_is_not_there(folder):
-    code = (
-        "import shutil; shutil.rmtree({0!r})\ntry: import package_here\nexcept ModuleNotFoundError as e: print(e.name)"
-    )
+    code = "import shutil; shutil.rmtree({0!r})\ntry: import package_here\nexcept ModuleNotFoundError as e: print(e.name)"
     assert run(folder, code.format(str(folder / "package_here"))) == ["package_here"]
 
 
 def test_a_package_that_fails_is_tried_again(folder):
-    (folder / "package_here" / "__init__.py").write_text("import os; 1 / int(os.environ.get('N', '0'))")
+    (folder / "package_here" / "__init__.py").write_text(
+        "import os; 1 / int(os.environ.get('N', '0'))"
+    )
     code = "import os\ntry: import package_here\nexcept ZeroDivisionError: os.environ['N'] = '1'\nimport package_here"
     assert run(folder, code) == ["after", "False"]
 
@@ -73,7 +80,12 @@ def test_what_fails_of_ours_breaks_nothing(folder, order):
 def test_a_namespace_package(folder):
     (folder / "package_here" / "__init__.py").unlink()
     assert (
-        run(folder, "import package_here.part; print(relu_xp.relu(-1))".replace("print", "import relu_xp; print"))[-1]
+        run(
+            folder,
+            "import package_here.part; print(relu_xp.relu(-1))".replace(
+                "print", "import relu_xp; print"
+            ),
+        )[-1]
         == "0"
     )
 

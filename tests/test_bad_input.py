@@ -15,7 +15,13 @@ import pytest
 import relu_xp
 
 ALL = oracle.FUNCTIONS
-WRITEABLE = ("numpy", "cupy", "array_api_strict", "torch", "mlx")  # the backends whose arrays are, for `out=`
+WRITEABLE = (
+    "numpy",
+    "cupy",
+    "array_api_strict",
+    "torch",
+    "mlx",
+)  # the backends whose arrays are, for `out=`
 HOLDERS = ("dask", "xarray", "pandas", "polars", "scipy", "pint")
 VJPS = [each.name for each in oracle.RECORDS if len(each.arrays) == 2]
 EACH_SCALAR = [(each.name, scalar.name) for each in oracle.RECORDS for scalar in each.parameters]
@@ -120,10 +126,13 @@ def test_advice_for_arrays_in_files(package, tmp_path):
     for x in stored(package, tmp_path):
         for function in oracle.RECORDS:
             with pytest.raises(
-                TypeError, match=says(function, rf"x must be an array .*, got {package}\..*; read it")
+                TypeError,
+                match=says(function, rf"x must be an array .*, got {package}\..*; read it"),
             ) as raised:
                 call(function, x)
-            lines = re.search(r"read it first, for example (.*), or .* Dask, for example (.*)$", str(raised.value))
+            lines = re.search(
+                r"read it first, for example (.*), or .* Dask, for example (.*)$", str(raised.value)
+            )
             read, lazily = lines.groups()
             want = oracle.expected(function, oracle.arrays_of(function, np.asarray(x[()])))
             oracle.assert_same(np.asarray(call(function, eval(read, {"x": x}))), want)
@@ -139,19 +148,24 @@ def test_advice_for_arrays_in_files(package, tmp_path):
 def test_advice_for_a_scalar(name, scalar):
     for value, want in ((np.timedelta64(2, "s"), 2.0), (Decimal("0.5"), 0.5), (True, 1.0)):
         for x in (1.0, np.ones(3, np.float32)):
-            with pytest.raises(TypeError, match=says(name, f"{scalar} must be a real number, got .*float")) as raised:
+            with pytest.raises(
+                TypeError, match=says(name, f"{scalar} must be a real number, got .*float")
+            ) as raised:
                 call(name, x, **{scalar: value})
             assert advised(raised.value, **{scalar: value}) == want
     for value in (NormalDist(), np.datetime64(2, "s"), "0.1"):
         with pytest.raises(
-            TypeError, match=says(name, f"{scalar} must be a real number, got .*; pass a Python float$")
+            TypeError,
+            match=says(name, f"{scalar} must be a real number, got .*; pass a Python float$"),
         ):
             call(name, 1.0, **{scalar: value})
 
 
 @pytest.mark.parametrize("name", VJPS)
 def test_cotangent_not_an_array(name):
-    with pytest.raises(TypeError, match=says(name, "cotangent must be an array or a real number, got list; ")):
+    with pytest.raises(
+        TypeError, match=says(name, "cotangent must be an array or a real number, got list; ")
+    ):
         call(name, np.ones(1), [1.0])
 
 
@@ -164,7 +178,9 @@ def test_cotangent_not_an_array(name):
 def test_unsupported_dtype(name, dtype):
     dtype = np.dtype(dtype)
     x = np.zeros(3, dtype) if dtype.kind in "bMmV" else np.array(["1.5"] * 3).astype(dtype)
-    with pytest.raises(TypeError, match=says(name, f"takes .*, got {re.escape(str(x.dtype))}; .*, for ex")) as raised:
+    with pytest.raises(
+        TypeError, match=says(name, f"takes .*, got {re.escape(str(x.dtype))}; .*, for ex")
+    ) as raised:
         call(name, x)
     call(name, advised(raised.value, x=x))
 
@@ -172,7 +188,9 @@ def test_unsupported_dtype(name, dtype):
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 def test_complex_dtype(name, dtype):
-    with pytest.raises(TypeError, match=says(name, rf"takes .*, got {dtype}; take x\.real, or x\.imag")):
+    with pytest.raises(
+        TypeError, match=says(name, rf"takes .*, got {dtype}; take x\.real, or x\.imag")
+    ):
         call(name, np.zeros(3, dtype))
 
 
@@ -180,24 +198,35 @@ def test_complex_dtype(name, dtype):
 @pytest.mark.parametrize("dtype", ["int8", "int64", "uint8"])
 def test_integers_are_not_for_all(target, name, dtype):
     x = target.put(np.zeros(3, dtype))
-    with pytest.raises(TypeError, match=says(name, f"takes real floating dtypes, got (?i:.*{dtype}).*; cast it first")):
+    with pytest.raises(
+        TypeError,
+        match=says(name, f"takes real floating dtypes, got (?i:.*{dtype}).*; cast it first"),
+    ):
         call(name, x)
 
 
 def test_unsupported_dtype_elsewhere(target):
     x = target.put(np.zeros(3, bool))
-    with pytest.raises(TypeError, match=says("relu", "takes real floating and integer dtypes, got .*[Bb]ool.*; cast")):
+    with pytest.raises(
+        TypeError,
+        match=says("relu", "takes real floating and integer dtypes, got .*[Bb]ool.*; cast"),
+    ):
         relu_xp.relu(x)
 
 
-ABOVE_ZERO = {scalar.name for each in oracle.RECORDS for scalar in each.parameters if scalar.above_zero}
+ABOVE_ZERO = {
+    scalar.name for each in oracle.RECORDS for scalar in each.parameters if scalar.above_zero
+}
 
 
 @pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
 @pytest.mark.parametrize("value", [True, np.True_, "0.1", None, 1j, [0.1]], ids=repr)
 def test_scalar_not_a_real_number(target, name, scalar, value):
     for x in (1.0, target.put(np.ones(3, np.float32))):
-        with pytest.raises(TypeError, match=says(name, f"{scalar} must be a real number, got .*; pass a Python float")):
+        with pytest.raises(
+            TypeError,
+            match=says(name, f"{scalar} must be a real number, got .*; pass a Python float"),
+        ):
             call(name, x, **{scalar: value})
 
 
@@ -205,7 +234,9 @@ def test_scalar_not_a_real_number(target, name, scalar, value):
 @pytest.mark.parametrize("value", [np.array(0.1), np.ones(3, np.float32)], ids=repr)
 def test_an_array_in_the_place_of_a_scalar(target, name, scalar, value):
     """Where the record takes none; and where x is of another library, or no array."""
-    takes = {each.name: each.may_be_array for record in oracle.RECORDS for each in record.parameters}
+    takes = {
+        each.name: each.may_be_array for record in oracle.RECORDS for each in record.parameters
+    }
     for x in (1.0, target.put(np.ones(3, np.float32))):
         if takes[scalar] and isinstance(x, np.ndarray):
             call(name, x, **{scalar: value})
@@ -216,7 +247,10 @@ def test_an_array_in_the_place_of_a_scalar(target, name, scalar, value):
             and not isinstance(x, float)
         ):
             continue  # which hold NumPy's
-        with pytest.raises(TypeError, match=says(name, f"{scalar} must be a real number, got .*; pass a Python float")):
+        with pytest.raises(
+            TypeError,
+            match=says(name, f"{scalar} must be a real number, got .*; pass a Python float"),
+        ):
             call(name, x, **{scalar: value})
 
 
@@ -236,7 +270,9 @@ SLOPE_ERRORS = [
 
 
 @pytest.mark.parametrize("name", oracle.SLOPED)
-@pytest.mark.parametrize(("slope", "error", "text"), SLOPE_ERRORS, ids=["dtype", "shape", "dimensions"])
+@pytest.mark.parametrize(
+    ("slope", "error", "text"), SLOPE_ERRORS, ids=["dtype", "shape", "dimensions"]
+)
 def test_bad_array_of_slopes(target, name, slope, error, text):
     if target.name not in ("numpy", "tensorflow", "array_api_strict", "sparse", "ndonnx", "mlx"):
         pytest.skip(f"{target.name}: its own tests tell")
@@ -245,7 +281,9 @@ def test_bad_array_of_slopes(target, name, slope, error, text):
 
 
 @pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float32("nan")], ids=str)
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -float("inf"), np.float32("nan")], ids=str
+)
 def test_scalar_not_finite(target, name, scalar, value):
     for x in (1.0, target.put(np.ones(3, np.float32))):
         with pytest.raises(ValueError, match=says(name, f"{scalar} must be finite, got {value}")):
@@ -257,55 +295,76 @@ def test_scalar_is_huge(target, name, scalar):
     for x in (1.0, target.put(np.ones(3, np.float32))):
         for value, exponent in ((10**5000, 16609), (Fraction(10**5000, 3), 16608)):
             with pytest.raises(
-                ValueError, match=says(name, rf"{scalar} must be finite in .*, got about 2\*\*{exponent}$")
+                ValueError,
+                match=says(name, rf"{scalar} must be finite in .*, got about 2\*\*{exponent}$"),
             ):
                 call(name, x, **{scalar: value})
 
 
 @pytest.mark.parametrize(("name", "scalar"), EACH_SCALAR)
-@pytest.mark.parametrize(("dtype", "largest", "too_large"), [("float32", 3.4028235e38, 3.4028236e38)])
+@pytest.mark.parametrize(
+    ("dtype", "largest", "too_large"), [("float32", 3.4028235e38, 3.4028236e38)]
+)
 def test_scalar_not_finite_once_rounded(target, name, scalar, dtype, largest, too_large):
     x = target.put(np.ones(3, dtype))
     call(name, x, **{scalar: largest})
     if scalar not in ABOVE_ZERO:
         call(name, x, **{scalar: -largest})
-    with pytest.raises(ValueError, match=says(name, rf"{scalar} must be finite in .*{dtype}, got 3\.4028236e\+38")):
+    with pytest.raises(
+        ValueError, match=says(name, rf"{scalar} must be finite in .*{dtype}, got 3\.4028236e\+38")
+    ):
         call(name, x, **{scalar: too_large})
 
 
-@pytest.mark.parametrize(("name", "scalar"), [pair for pair in EACH_SCALAR if pair[1] in ABOVE_ZERO])
+@pytest.mark.parametrize(
+    ("name", "scalar"), [pair for pair in EACH_SCALAR if pair[1] in ABOVE_ZERO]
+)
 @pytest.mark.parametrize("value", [0, 0.0, -0.0, -6.0, -1, Fraction(-1, 3), 1e-46], ids=str)
 def test_scalar_not_above_zero(target, name, scalar, value):
     given = 0.0 if value == 1e-46 else value  # which is 0 in float32 alone
-    with pytest.raises(ValueError, match=says(name, f"{scalar} must be above 0 in float64, got {given}")):
+    with pytest.raises(
+        ValueError, match=says(name, f"{scalar} must be above 0 in float64, got {given}")
+    ):
         call(name, 1.0, **{scalar: given})
     x = target.put(np.ones(3, np.float32))
-    with pytest.raises(ValueError, match=says(name, f"{scalar} must be above 0 in .*float32, got {value}")):
+    with pytest.raises(
+        ValueError, match=says(name, f"{scalar} must be above 0 in .*float32, got {value}")
+    ):
         call(name, x, **{scalar: value})
 
 
-@pytest.mark.parametrize("name", [each.name for each in oracle.RECORDS if each.role == "grad" and each.scalars])
+@pytest.mark.parametrize(
+    "name", [each.name for each in oracle.RECORDS if each.role == "grad" and each.scalars]
+)
 def test_scalar_not_finite_in_float16(name):
     call(name, np.ones(3, np.float16), grad_at_zero=65519.9)  # rounds down to 65504
-    with pytest.raises(ValueError, match=says(name, r"grad_at_zero must be finite in float16, got 65520\.0")):
+    with pytest.raises(
+        ValueError, match=says(name, r"grad_at_zero must be finite in float16, got 65520\.0")
+    ):
         call(name, np.ones(3, np.float16), grad_at_zero=65520.0)
 
 
 @pytest.mark.parametrize(
-    "value", [1, np.float16(0.5), np.int8(-3), np.float64(0.1), Fraction(1, 2), ml_dtypes.bfloat16(0.5)], ids=repr
+    "value",
+    [1, np.float16(0.5), np.int8(-3), np.float64(0.1), Fraction(1, 2), ml_dtypes.bfloat16(0.5)],
+    ids=repr,
 )
 @pytest.mark.parametrize("name", oracle.SLOPED)
 def test_real_numbers_of_any_type_are_slopes(target, name, value):
     x = target.put(np.array([-2.0, 3.0], np.float32))
     np.testing.assert_array_equal(
-        target.get(call(name, x, negative_slope=value)), target.get(call(name, x, negative_slope=float(value)))
+        target.get(call(name, x, negative_slope=value)),
+        target.get(call(name, x, negative_slope=float(value))),
     )
 
 
 @pytest.mark.parametrize(
     ("value", "nearest"),
     [
-        (1 + Fraction(1, 2**24) + Fraction(1, 2**80), 1 + 2**-23),  # by way of binary64, a tie, and 1
+        (
+            1 + Fraction(1, 2**24) + Fraction(1, 2**80),
+            1 + 2**-23,
+        ),  # by way of binary64, a tie, and 1
         (-1 - Fraction(1, 2**24) - Fraction(1, 2**80), -1 - 2**-23),
         (2**80 + 2**56 + 1, 2**80 + 2**57),
         (Fraction(1, 2**200), 0.0),
@@ -328,7 +387,10 @@ def test_scalars_are_rounded_once_to_bfloat16():
 def test_cotangent_of_another_device(name):
     strict = pytest.importorskip("array_api_strict", reason="array_api_strict: not installed")
     x, g = (strict.ones(3, device=strict.Device(device)) for device in ("CPU_DEVICE", "device1"))
-    with pytest.raises(ValueError, match=says(name, "x and cotangent must be on one device, got .* and .*; move one")):
+    with pytest.raises(
+        ValueError,
+        match=says(name, "x and cotangent must be on one device, got .* and .*; move one"),
+    ):
         call(name, x, g)
 
 
@@ -336,7 +398,10 @@ def test_cotangent_of_another_device(name):
 def test_cotangent_of_another_library(target, name):
     x = target.put(np.ones(3, np.float32))
     for other in (1.0,) if target.name in ("numpy",) else (1.0, np.ones(3, np.float32)):
-        with pytest.raises(TypeError, match=says(name, "x and cotangent must come from one library, got .* and .*; ")):
+        with pytest.raises(
+            TypeError,
+            match=says(name, "x and cotangent must come from one library, got .* and .*; "),
+        ):
             call(name, x, other)
 
 
@@ -344,7 +409,8 @@ def test_cotangent_of_another_library(target, name):
 def test_cotangent_of_another_dtype(target, name):
     x, g = target.put(np.ones(3, np.float32)), target.put(np.ones(3, np.int32))
     with pytest.raises(
-        TypeError, match=says(name, "x and cotangent must have one dtype, got .*[Ff]loat32.* and .*[Ii]nt32")
+        TypeError,
+        match=says(name, "x and cotangent must have one dtype, got .*[Ff]loat32.* and .*[Ii]nt32"),
     ):
         call(name, x, g)
 
@@ -354,7 +420,8 @@ def test_cotangent_of_another_dtype(target, name):
 def test_cotangent_of_any_other_dtype(name, dtype):
     x, g = np.ones(3, np.float32), np.zeros(3, dtype)
     with pytest.raises(
-        TypeError, match=says(name, "x and cotangent must have one dtype, got float32 and .*; cast one")
+        TypeError,
+        match=says(name, "x and cotangent must have one dtype, got float32 and .*; cast one"),
     ):
         call(name, x, g)
 
@@ -364,7 +431,8 @@ def test_cotangent_of_any_other_dtype(name, dtype):
 def test_cotangent_of_another_shape(target, name, shape):
     x, g = target.put(np.ones(3, np.float32)), target.put(np.ones(shape, np.float32))
     with pytest.raises(
-        ValueError, match=says(name, r"x and cotangent must have one shape, got .*3.* and .*; broadcast")
+        ValueError,
+        match=says(name, r"x and cotangent must have one shape, got .*3.* and .*; broadcast"),
     ):
         call(name, x, g)
 
@@ -376,7 +444,8 @@ def test_out_where_nothing_can_be_written(target, name):
         assert call(name, x, out=x) is x
         return
     with pytest.raises(
-        TypeError, match=says(name, ".* cannot be written to; leave out=None and use the returned value")
+        TypeError,
+        match=says(name, ".* cannot be written to; leave out=None and use the returned value"),
     ):
         call(name, x, out=x)
 
@@ -385,7 +454,8 @@ def test_out_where_nothing_can_be_written(target, name):
 @pytest.mark.parametrize("x", [1.0, np.float32(1)], ids=repr)
 def test_out_for_a_scalar(name, x):
     with pytest.raises(
-        TypeError, match=says(name, "a (Python number|NumPy scalar) cannot be written to; leave out=None")
+        TypeError,
+        match=says(name, "a (Python number|NumPy scalar) cannot be written to; leave out=None"),
     ):
         call(name, x, out=np.zeros(()))
 
@@ -402,8 +472,16 @@ def outs(target):
         yield readonly, ValueError, "out is read-only"
     else:
         yield ones, TypeError, r"out must be .*, got numpy\.ndarray"
-    yield target.put(np.ones(3, np.int32)), TypeError, "out must have the result's dtype .*float32, got .*int32"
-    yield target.put(np.ones(4, np.float32)), ValueError, "out must have the result's shape .*3.*, got .*4"
+    yield (
+        target.put(np.ones(3, np.int32)),
+        TypeError,
+        "out must have the result's dtype .*float32, got .*int32",
+    )
+    yield (
+        target.put(np.ones(4, np.float32)),
+        ValueError,
+        "out must have the result's shape .*3.*, got .*4",
+    )
     yield target.put(np.ones((), np.float32)), ValueError, "out must have the result's shape"
 
 
@@ -429,10 +507,16 @@ def test_out_is_untouched_by_a_bad_scalar(name):
 
 @pytest.mark.parametrize(
     "name",
-    [each.name for each in oracle.RECORDS if not each.takes_integers and (len(each.arrays) > 1 or not each.compares)],
+    [
+        each.name
+        for each in oracle.RECORDS
+        if not each.takes_integers and (len(each.arrays) > 1 or not each.compares)
+    ],
 )
 def test_int_too_large_for_a_float(name):
-    with pytest.raises(OverflowError, match=says(name, r".* is too large for a Python float; pass a number below")):
+    with pytest.raises(
+        OverflowError, match=says(name, r".* is too large for a Python float; pass a number below")
+    ):
         call(name, -(10**400))
 
 
@@ -444,7 +528,9 @@ def test_int_too_large_for_a_float_is_still_an_int():
 
 def test_masked_x_wants_a_masked_out():
     out = np.ones(3)
-    with pytest.raises(TypeError, match=r"relu_xp\.relu: out must be a numpy\.ma\.MaskedArray, got numpy\.ndarray"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.relu: out must be a numpy\.ma\.MaskedArray, got numpy\.ndarray"
+    ):
         relu_xp.relu(np.ma.MaskedArray([-1.0, 2.0, 3.0]), out=out)
     assert (out == 1).all()
 
@@ -534,5 +620,7 @@ def test_an_error_is_ours_whatever_the_class_is_like(name, kind):
         calls += [lambda s=s: call(name, 1.0, **{s.name: odd}) for s in record.parameters]
         calls.append(lambda: call(name, x, out=odd))
     for bad in calls:
-        with pytest.raises(TypeError, match=rf"^relu_xp\.{name}: .*(Raises|Noth|NoOp|Bare|Odd|object)"):
+        with pytest.raises(
+            TypeError, match=rf"^relu_xp\.{name}: .*(Raises|Noth|NoOp|Bare|Odd|object)"
+        ):
             bad()

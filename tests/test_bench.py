@@ -58,7 +58,11 @@ def test_the_record_has_the_machine_and_every_sample(record):
     assert {"cpu", "caches", "gpus", "workers", "huge_pages", "date"} <= set(about)
     assert not record["interrupted"]
     parts = {c["part"] for c in record["benchmarks"]}
-    assert parts == {"overhead", "kernels", "training"}  # the others' arrays are larger than asked for
+    assert parts == {
+        "overhead",
+        "kernels",
+        "training",
+    }  # the others' arrays are larger than asked for
     for benchmark in record["benchmarks"]:
         kinds = [each["kind"] for each in benchmark["entries"]]
         assert kinds.count("limit") == 1, benchmark
@@ -83,7 +87,11 @@ class Fetches(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):  # noqa: D102
         named = dict(attributes)
-        self.fetched += [v for k, v in named.items() if k in ("src", "href", "xlink:href") and not v.startswith("#")]
+        self.fetched += [
+            v
+            for k, v in named.items()
+            if k in ("src", "href", "xlink:href") and not v.startswith("#")
+        ]
         self.fetched += [tag] * (tag in ("script", "link", "iframe", "img", "object"))
         if tag == "figure":
             self.figures.append(named["id"])
@@ -116,7 +124,13 @@ def test_the_page_needs_nothing_else_and_has_every_plot(results):
 def test_plots_are_drawn_from_a_record_alone(results, tmp_path):
     from relu_xp.bench import _plots
 
-    command = [sys.executable, "-m", "relu_xp.bench._plots", results / "new.json", tmp_path / "plots"]
+    command = [
+        sys.executable,
+        "-m",
+        "relu_xp.bench._plots",
+        results / "new.json",
+        tmp_path / "plots",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     svg = (tmp_path / "plots" / "growth-cpu.svg").read_text()
     assert svg.startswith("<svg xmlns")
@@ -145,16 +159,28 @@ def synthetic(seed, slowed=(), factor=1.0, drift=1.0):
             ):
                 slower = factor if (function, name) in slowed else 1.0
                 seconds = cost * size * 1e-9 * slower * drift * np.exp(rng.normal(0, 0.05, 30))
-                entries.append({"name": name, "kind": kind, "first": 1.0, "seconds": seconds.tolist()})
-            benchmark = {"part": "kernels", "device": "cpu", "function": function, "dtype": "float32", "size": size}
-            benchmarks.append({**benchmark, "mode": "fresh", "task": "", "bytes": 8 * size, "entries": entries})
+                entries.append(
+                    {"name": name, "kind": kind, "first": 1.0, "seconds": seconds.tolist()}
+                )
+            benchmark = {
+                "part": "kernels",
+                "device": "cpu",
+                "function": function,
+                "dtype": "float32",
+                "size": size,
+            }
+            benchmarks.append(
+                {**benchmark, "mode": "fresh", "task": "", "bytes": 8 * size, "entries": entries}
+            )
     return {"relu_xp_bench": 3, "about": ABOUT, "interrupted": False, "benchmarks": benchmarks}
 
 
 ABOUT = {"date": "2026-11-28", "load": 0.1, "versions": {}}
 
 
-@pytest.mark.parametrize(("module", "name"), [("elsewhere", "boxes"), ("relu_xp._backends.array_api", "mlx")])
+@pytest.mark.parametrize(
+    ("module", "name"), [("elsewhere", "boxes"), ("relu_xp._backends.array_api", "mlx")]
+)
 def test_what_is_lazy_is_waited_for(module, name):
     fetched = []
     backend = types.ModuleType(module)
@@ -179,7 +205,11 @@ def test_what_is_slowed_or_sped_up_is_marked_and_nothing_else(factor):
         ("leaky_relu, float32, from 2**16, fresh", "relu_xp, numpy"),
     }
     assert all(abs(change.ratio / factor - 1) < 0.05 for change in comparison.marked)
-    told = "2 of 12 lines became slower and 0 faster" if factor > 1 else "0 of 12 lines became slower and 2 faster"
+    told = (
+        "2 of 12 lines became slower and 0 faster"
+        if factor > 1
+        else "0 of 12 lines became slower and 2 faster"
+    )
     assert comparison.answer() == f"Since 2026-11-28, {told}; up to 10% counts as chance."
 
 
@@ -214,12 +244,18 @@ def test_two_runs_of_which_chance_explains_everything_are_not_compared():
 def test_a_comparison_is_its_answer_and_at_most_a_screen():
     from relu_xp.bench import _report
 
-    new = synthetic(2, [(name, "relu_xp, numpy") for name in ("relu", "leaky_relu", "relu_vjp")], 1.5)
+    new = synthetic(
+        2, [(name, "relu_xp, numpy") for name in ("relu", "leaky_relu", "relu_vjp")], 1.5
+    )
     for benchmark in list(new["benchmarks"]):
-        new["benchmarks"] += [{**benchmark, "dtype": dtype} for dtype in ("float16", "float64", "bfloat16")]
+        new["benchmarks"] += [
+            {**benchmark, "dtype": dtype} for dtype in ("float16", "float64", "bfloat16")
+        ]
     old = synthetic(1)
     for benchmark in list(old["benchmarks"]):
-        old["benchmarks"] += [{**benchmark, "dtype": dtype} for dtype in ("float16", "float64", "bfloat16")]
+        old["benchmarks"] += [
+            {**benchmark, "dtype": dtype} for dtype in ("float16", "float64", "bfloat16")
+        ]
     console = Console(file=io.StringIO(), width=80)
     _report.show_changes(console, _comparing.compare(old, new))
     lines = console.file.getvalue().splitlines()
@@ -230,7 +266,9 @@ def test_a_comparison_is_its_answer_and_at_most_a_screen():
 
 def test_a_kernel_slowed_on_purpose_is_marked(monkeypatch):
     """End to end: the slow kernel is one that works twenty times, which no other load on the machine hides."""
-    quick = functools.partial(_benchmarks.kernels, *_here(), (RELU,), ("float32",), (1 << 16, 1 << 18), ())
+    quick = functools.partial(
+        _benchmarks.kernels, *_here(), (RELU,), ("float32",), (1 << 16, 1 << 18), ()
+    )
     old = {"about": ABOUT, "benchmarks": [benchmark.hold(0.1) for benchmark in quick()]}
     right = relu_xp.relu
     monkeypatch.setattr(relu_xp, "relu", lambda x, **how: [right(x, **how) for _ in range(20)])
@@ -257,12 +295,19 @@ def test_compare_shows_and_returns(results, tmp_path, capsys):
     old.write_text(json.dumps(record))
     assert __main__.main(["bench", "--compare", str(old), str(results / "new.json")]) == 0
     said = capsys.readouterr().out
-    assert re.match(r"Since .*, 4 of \d+ lines became slower and 0 faster; up", said)  # the answer comes first
+    assert re.match(
+        r"Since .*, 4 of \d+ lines became slower and 0 faster; up", said
+    )  # the answer comes first
     assert __main__.main(["bench", "--compare", str(old), str(old)]) == 0
     assert re.match(r"Since .*, 0 of \d+ lines became slower and 0 faster", capsys.readouterr().out)
     if DRAWS:
         page = tmp_path / "page.html"
-        assert __main__.main(["bench", "--compare", str(old), str(results / "new.json"), "--report", str(page)]) == 0
+        assert (
+            __main__.main(
+                ["bench", "--compare", str(old), str(results / "new.json"), "--report", str(page)]
+            )
+            == 0
+        )
         assert "slower" in page.read_text()
 
 
@@ -280,7 +325,9 @@ def test_sizes(text, wanted):
     assert __main__.sizes(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["", "x", "2**20:2**10", "0", "-3", "2**99", "1:2:3", "2**-1", "9**9**9", "1.5"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "2**20:2**10", "0", "-3", "2**99", "1:2:3", "2**-1", "9**9**9", "1.5"]
+)
 def test_bad_sizes(text):
     with pytest.raises(ArgumentTypeError, match="not sizes"):
         __main__.sizes(text)
@@ -295,7 +342,10 @@ def test_bad_sizes(text):
         (["--json", "/nowhere/at/all.json"], "--json"),
         (["--compare", "/nowhere.json"], "/nowhere.json"),
         (["--function", "gelu"], "invalid choice"),
-        (["--compare", "a", "b", "--backend", "numpy"], "--compare of two files takes no --backend"),
+        (
+            ["--compare", "a", "b", "--backend", "numpy"],
+            "--compare of two files takes no --backend",
+        ),
         (["--json", "same.json", "--report", "same.json"], "--report and --json must be two files"),
     ],
 )
@@ -310,10 +360,14 @@ def test_bad_options_exit_2(options, message, capsys):
 
 
 def test_a_file_is_made_only_when_there_is_something_in_it(tmp_path, capsys):
-    assert __main__.main(["bench", "--backend", "nonesuch", "--json", str(tmp_path / "new.json")]) == 2
+    assert (
+        __main__.main(["bench", "--backend", "nonesuch", "--json", str(tmp_path / "new.json")]) == 2
+    )
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "old.json").write_text("kept")
-    assert __main__.main(["bench", "--backend", "nonesuch", "--json", str(tmp_path / "old.json")]) == 2
+    assert (
+        __main__.main(["bench", "--backend", "nonesuch", "--json", str(tmp_path / "old.json")]) == 2
+    )
     assert (tmp_path / "old.json").read_text() == "kept"
 
 
@@ -326,7 +380,9 @@ def test_a_dtype_that_cannot_be_named_is_missing(monkeypatch, capsys):
 def test_a_terminal_that_knows_few_letters():
     command = [sys.executable, "-m", "relu_xp", *QUICK, "--function", "relu"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert run.returncode == 0, run.stderr
     assert "a call" in run.stdout
 
@@ -339,7 +395,10 @@ def test_a_terminal_that_knows_few_letters():
         (b"not json", "is no record of relu-xp bench: Expecting value"),
         (b"[" * 100_000, "is no record of relu-xp bench: "),
         (b"\xff\x00", "is no record of relu-xp bench: "),
-        (b'{"relu_xp_bench": 1, "about": {}, "benchmarks": []}', "is a record of format 1; this version reads 3"),
+        (
+            b'{"relu_xp_bench": 1, "about": {}, "benchmarks": []}',
+            "is a record of format 1; this version reads 3",
+        ),
     ],
     ids=range(6),
 )
@@ -369,7 +428,10 @@ def test_no_file_is_written_twice_or_over_what_is_read(tmp_path, monkeypatch, ca
         (["--report", "a.html", "--json", "./a.html"], "--report and --json must be two files"),
         (["--report", "link", "--json", "old.json"], "--report and --json must be two files"),
         (["--report", "-", "--json", "-"], "--report and --json must be two files"),
-        (["--compare", "old.json", "--json", str(tmp_path / "old.json")], "--json would overwrite old.json"),
+        (
+            ["--compare", "old.json", "--json", str(tmp_path / "old.json")],
+            "--json would overwrite old.json",
+        ),
         (["--compare", "old.json", "--report", "link"], "--report would overwrite old.json"),
     ):
         with pytest.raises(SystemExit) as stopped:
@@ -382,7 +444,9 @@ def test_no_file_is_written_twice_or_over_what_is_read(tmp_path, monkeypatch, ca
 
 def test_the_missing_extra_is_named(monkeypatch, tmp_path, capsys):
     find = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name))
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name)
+    )
     assert __main__.main(["bench", "--report", str(tmp_path / "report.html")]) == 2
     assert '".[bench]"' in capsys.readouterr().err
 
@@ -405,7 +469,9 @@ def test_interrupted_it_keeps_what_is_done(monkeypatch, tmp_path, capsys):
     assert len(record["benchmarks"]) == 3
     if DRAWS:
         page = tmp_path / "part.html"
-        assert __main__.main(["bench", "--compare", str(file), str(file), "--report", str(page)]) == 0
+        assert (
+            __main__.main(["bench", "--compare", str(file), str(file), "--report", str(page)]) == 0
+        )
         assert "interrupted" in page.read_text()
 
 
@@ -417,8 +483,20 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job would not heed
 runpy.run_module("relu_xp", run_name="__main__", alter_sys=True)
 """
-    command = [sys.executable, "-u", "-c", code, *QUICK[:3], "--seconds", "600", "--json", str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    command = [
+        sys.executable,
+        "-u",
+        "-c",
+        code,
+        *QUICK[:3],
+        "--seconds",
+        "600",
+        "--json",
+        str(file),
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         assert any("at first" in line for line in process.stdout)  # it measures
         time.sleep(1)
         process.send_signal(signal.SIGINT)
@@ -434,7 +512,9 @@ def test_candidates_take_turns_and_what_cannot_is_left_out():
     def fails():
         raise TypeError("no such dtype here\nand more")
 
-    candidates = [_measuring.Candidate(name, "ours", functools.partial(turns.append, name)) for name in "ab"]
+    candidates = [
+        _measuring.Candidate(name, "ours", functools.partial(turns.append, name)) for name in "ab"
+    ]
     candidates.append(_measuring.Candidate("c", "peer", fails))
     entries, refused = _measuring.measure(candidates, 0.0)
     assert refused == {"c": "TypeError: no such dtype here"}
@@ -466,7 +546,10 @@ def test_a_peer_computes_what_it_is_compared_for():
         scalars = function.named(function.defaults)
         want = getattr(relu_xp, function.name)(*(x, g)[: len(function.arrays)])
         out = np.empty_like(x)
-        ours = _peers.idioms(function, x, g, scalars), _peers.idioms_into(out, function, x, g, scalars)
+        ours = (
+            _peers.idioms(function, x, g, scalars),
+            _peers.idioms_into(out, function, x, g, scalars),
+        )
         for name, call in itertools.chain(*(calls.items() for calls in ours)):
             assert np.array_equal(call(), want), (function, name)
         cotangent = g if len(function.arrays) > 1 else np.ones_like(x)
@@ -477,7 +560,11 @@ def test_a_peer_computes_what_it_is_compared_for():
                 except ImportError:
                     continue
                 for name, call in calls.items():
-                    assert np.array_equal(np.asarray(target.get(call())), want), (function, library, name)
+                    assert np.array_equal(np.asarray(target.get(call())), want), (
+                        function,
+                        library,
+                        name,
+                    )
 
 
 def test_peers_take_part_where_their_backend_was_not_asked_for(capsys):
@@ -494,7 +581,9 @@ def test_a_library_that_tracks_gradients_takes_part_or_says_why():
     pytest.importorskip("torch", reason="torch: not installed")
     from relu_xp.bench import _training
 
-    benchmark = next(c for c in _training.steps((RELU,), ("torch",)) if c.task == "digits, training step")
+    benchmark = next(
+        c for c in _training.steps((RELU,), ("torch",)) if c.task == "digits, training step"
+    )
     result = benchmark.hold(0.0)
     took_part = {each["name"] for each in result["entries"]}
     assert "torch relu" in took_part
@@ -507,11 +596,19 @@ def test_networks_differ_in_the_rectifier_alone(library, activation):
     pytest.importorskip(library, reason=f"{library}: not installed")
     from relu_xp.bench import _training
 
-    digits = [each for each in _training.steps((activation,), (library,)) if each.task.startswith("digits")]
+    digits = [
+        each
+        for each in _training.steps((activation,), (library,))
+        if each.task.startswith("digits")
+    ]
     assert [each.task for each in digits] == ["digits, training step", "digits, inference"]
     for benchmark in digits:
         limit, ours, other = benchmark.make()[0]
-        assert (limit.kind, ours.name, other.kind) == ("limit", "relu_xp", "idiom" if library == "numpy" else "peer")
+        assert (limit.kind, ours.name, other.kind) == (
+            "limit",
+            "relu_xp",
+            "idiom" if library == "numpy" else "peer",
+        )
         limit.call()
         results = ours.call(), other.call()
         if benchmark.task == "digits, inference":
@@ -519,7 +616,9 @@ def test_networks_differ_in_the_rectifier_alone(library, activation):
 
 
 def test_several_workers():
-    (benchmark,) = _benchmarks.workers((LEAKY_RELU.vjp,), "float32", 2, min(_benchmarks.WORKER_SIZES))
+    (benchmark,) = _benchmarks.workers(
+        (LEAKY_RELU.vjp,), "float32", 2, min(_benchmarks.WORKER_SIZES)
+    )
     record = benchmark.hold(0.0)
     assert not record["left_out"]
     assert all(seconds > 0 for each in record["entries"] for seconds in each["seconds"])
@@ -578,9 +677,13 @@ def test_what_has_no_candidates_is_neither_drawn_nor_told(record):
 def test_what_is_told_names_the_worst_beside_the_best(record):
     copied, idioms, call = _summary.findings(record)
     share = r"\d+% \((relu|leaky_relu_vjp)\)"
-    assert re.search(rf"of 2\*\*12 elements relu_xp reaches {share} to {share} of a copy's speed\.$", copied)
+    assert re.search(
+        rf"of 2\*\*12 elements relu_xp reaches {share} to {share} of a copy's speed\.$", copied
+    )
     gain = r"[\d.e+]+ at (relu|leaky_relu_vjp) \(.*, (1,000|2\*\*12)\)"
-    assert re.search(rf"^Times as fast as NumPy's idioms: {gain} at the worst, {gain} at the best\.$", idioms)
+    assert re.search(
+        rf"^Times as fast as NumPy's idioms: {gain} at the worst, {gain} at the best\.$", idioms
+    )
     assert call.startswith("A call of relu on 16 elements takes ")
     assert _summary.findings(only(record, "ours")) == [call]
 
@@ -591,7 +694,9 @@ def test_a_page_tells_which_versions_have_changed(record):
 
     old = copy.deepcopy(record)
     old["about"]["versions"]["numpy"] = "1.0"
-    assert f"numpy: 1.0 before, {np.__version__} now." in _page.page(record, _comparing.compare(old, record))
+    assert f"numpy: 1.0 before, {np.__version__} now." in _page.page(
+        record, _comparing.compare(old, record)
+    )
     assert " before, " not in _page.page(record, _comparing.compare(record, record))
 
 
@@ -599,15 +704,23 @@ def test_what_is_about_numpy_is_measured_where_numpy_takes_part():
     from relu_xp.bench import _report
 
     options = Namespace(function=None, dtype=None, sizes=[64], peers=False, backend=["boxes"])
-    targets = {"numpy": _here()[0], "boxes": [_machine.Target("boxes", types.ModuleType("elsewhere"), "cpu")]}
-    parts = {name: {benchmark.part for benchmark in _report.plan(some, options)} for name, some in targets.items()}
+    targets = {
+        "numpy": _here()[0],
+        "boxes": [_machine.Target("boxes", types.ModuleType("elsewhere"), "cpu")],
+    }
+    parts = {
+        name: {benchmark.part for benchmark in _report.plan(some, options)}
+        for name, some in targets.items()
+    }
     assert parts["boxes"] == {"overhead", "kernels"}
     assert "training" in parts["numpy"]
 
 
 def test_jax_is_waited_for():
     pytest.importorskip("jax", reason="jax: not installed")
-    result = next(_benchmarks.kernels(_machine.choose(Console(), ["jax"]), (RELU,), ("float32",), (1024,), ())).hold(0)
+    result = next(
+        _benchmarks.kernels(_machine.choose(Console(), ["jax"]), (RELU,), ("float32",), (1024,), ())
+    ).hold(0)
     assert [each["name"] for each in result["entries"]] == ["copy", "relu_xp, jax"]
     assert not result["left_out"]
 
@@ -635,7 +748,9 @@ def test_a_library_without_the_dtype_is_left_out_with_the_reason():
     backend = types.ModuleType("elsewhere")
     backend.put = lambda array, device: array.astype("f4")
     target = _machine.Target("boxes", backend, "cpu")
-    result = next(_benchmarks.kernels([*_here()[0], target], (RELU,), ("float64",), (16,), ())).hold(0.0)
+    result = next(
+        _benchmarks.kernels([*_here()[0], target], (RELU,), ("float64",), (16,), ())
+    ).hold(0.0)
     assert result["left_out"] == {"relu_xp, boxes": "TypeError: holds no float64 here"}
     assert "relu_xp, numpy" in [each["name"] for each in result["entries"]]
 

@@ -86,7 +86,9 @@ def test_a_mistake_is_told_in_one_line():
 
 def test_a_backend_that_is_not_installed_says_how_to_have_it(cli, capsys, monkeypatch):
     find = __main__.importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("torch", "cupy") else find(name))
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name in ("torch", "cupy") else find(name)
+    )
     assert __main__.main(["verify", "--backend", "torch", "cupy", "nonesuch"]) == 2
     said = " ".join(capsys.readouterr().out.split())
     assert "torch: not installed; to have it: python3 -m pip install torch" in said
@@ -94,8 +96,19 @@ def test_a_backend_that_is_not_installed_says_how_to_have_it(cli, capsys, monkey
     assert "nonesuch: no such backend here" in said
 
 
-VERIFY = ["verify", "--quick", "--backend", "numpy", "--function", "squared_relu_grad", "--dtype", "float16"]
-needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full: not on this system")
+VERIFY = [
+    "verify",
+    "--quick",
+    "--backend",
+    "numpy",
+    "--function",
+    "squared_relu_grad",
+    "--dtype",
+    "float16",
+]
+needs_full = pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="/dev/full: not on this system"
+)
 
 
 @needs_full
@@ -114,7 +127,9 @@ def test_a_pipe_whose_reader_has_gone(cli, arguments):
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:
         command = [sys.executable, "-m", "relu_xp", *arguments]
-        result = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+        result = subprocess.run(
+            command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert result.returncode == 3
     assert result.stderr.count("relu-xp: cannot write ") == result.stderr.count("Broken pipe") == 1
     assert "Traceback" not in result.stderr
@@ -137,8 +152,13 @@ def test_what_a_pipe_did_not_take_is_told_of_once(capfd, monkeypatch, size):
 def test_a_terminal_that_cannot_be_written(cli):
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "relu_xp", "info"]
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (result.returncode, result.stderr) == (3, "relu-xp: cannot write standard output: No space left on device\n")
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (result.returncode, result.stderr) == (
+        3,
+        "relu-xp: cannot write standard output: No space left on device\n",
+    )
 
 
 def test_a_record_on_standard_output_stands_there_alone(cli):
@@ -151,7 +171,12 @@ def test_a_record_on_standard_output_stands_there_alone(cli):
 
 @pytest.mark.parametrize(
     ("file", "why"),
-    [(".", "directory"), ("n" * 300, "too long"), ("", "directory"), ("nowhere/x.json", "No such file")],
+    [
+        (".", "directory"),
+        ("n" * 300, "too long"),
+        ("", "directory"),
+        ("nowhere/x.json", "No such file"),
+    ],
 )
 def test_a_name_that_no_file_can_have(cli, capsys, monkeypatch, tmp_path, file, why):
     monkeypatch.chdir(tmp_path)
@@ -179,12 +204,18 @@ def test_a_number_of_workers_that_is_none(cli, capsys, monkeypatch):
 )
 def test_a_missing_extra_is_named(monkeypatch, capsys, command, package, name, extra):
     find = __main__.importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in (package, "rich") else find(name))
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name in (package, "rich") else find(name)
+    )
     assert __main__.main([command]) == 2
     assert f"relu-xp {command} needs" in capsys.readouterr().err
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else object())
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == package else object()
+    )
     assert __main__.main([command]) == 2
-    assert f"relu-xp {command} needs {name}; in the project's folder run " in (err := capsys.readouterr().err)
+    assert f"relu-xp {command} needs {name}; in the project's folder run " in (
+        err := capsys.readouterr().err
+    )
     assert f"[{extra}]" in err
 
 
@@ -203,14 +234,21 @@ def test_demo_by_hand_and_by_jax_learn_alike(demo):
     digits = demo._load_digits()
     first = demo._first_params()
     for function in demo.ACTIVATIONS:
-        hand, traced = (next(epochs(function, first, digits)) for epochs in (demo._epochs_by_hand, demo._epochs_by_jax))
+        hand, traced = (
+            next(epochs(function, first, digits))
+            for epochs in (demo._epochs_by_hand, demo._epochs_by_jax)
+        )
         for a, b in zip(hand, traced, strict=True):
-            assert abs(a - b).max() < 1e-4  # one epoch; the sums of matrix products differ in their order
+            assert (
+                abs(a - b).max() < 1e-4
+            )  # one epoch; the sums of matrix products differ in their order
 
 
 def test_demo_without_jax(demo, monkeypatch):
     find = __main__.importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jax" else find(name))
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "jax" else find(name)
+    )
     console = demo.Console(record=True, width=120, file=io.StringIO())
     assert demo.run(console)
     text = console.export_text()

@@ -25,7 +25,12 @@ def run(code, path, **environment):
     """In a process that finds relu_xp there, and no other."""
     environment = {**os.environ, **environment, "PYTHONPATH": str(path)}
     environment = {name: value for name, value in environment.items() if value is not None}
-    ran = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, env=environment)
+    ran = subprocess.run(
+        [sys.executable, "-W", "always", "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
     assert ran.returncode == 0, ran.stderr
     return ran
 
@@ -61,7 +66,10 @@ def told(folder, **environment):
     assert re.match(r"<string>:4: RuntimeWarning: relu_xp: .* slow", warned)
     assert said.removeprefix("no: ") in warned
     assert warned.endswith("RELU_XP_NATIVE=optional silences this")
-    assert "RuntimeWarning" not in run(CALLS, folder, **{**environment, "RELU_XP_NATIVE": "optional"}).stderr
+    assert (
+        "RuntimeWarning"
+        not in run(CALLS, folder, **{**environment, "RELU_XP_NATIVE": "optional"}).stderr
+    )
     return said
 
 
@@ -69,7 +77,11 @@ def test_the_version_needs_no_metadata(tmp_path):
     code = "import relu_xp, pydoc; print(relu_xp.__version__); pydoc.render_doc(relu_xp); "
     code += "from relu_xp.__main__ import main; main(['--version'])"
     ran = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(copied(tmp_path))!r}); {code}"],
+        [
+            sys.executable,
+            "-c",
+            f"import sys; sys.path.insert(0, {str(copied(tmp_path))!r}); {code}",
+        ],
         capture_output=True,
         text=True,
     )
@@ -95,7 +107,9 @@ def test_the_version_is_the_one_of_the_metadata(distribution):
 @pytest.mark.parametrize("cpu", ["AVX2", "avx-512", "neon", "baseline2"])
 def test_a_cpu_that_is_none(tmp_path, cpu):
     said = told(copied(tmp_path), RELU_XP_CPU=cpu)
-    assert re.fullmatch(rf"no: RELU_XP_CPU is {cpu}, and the loops here are (.*); unset it, or .*", said)
+    assert re.fullmatch(
+        rf"no: RELU_XP_CPU is {cpu}, and the loops here are (.*); unset it, or .*", said
+    )
     named = re.search("loops here are ([^;]*)", said)[1].split(", ")
     assert run(CALLS, tmp_path, RELU_XP_CPU=named[-1]).stdout == f"yes ({named[-1]})\n"
 
@@ -108,7 +122,10 @@ def test_no_loops_at_all(tmp_path):
 @compiled
 def test_loops_of_another_python(tmp_path):
     said = told(copied(tmp_path, loops=["_ufuncs.cpython-399-x86_64-linux-gnu.so"]))
-    assert f"_ufuncs.cpython-399-x86_64-linux-gnu.so is not for this Python, {sys.implementation.cache_tag}" in said
+    assert (
+        f"_ufuncs.cpython-399-x86_64-linux-gnu.so is not for this Python, {sys.implementation.cache_tag}"
+        in said
+    )
 
 
 @compiled
@@ -122,7 +139,9 @@ def test_loops_that_are_damaged(tmp_path):
 def test_loops_for_a_newer_numpy(tmp_path, monkeypatch):
     """The import fails in NumPy's own words; here the version alone is another."""
     monkeypatch.setattr(missing.np, "__version__", "1.26.4")
-    assert missing.reason(ImportError("x")) == "they need NumPy 2, and this is 1.26.4; upgrade NumPy"
+    assert (
+        missing.reason(ImportError("x")) == "they need NumPy 2, and this is 1.26.4; upgrade NumPy"
+    )
 
 
 def test_out_of_an_archive(tmp_path):
@@ -166,7 +185,11 @@ def test_a_frozen_program(tmp_path):
     assert frozen.returncode == 0, frozen.stderr
     ran = subprocess.run([tmp_path / "dist" / "app" / "app"], capture_output=True, text=True)
     assert ran.stderr == ""
-    assert ran.stdout.splitlines() == ["[0.0, 2.0] -0.01", f"{relu_xp.__version__} yes", "[0.0, 2.0]"]
+    assert ran.stdout.splitlines() == [
+        "[0.0, 2.0] -0.01",
+        f"{relu_xp.__version__} yes",
+        "[0.0, 2.0]",
+    ]
     taken = {path.name for path in (tmp_path / "dist" / "app" / "_internal").iterdir()}
     assert "numpy" in taken
     assert not taken & {"torch", "jax", "pandas", "scipy", "dask", "keras", "tensorflow"}

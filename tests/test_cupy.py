@@ -36,7 +36,9 @@ def test_layouts_keep_their_order(cupy, name):
     whole = ramp((8, 9, 10))
     for x, held in zip(views(cupy.asarray(whole)), views(whole), strict=True):
         result = oracle.call(name, x)
-        assert result.strides == np.positive(held).strides  # CuPy's own functions give C order whatever they get
+        assert (
+            result.strides == np.positive(held).strides
+        )  # CuPy's own functions give C order whatever they get
         oracle.assert_same(cupy.asnumpy(result), want(name, held))
         assert not cupy.may_share_memory(result, x)
 
@@ -97,7 +99,9 @@ def test_aligned_or_not(cupy, name):
         oracle.assert_same(cupy.asnumpy(out)[start:-3], want(name, whole[start:-3]))
         assert not cupy.asnumpy(out)[:start].any()
         assert not cupy.asnumpy(out)[-3:].any()
-        oracle.call(name, held[start:-3], out=out[: 4096 - start])  # as far from a boundary only where start is 0 or 4
+        oracle.call(
+            name, held[start:-3], out=out[: 4096 - start]
+        )  # as far from a boundary only where start is 0 or 4
         oracle.assert_same(cupy.asnumpy(out)[: 4096 - start], want(name, whole[start:-3]))
 
 

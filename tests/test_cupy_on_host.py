@@ -53,7 +53,11 @@ NAMES = [*_cases.FLOATS, *_cases.INTEGERS]
 
 @pytest.mark.parametrize(
     ("name", "function"),
-    [(name, function) for name in NAMES for function in (oracle.FUNCTIONS if name in _cases.FLOATS else ["relu"])],
+    [
+        (name, function)
+        for name in NAMES
+        for function in (oracle.FUNCTIONS if name in _cases.FLOATS else ["relu"])
+    ],
 )
 def test_equals_the_reference(host, name, function):
     dtype = next(dtype for dtype in verify.dtypes() if dtype.name == name)
@@ -87,7 +91,10 @@ def test_every_alignment(every_size, dtype):
         for size in (0, 1, lanes - 1, lanes, lanes + 1, 3 * lanes - 1):
             x = held[start : start + size]
             out = host.put(np.zeros(100, dtype))
-            for to in (out[start : start + size], out[start + 1 : start + 1 + size]):  # as far from a boundary, or not
+            for to in (
+                out[start : start + size],
+                out[start + 1 : start + 1 + size],
+            ):  # as far from a boundary, or not
                 relu_xp.relu(x, out=to)
                 oracle.assert_same(host.get(to), relu_xp.relu(memory[start : start + size]))
             written = host.get(out)
@@ -102,9 +109,14 @@ def test_every_alignment(every_size, dtype):
 def test_the_kernel_for_contiguous_arrays(every_size, function, name):
     """Blocks and threads of every kind: the last block has a thread with some packs, and an end."""
     host, dtype = every_size, next(dtype for dtype in verify.dtypes() if dtype.name == name)
-    size = 5 * host.backend.NARROW * host.backend.IN_FLIGHT * 16 // dtype.itemsize + 16 // dtype.itemsize + 1
+    size = (
+        5 * host.backend.NARROW * host.backend.IN_FLIGHT * 16 // dtype.itemsize
+        + 16 // dtype.itemsize
+        + 1
+    )
     arrays = tuple(
-        np.random.default_rng(i).normal(size=size).astype(dtype) for i in range(len(FUNCTIONS[function].arrays))
+        np.random.default_rng(i).normal(size=size).astype(dtype)
+        for i in range(len(FUNCTIONS[function].arrays))
     )
     got = host.get(getattr(relu_xp, function)(*map(host.put, arrays)))
     oracle.assert_same(got, oracle.expected(function, arrays, 0.01, 1.0))
@@ -130,27 +142,67 @@ def test_a_slope_may_be_an_array(host, shape, dtype):
     x, g, s = (rng.normal(size=size).astype(dtype) for size in ((3, 4, 5), (3, 4, 5), shape))
     got = host.get(relu_xp.leaky_relu_vjp(host.put(x), host.put(g), host.put(s), grad_at_zero=0.5))
     oracle.assert_same(got, relu_xp.leaky_relu_vjp(x, g, s, grad_at_zero=0.5))
-    oracle.assert_same(host.get(relu_xp.leaky_relu(host.put(x), host.put(s))), relu_xp.leaky_relu(x, s))
-    oracle.assert_same(host.get(relu_xp.leaky_relu_grad(host.put(x), host.put(s))), relu_xp.leaky_relu_grad(x, s))
+    oracle.assert_same(
+        host.get(relu_xp.leaky_relu(host.put(x), host.put(s))), relu_xp.leaky_relu(x, s)
+    )
+    oracle.assert_same(
+        host.get(relu_xp.leaky_relu_grad(host.put(x), host.put(s))), relu_xp.leaky_relu_grad(x, s)
+    )
 
 
 def test_arguments_are_checked_first(host, cupy):
     x = host.put(np.ones(3, np.float32))
     for bad, error, words in [
-        (lambda: relu_xp.relu_vjp(x, host.put(np.ones(3))), TypeError, "one dtype, got float32 and float64"),
+        (
+            lambda: relu_xp.relu_vjp(x, host.put(np.ones(3))),
+            TypeError,
+            "one dtype, got float32 and float64",
+        ),
         (lambda: relu_xp.relu_vjp(x, x[:2]), ValueError, "one shape"),
         (lambda: relu_xp.relu_vjp(x, np.ones(3, np.float32)), TypeError, "from one library"),
-        (lambda: relu_xp.relu(x, out=np.ones(3, np.float32)), TypeError, "out must be a cupy.ndarray"),
+        (
+            lambda: relu_xp.relu(x, out=np.ones(3, np.float32)),
+            TypeError,
+            "out must be a cupy.ndarray",
+        ),
         (lambda: relu_xp.relu(x, out=x[:2]), ValueError, "out must have the result's shape"),
-        (lambda: relu_xp.relu(x, out=host.put(np.ones(3))), TypeError, "out must have the result's dtype float32"),
-        (lambda: relu_xp.relu(host.put(np.ones(3, bool))), TypeError, "real floating and integer dtypes, got bool"),
-        (lambda: relu_xp.relu_grad(host.put(np.ones(3, int))), TypeError, "real floating dtypes, got int64"),
-        (lambda: relu_xp.leaky_relu(x, np.nan), ValueError, "negative_slope must be finite, got nan"),
+        (
+            lambda: relu_xp.relu(x, out=host.put(np.ones(3))),
+            TypeError,
+            "out must have the result's dtype float32",
+        ),
+        (
+            lambda: relu_xp.relu(host.put(np.ones(3, bool))),
+            TypeError,
+            "real floating and integer dtypes, got bool",
+        ),
+        (
+            lambda: relu_xp.relu_grad(host.put(np.ones(3, int))),
+            TypeError,
+            "real floating dtypes, got int64",
+        ),
+        (
+            lambda: relu_xp.leaky_relu(x, np.nan),
+            ValueError,
+            "negative_slope must be finite, got nan",
+        ),
         (lambda: relu_xp.leaky_relu(x, 1e39), ValueError, "must be finite in float32"),
-        (lambda: relu_xp.leaky_relu(x, "0.1"), TypeError, "negative_slope must be a real number, got str"),
-        (lambda: relu_xp.leaky_relu(x, None), TypeError, "negative_slope must be a real number, got NoneType"),
+        (
+            lambda: relu_xp.leaky_relu(x, "0.1"),
+            TypeError,
+            "negative_slope must be a real number, got str",
+        ),
+        (
+            lambda: relu_xp.leaky_relu(x, None),
+            TypeError,
+            "negative_slope must be a real number, got NoneType",
+        ),
         (lambda: relu_xp.relu(x, grad_at_zero=np.inf), ValueError, "grad_at_zero must be finite"),
-        (lambda: relu_xp.relu(host.put(np.ones(3, int)), grad_at_zero="1"), TypeError, "grad_at_zero must be a real"),
+        (
+            lambda: relu_xp.relu(host.put(np.ones(3, int)), grad_at_zero="1"),
+            TypeError,
+            "grad_at_zero must be a real",
+        ),
     ]:
         with pytest.raises(error, match=words):
             bad()
@@ -166,7 +218,9 @@ def test_slopes_are_arguments(host):
 
 def test_the_benchmark_says_that_there_is_no_gpu(cupy):
     try:
-        pytest.skip(f"{cupy.cuda.runtime.getDeviceCount()} GPU, which the benchmark would take for minutes")
+        pytest.skip(
+            f"{cupy.cuda.runtime.getDeviceCount()} GPU, which the benchmark would take for minutes"
+        )
     except cupy.cuda.runtime.CUDARuntimeError:
         script = Path(__file__).parents[1] / "benchmarks/gpu.py"
         done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

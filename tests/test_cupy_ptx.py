@@ -10,7 +10,9 @@ from relu_xp._functions import FUNCTIONS
 
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 INTEGERS = {f"{sign}int{8 * size}": size for size in (1, 2, 4, 8) for sign in ("", "u")}
-INSTANCES = [(function, name, size) for function in oracle.FUNCTIONS for name, size in FLOATS.items()]
+INSTANCES = [
+    (function, name, size) for function in oracle.FUNCTIONS for name, size in FLOATS.items()
+]
 INSTANCES += [("relu", name, size) for name, size in INTEGERS.items()]
 
 
@@ -36,14 +38,22 @@ TYPES = {1: "char", 2: "short", 4: "float", 8: "double"}
 def compile_to_ptx(nvrtc, function, dtype, architecture):
     """Compile as CuPy does: C++17, flushing whatever is not told otherwise, as far as the machine's own code.
 
-    One program has the kernel for contiguous arrays, and around an element's text such a kernel as CuPy writes.
+    One program has the kernel for contiguous arrays, and around an element's text such a kernel as
+    CuPy writes.
     """
     from relu_xp._backends import cupy as backend
 
     record, bits = FUNCTIONS[function], (FLOATS | INTEGERS)[dtype]
     arrays, scalars = "abc"[: len(record.arrays)], "pqr"[: len(record.scalars)]
-    parameters = [*(f"const T *{a}" for a in arrays), *(f"unsigned long long {p}" for p in scalars), "T *y"]
-    words = [*(f"relu_xp::bits({a}[threadIdx.x])" for a in arrays), *(f"relu_xp::Word({p})" for p in scalars)]
+    parameters = [
+        *(f"const T *{a}" for a in arrays),
+        *(f"unsigned long long {p}" for p in scalars),
+        "T *y",
+    ]
+    words = [
+        *(f"relu_xp::bits({a}[threadIdx.x])" for a in arrays),
+        *(f"relu_xp::Word({p})" for p in scalars),
+    ]
     source = f"""{backend.source()}
     #undef CONTIGUOUS
     namespace relu_xp {{ {backend.source()} }}
@@ -53,7 +63,13 @@ def compile_to_ptx(nvrtc, function, dtype, architecture):
         relu_xp::rectify(w, y[threadIdx.x]);
     }}"""
     defines = (*backend.options(record, dtype, len(arrays)), "-DCONTIGUOUS=contiguous")
-    options = (*defines, f"-arch=sm_{architecture}", "-std=c++17", "-ftz=true", "--ptxas-options=-v")
+    options = (
+        *defines,
+        f"-arch=sm_{architecture}",
+        "-std=c++17",
+        "-ftz=true",
+        "--ptxas-options=-v",
+    )
     program = nvrtc.createProgram(source, f"{function}.cu", (), ())
     try:
         nvrtc.compileProgram(program, options)
@@ -63,10 +79,15 @@ def compile_to_ptx(nvrtc, function, dtype, architecture):
     finally:
         nvrtc.destroyProgram(program)
     lines = [line for line in log.strip("\0").splitlines() if line and not line.startswith("ptxas")]
-    assert not [line for line in lines if "error" in line or ("warning" in line and "never referenced" not in line)], (
-        log
+    assert not [
+        line
+        for line in lines
+        if "error" in line or ("warning" in line and "never referenced" not in line)
+    ], log
+    assert (
+        re.findall(r"(\d+) bytes (stack|spill)", log)
+        == [("0", "stack"), ("0", "spill"), ("0", "spill")] * 2
     )
-    assert re.findall(r"(\d+) bytes (stack|spill)", log) == [("0", "stack"), ("0", "spill"), ("0", "spill")] * 2
     return ptx.decode() if isinstance(ptx, bytes) else ptx
 
 
@@ -91,7 +112,8 @@ def test_every_architecture(nvrtc, function, dtype, size):
         arrays = len(FUNCTIONS[function].arrays)
         wide = accesses(entry(ptx, "contiguous"))
         assert {size for _, size in wide} == {16, size}, where
-        # Four packs in flight of each array; the others, of one element each, are the head's and the tail's.
+        # Four packs in flight of each array; the others, of one element each, are the head's and
+        # the tail's.
         assert wide.count(("ld", 16)) >= 4 * arrays, where
         assert wide.count(("st", 16)) >= 4, where
         assert {size for _, size in accesses(entry(ptx, "elementwise"))} == {size}, where
@@ -103,17 +125,22 @@ def test_every_architecture(nvrtc, function, dtype, size):
 def test_memory_is_the_limit(nvrtc, function, dtype, size):
     """While an H200 moves the data of one round, it could start more instructions than the whole kernel has.
 
-    It moves 4.8 TB/s by NVIDIA's data sheet, so each of its 132 multiprocessors 20 bytes a clock at 1.8 GHz, and starts
-    one instruction for 128 threads (CUDA C++ Programming Guide, compute capability 9.0). An eighth of them is left.
+    It moves 4.8 TB/s by NVIDIA's data sheet, so each of its 132 multiprocessors 20 bytes a clock at
+    1.8 GHz, and starts one instruction for 128 threads (CUDA C++ Programming Guide, compute
+    capability 9.0). An eighth of them is left.
     """
     ptx = compile_to_ptx(nvrtc, function, dtype, 90)
     instructions = entry(ptx, "contiguous").count(";")
-    moved = 4 * 16 * (len(FUNCTIONS[function].arrays) + 1)  # by one thread, with four packs in flight
+    moved = (
+        4 * 16 * (len(FUNCTIONS[function].arrays) + 1)
+    )  # by one thread, with four packs in flight
     assert instructions < 7 / 8 * 128 * moved / 20
 
 
 def test_loads_come_before_stores(nvrtc):
     """Four loads are on their way before the first store waits for one of them."""
-    body = entry(compile_to_ptx(nvrtc, "relu", "float32", nvrtc.getSupportedArchs()[-1]), "contiguous")
+    body = entry(
+        compile_to_ptx(nvrtc, "relu", "float32", nvrtc.getSupportedArchs()[-1]), "contiguous"
+    )
     wide = [what for what, size in accesses(body) if size == 16]
     assert wide == ["ld"] * 4 + ["st"] * 4

@@ -48,7 +48,10 @@ def frames(da):
     """A frame's columns and its cotangent's, as pandas and as Dask hold them."""
     pandas = pytest.importorskip("pandas", reason="pandas: not installed")
     dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)  # which needs pyarrow too
-    held = [pandas.DataFrame(a, index=[3, 5, 9], columns=[*"abc"]).astype({"b": "Float64"}) for a in (X, G)]
+    held = [
+        pandas.DataFrame(a, index=[3, 5, 9], columns=[*"abc"]).astype({"b": "Float64"})
+        for a in (X, G)
+    ]
     return held, [dd.from_pandas(each, npartitions=2) for each in held]
 
 
@@ -72,42 +75,64 @@ def test_frames_stay_lazy(frames, name):
     pandas.testing.assert_frame_equal(result.compute(), want, check_exact=True)
     computed = column.compute()
     assert computed.name == "c"
-    oracle.assert_same(computed.to_numpy(), oracle.expected(name, oracle.arrays_of(name, X[:, 2], G[:, 2])))
+    oracle.assert_same(
+        computed.to_numpy(), oracle.expected(name, oracle.arrays_of(name, X[:, 2], G[:, 2]))
+    )
 
 
 def test_frames_of_unknown_divisions(frames):
     _, (x, g) = frames
     x, g = x.clear_divisions(), g.clear_divisions()
     oracle.assert_same(
-        relu_xp.relu_vjp(x, g)["a"].compute().to_numpy(), oracle.expected("relu_vjp", (X[:, 0], G[:, 0]))
+        relu_xp.relu_vjp(x, g)["a"].compute().to_numpy(),
+        oracle.expected("relu_vjp", (X[:, 0], G[:, 0])),
     )
-    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same index; align"):
-        relu_xp.relu_vjp(x, g.map_partitions(lambda part: part.set_axis(part.index + 1), meta=g._meta)).compute()
+    with pytest.raises(
+        ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same index; align"
+    ):
+        relu_xp.relu_vjp(
+            x, g.map_partitions(lambda part: part.set_axis(part.index + 1), meta=g._meta)
+        ).compute()
 
 
 def test_frames_are_refused_at_the_call(da, frames):
     _, (x, g) = frames
-    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: column 'b': takes real .*, got int64; cast it"):
+    with pytest.raises(
+        TypeError, match=r"^relu_xp\.leaky_relu: column 'b': takes real .*, got int64; cast it"
+    ):
         relu_xp.leaky_relu(x.assign(b=1))
     with pytest.raises(ValueError, match=r"^relu_xp\.leaky_relu: .*negative_slope must be finite"):
         relu_xp.leaky_relu(x, np.nan)
-    with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same divisions; align"):
+    with pytest.raises(
+        ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same divisions; align"
+    ):
         relu_xp.relu_vjp(x, g.repartition(npartitions=1))
-    with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same columns; align"):
+    with pytest.raises(
+        ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same columns; align"
+    ):
         relu_xp.relu_vjp(x, g[[*"acb"]])
     for other in (g["a"], da.ones((3, 3))):
         for given in ((x, other), (other, x)):
-            with pytest.raises(TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"):
+            with pytest.raises(
+                TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"
+            ):
                 relu_xp.relu_vjp(*given)
     with pytest.raises(TypeError, match=r"^relu_xp\.relu: a Dask array cannot be written to"):
         relu_xp.relu(x, out=x)
     for slope in (g, da.ones((3, 3))):
-        with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: negative_slope must be a real number, got dask\."):
+        with pytest.raises(
+            TypeError,
+            match=r"^relu_xp\.leaky_relu: negative_slope must be a real number, got dask\.",
+        ):
             relu_xp.leaky_relu(x, slope)
-    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: x and negative_slope must come from one library"):
+    with pytest.raises(
+        TypeError, match=r"^relu_xp\.leaky_relu: x and negative_slope must come from one library"
+    ):
         relu_xp.leaky_relu(da.ones((3, 3)), x)
     for nothing in (x.index, x["a"].sum()):
-        with pytest.raises(TypeError, match=r"^relu_xp\.relu: x must be an array or a real number, got dask\.data"):
+        with pytest.raises(
+            TypeError, match=r"^relu_xp\.relu: x must be an array or a real number, got dask\.data"
+        ):
             relu_xp.relu(nothing)
 
 
@@ -129,7 +154,9 @@ def test_fuses_with_its_neighbours(da):
     result = relu_xp.leaky_relu(x * 3, 0.5) + 1
     (optimised,) = dask.optimize(result)
     assert len(optimised.dask) <= 8 + 1  # a slice of the data and all the arithmetic for each block
-    assert result.compute().tolist() == [3 * v * (0.5 if v < 0 else 1) + 1 for v in np.linspace(-1, 1, 8)]
+    assert result.compute().tolist() == [
+        3 * v * (0.5 if v < 0 else 1) + 1 for v in np.linspace(-1, 1, 8)
+    ]
 
 
 def test_a_call_is_the_same_task_each_time(da):
@@ -139,7 +166,9 @@ def test_a_call_is_the_same_task_each_time(da):
 
 
 def test_masked_blocks_keep_their_masks(da):
-    x = da.ma.masked_array(da.from_array(np.array([-1.0, -2.0, 3.0]), chunks=2), mask=[True, False, False])
+    x = da.ma.masked_array(
+        da.from_array(np.array([-1.0, -2.0, 3.0]), chunks=2), mask=[True, False, False]
+    )
     result = relu_xp.leaky_relu(x, 0.5)
     assert isinstance(result._meta, np.ma.MaskedArray)
     assert result.compute().tolist() == [None, -1.0, 3.0]
@@ -147,14 +176,19 @@ def test_masked_blocks_keep_their_masks(da):
 
 def test_sparse_blocks_stay_sparse(da):
     sparse = pytest.importorskip("sparse", reason="sparse: not installed")
-    x = da.from_array(np.array([[-1.0, 0.0], [0.0, 2.0]]), chunks=1).map_blocks(sparse.COO.from_numpy)
+    x = da.from_array(np.array([[-1.0, 0.0], [0.0, 2.0]]), chunks=1).map_blocks(
+        sparse.COO.from_numpy
+    )
     result = relu_xp.relu(x)
     assert isinstance(result.compute(), sparse.COO)
     assert result.compute().todense().tolist() == [[0.0, 0.0], [0.0, 2.0]]
 
 
 def test_other_blocks_of_the_cotangent(da):
-    x, g = da.from_array(np.array([-1.0, 0.0, 2.0]), chunks=2), da.from_array(np.array([3.0, 4.0, 5.0]), chunks=1)
+    x, g = (
+        da.from_array(np.array([-1.0, 0.0, 2.0]), chunks=2),
+        da.from_array(np.array([3.0, 4.0, 5.0]), chunks=1),
+    )
     assert relu_xp.relu_vjp(x, g).compute().tolist() == [0.0, 4.0, 5.0]
 
 
@@ -172,10 +206,26 @@ def test_results_have_the_processors_byte_order(da, dtype):
 def test_bad_input_is_refused_before_anything_is_computed(da):
     x = da.ones(3)
     for bad, error, words in [
-        (lambda: relu_xp.leaky_relu(da.ones(3, dtype=int)), TypeError, r"leaky_relu: takes real floating dtypes"),
-        (lambda: relu_xp.leaky_relu(x, np.inf), ValueError, r"leaky_relu: negative_slope must be finite"),
-        (lambda: relu_xp.leaky_relu(x, np.ones(3)), TypeError, r"leaky_relu: negative_slope must be .* or a dask"),
-        (lambda: relu_xp.relu_vjp(x, da.ones(3, dtype="f4")), TypeError, r"relu_vjp: x and cotangent must have one"),
+        (
+            lambda: relu_xp.leaky_relu(da.ones(3, dtype=int)),
+            TypeError,
+            r"leaky_relu: takes real floating dtypes",
+        ),
+        (
+            lambda: relu_xp.leaky_relu(x, np.inf),
+            ValueError,
+            r"leaky_relu: negative_slope must be finite",
+        ),
+        (
+            lambda: relu_xp.leaky_relu(x, np.ones(3)),
+            TypeError,
+            r"leaky_relu: negative_slope must be .* or a dask",
+        ),
+        (
+            lambda: relu_xp.relu_vjp(x, da.ones(3, dtype="f4")),
+            TypeError,
+            r"relu_vjp: x and cotangent must have one",
+        ),
         (lambda: relu_xp.relu(x, out=x), TypeError, r"relu: a Dask array cannot be written to"),
     ]:
         with pytest.raises(error, match=rf"relu_xp\.{words}"):
@@ -191,7 +241,16 @@ def test_a_cluster_writes_what_no_worker_can_hold(da, tmp_path):
     if not EXAMPLE.exists():
         pytest.skip("examples/: not beside these tests")
     store = tmp_path / "result.zarr"
-    command = [sys.executable, EXAMPLE, store, "--gigabytes", "0.6", "--memory", "350MB", "--kill-a-worker"]
+    command = [
+        sys.executable,
+        EXAMPLE,
+        store,
+        "--gigabytes",
+        "0.6",
+        "--memory",
+        "350MB",
+        "--kill-a-worker",
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "killed a worker" in run.stdout
@@ -217,6 +276,11 @@ def test_a_slope_follows_the_chunks_of_x(da, shape):
     for name in oracle.SLOPED:
         result = oracle.call(name, lazy, cotangent, negative_slope=slope)
         assert result.chunks == lazy.chunks
-        oracle.assert_same(result.compute(), oracle.call(name, x, g, negative_slope=np.asarray(s)), name)
-    with pytest.raises(ValueError, match=r"leaky_relu: negative_slope must broadcast to the shape of x, \(4, 6, 5\)"):
+        oracle.assert_same(
+            result.compute(), oracle.call(name, x, g, negative_slope=np.asarray(s)), name
+        )
+    with pytest.raises(
+        ValueError,
+        match=r"leaky_relu: negative_slope must broadcast to the shape of x, \(4, 6, 5\)",
+    ):
         relu_xp.leaky_relu(lazy, da.ones((3,)))

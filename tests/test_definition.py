@@ -29,9 +29,13 @@ def test_equals_the_reference(target, name, function):
     assert tally.values > 0
     assert tally.mismatches == 0, "\n".join(map(str, tally.examples))
     kinds = {each.kind for each in _exceptions.DEVIATIONS}
-    assert set(tally.excepted) <= {each.name for kind in kinds for each in _exceptions.deviations(target, name, kind)}
+    assert set(tally.excepted) <= {
+        each.name for kind in kinds for each in _exceptions.deviations(target, name, kind)
+    }
     assert ("out=" in tally.left_out) <= (target.name not in WRITEABLE)
-    assert ("negative_slope: an array" in tally.left_out) <= (target.name not in TAKES_ARRAYS_FOR_SCALARS)
+    assert ("negative_slope: an array" in tally.left_out) <= (
+        target.name not in TAKES_ARRAYS_FOR_SCALARS
+    )
 
 
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
@@ -44,7 +48,9 @@ def test_sweep_begins_and_goes_on(target, function):
 
 def test_tutorial(target):
     x = target.put(np.array([1, -10, 0, 15, -20], np.float32))
-    results = [getattr(relu_xp, name)(x) for name in ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad")]
+    results = [
+        getattr(relu_xp, name)(x) for name in ("relu", "leaky_relu", "relu_grad", "leaky_relu_grad")
+    ]
     relu, leaky, relu_grad, leaky_grad = (target.get(r) for r in results)
     slope = np.float32(0.01)
     np.testing.assert_array_equal(relu, np.array([1, 0, 0, 15, 0], np.float32))

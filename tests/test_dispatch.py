@@ -16,13 +16,25 @@ from relu_xp._backends import numpy as numpy_backend
 from relu_xp._backends import python as python_backend
 from relu_xp._functions import RELU
 
-HEAVY = ("jax", "cupy", "torch", "tensorflow", "dask", "ml_dtypes", "array_api_strict", "rich", "sklearn")
+HEAVY = (
+    "jax",
+    "cupy",
+    "torch",
+    "tensorflow",
+    "dask",
+    "ml_dtypes",
+    "array_api_strict",
+    "rich",
+    "sklearn",
+)
 
 
 def imported_by(code):
     """Which heavy packages, and which backends, a fresh interpreter holds after `code`."""
     report = f"import sys; print(*[m for m in sys.modules if m in {HEAVY} or m.startswith('relu_xp._backends.')])"
-    run = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
+    )
     return set(run.stdout.split())
 
 
@@ -33,7 +45,8 @@ def test_import_is_light():
 def test_a_numpy_call_imports_no_other_backend():
     code = "import numpy, relu_xp; relu_xp.relu(numpy.ones(3)); relu_xp.relu(1.0)"
     assert imported_by(code) == {
-        f"relu_xp._backends.{name}" for name in ("numpy", "_numpy_classes", "_numpy_errors", "python")
+        f"relu_xp._backends.{name}"
+        for name in ("numpy", "_numpy_classes", "_numpy_errors", "python")
     }
 
 
@@ -183,11 +196,17 @@ def test_what_another_thread_forgets_is_found_all_the_same(monkeypatch):
         try:
             for _ in range(3000):
                 assert _dispatch.owner(RELU, "x", x).__name__ == "relu_xp._backends.numpy"
-                assert relu_xp.relu_vjp(x, x.view(type("Own", (np.ndarray,), {}))).tolist() == [0.0, 2.0]
+                assert relu_xp.relu_vjp(x, x.view(type("Own", (np.ndarray,), {}))).tolist() == [
+                    0.0,
+                    2.0,
+                ]
         except Exception as error:
             errors.append(error)
 
-    forgetting, looking = threading.Thread(target=forget), [threading.Thread(target=look) for _ in range(3)]
+    forgetting, looking = (
+        threading.Thread(target=forget),
+        [threading.Thread(target=look) for _ in range(3)],
+    )
     for each in (forgetting, *looking):
         each.start()
     for each in looking:

@@ -27,7 +27,13 @@ PAGES = [
 
 @pytest.mark.parametrize(
     "module",
-    [relu_xp._api, relu_xp._dispatch, relu_xp.reference, relu_xp.verify._engine, relu_xp.verify._kernels],
+    [
+        relu_xp._api,
+        relu_xp._dispatch,
+        relu_xp.reference,
+        relu_xp.verify._engine,
+        relu_xp.verify._kernels,
+    ],
     ids=lambda m: m.__name__,
 )
 def test_docstrings(module, monkeypatch):
@@ -40,7 +46,11 @@ def test_docstrings(module, monkeypatch):
 def _blocks(language):
     """Every fenced block of a language, with its page; the id is the page and a number."""
     for page in PAGES:
-        found = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        found = re.findall(
+            rf"^```{language}\n(.*?)^```",
+            page.read_text(encoding="utf-8"),
+            re.DOTALL | re.MULTILINE,
+        )
         for number, block in enumerate(found, 1):
             yield pytest.param(page, block, id=f"{page.relative_to(ROOT).as_posix()}-{number}")
 
@@ -95,7 +105,9 @@ def _commands():
 def test_commands_exist(page):
     for _, command in filter(lambda each: each[0] == page, _commands()):
         program, first, *_ = command.split()
-        source = (ROOT / ("src/relu_xp/__main__.py" if program == "relu-xp" else first)).read_text(encoding="utf-8")
+        source = (ROOT / ("src/relu_xp/__main__.py" if program == "relu-xp" else first)).read_text(
+            encoding="utf-8"
+        )
         wanted = re.findall(r" (--[\w-]+)", command) + ([first] if program == "relu-xp" else [])
         assert all(f'"{word}"' in source for word in wanted), command
 
@@ -112,7 +124,9 @@ def test_sessions_exist():
     sessions = re.findall(r"^def (\w+)\(session", noxfile, re.MULTILINE)
     pages = [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / ".github/workflows").glob("*.yml")]
     for page in pages:
-        for named in re.findall(r"nox (?:-s|--session) ([^`\n]*)", page.read_text(encoding="utf-8")):
+        for named in re.findall(
+            r"nox (?:-s|--session) ([^`\n]*)", page.read_text(encoding="utf-8")
+        ):
             for name in re.findall(r"(?<![\w$<{(])[a-z]\w*", re.sub(r"\(.*?\)", "", named)):
                 assert name in sessions, f"{page.name}: nox -s {named}"
 
@@ -120,7 +134,8 @@ def test_sessions_exist():
 @pytest.mark.skipif(not PAGES, reason="README.md: the wheel is tested without its source")
 def test_versions_agree():
     texts = {
-        name: (ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "CITATION.cff", "noxfile.py")
+        name: (ROOT / name).read_text(encoding="utf-8")
+        for name in ("pyproject.toml", "CITATION.cff", "noxfile.py")
     }
     version = re.search(r'^version = "(.*)"', texts["pyproject.toml"], re.MULTILINE)[1]
     assert f"\nversion: {version}\n" in texts["CITATION.cff"]
@@ -136,10 +151,21 @@ def test_pictures_are_drawn_from_the_functions_and_the_newest_record(tmp_path):
     subprocess.run([sys.executable, ROOT / "docs" / "pictures.py", drawn], check=True, timeout=120)
     wanted = {
         "functions.svg": [name for name in FUNCTIONS if FUNCTIONS[name].role in ("value", "grad")],
-        "speed.svg": ["NumPy", "PyTorch, eager", "JAX, eager call", "np.where", "torch.nn.functional", "relu_xp"],
+        "speed.svg": [
+            "NumPy",
+            "PyTorch, eager",
+            "JAX, eager call",
+            "np.where",
+            "torch.nn.functional",
+            "relu_xp",
+        ],
     }
     committed = ROOT / "docs" / "plots"
-    assert {path.name for path in committed.iterdir()} == {path.name for path in drawn.iterdir()} == {*wanted}
+    assert (
+        {path.name for path in committed.iterdir()}
+        == {path.name for path in drawn.iterdir()}
+        == {*wanted}
+    )
     for name, words in wanted.items():
         for folder in (committed, drawn):
             text = (folder / name).read_text(encoding="utf-8")

@@ -20,7 +20,9 @@ def run(name, *options):
             pytest.importorskip(package, reason=f"{package}: not installed")
     command = [sys.executable, EXAMPLES / name, *options]
     with tempfile.TemporaryDirectory() as folder:
-        printed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=300).stdout
+        printed = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=True, timeout=300
+        ).stdout
         assert list(Path(folder).iterdir()) == []
     return printed
 
@@ -28,7 +30,9 @@ def run(name, *options):
 @pytest.mark.skipif(not EXAMPLES.exists(), reason="examples/: not beside these tests")
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_each_says_at_its_top_what_to_install_and_how_to_run_it(path):
-    _, install, command, *_ = (line for line in path.read_text(encoding="utf-8").splitlines() if line)
+    _, install, command, *_ = (
+        line for line in path.read_text(encoding="utf-8").splitlines() if line
+    )
     assert install.startswith("    python3 -m pip install ")
     assert command.startswith(f"    python examples/{path.name}")
 
@@ -45,7 +49,9 @@ def test_what_is_there_is_not_overwritten(tmp_path, name, options, packages):
         pytest.importorskip(package, reason=f"{package}: not installed")
     (tmp_path / "mine").write_text("kept")
     command = [sys.executable, EXAMPLES / name, *options, "mine"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    result = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
     assert result.returncode == 2
     assert "mine is there: it would be overwritten" in result.stderr
     assert [each.read_text() for each in tmp_path.iterdir()] == ["kept"]

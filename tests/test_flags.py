@@ -40,12 +40,25 @@ def installed(tmp_path_factory):
         pytest.skip("the sources are not here")
     folder = tmp_path_factory.mktemp("flags")
     environment = {**os.environ, "CXXFLAGS": FLAGS}
-    setup = ["meson", "setup", f"--prefix={folder}", "-Dpython.platlibdir=lib", "-Dpython.purelibdir=lib"]
-    for command in ([*setup, folder / "build", ROOT], ["meson", "install", "--quiet", "-C", folder / "build"]):
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    setup = [
+        "meson",
+        "setup",
+        f"--prefix={folder}",
+        "-Dpython.platlibdir=lib",
+        "-Dpython.purelibdir=lib",
+    ]
+    for command in (
+        [*setup, folder / "build", ROOT],
+        ["meson", "install", "--quiet", "-C", folder / "build"],
+    ):
+        result = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False
+        )
         assert result.returncode == 0, result.stdout + result.stderr
     commands = json.loads((folder / "build/compile_commands.json").read_text(encoding="utf-8"))
-    assert commands  # there are none where the flags kept the compiler from being found to be good enough
+    assert (
+        commands
+    )  # there are none where the flags kept the compiler from being found to be good enough
     assert all(FLAGS in each["command"] for each in commands)
     return folder / "lib"
 
@@ -53,7 +66,11 @@ def installed(tmp_path_factory):
 def test_the_process_keeps_its_subnormals(installed):
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     result = subprocess.run(
-        [sys.executable, "-c", FLUSHES], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", FLUSHES],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
 
@@ -61,7 +78,15 @@ def test_the_process_keeps_its_subnormals(installed):
 def test_the_loops_are_exact(installed):
     """By the tests of the loops as they are."""
     environment = {**os.environ, "PYTHONPATH": str(installed), "RELU_XP_NATIVE": "required"}
-    again = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests/test_native.py")]
+    again = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(ROOT / "tests/test_native.py"),
+    ]
     again += ["-k", "not other_builds"]
     result = subprocess.run(again, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout

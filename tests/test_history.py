@@ -1,7 +1,7 @@
 """A call gives the same result the first time, the second time, and whatever was called in between.
 
-Backends remember how calls are computed: whatever decides a result's dtype, class, layout or weak type must stand in
-the key of what they remember.
+Backends remember how calls are computed: whatever decides a result's dtype, class, layout or weak
+type must stand in the key of what they remember.
 """
 
 import itertools
@@ -55,7 +55,16 @@ VALUES = np.array([[1.5, -2.0], [0.0, -0.0]])
 def test_numpy_and_python(wanted):
     wanted("numpy")
     halves = VALUES.astype(np.float16)
-    arrays = [VALUES, VALUES.T, halves, VALUES.astype(np.float32), VALUES[0, 1], np.array(-2.0, np.float32), -2.0, 3]
+    arrays = [
+        VALUES,
+        VALUES.T,
+        halves,
+        VALUES.astype(np.float32),
+        VALUES[0, 1],
+        np.array(-2.0, np.float32),
+        -2.0,
+        3,
+    ]
     assert_the_same_in_any_order(arrays)
 
 

@@ -12,7 +12,8 @@ from relu_xp._functions import FUNCTIONS
 ROOT = Path(__file__).parents[1]
 COUNTS = ROOT / "benchmarks" / "house.py"
 pytestmark = pytest.mark.skipif(
-    not COUNTS.exists() or not (ROOT / "src").exists(), reason="benchmarks/house.py and src/: not beside these tests"
+    not COUNTS.exists() or not (ROOT / "src").exists(),
+    reason="benchmarks/house.py and src/: not beside these tests",
 )
 
 
@@ -66,7 +67,9 @@ def test_that_other_imports_are_not(house, monkeypatch, file, text):
 
 
 def test_frameworks_are_those_of_the_linter(house):
-    banned = re.search(r"banned-module-level-imports = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[1]
+    banned = re.search(
+        r"banned-module-level-imports = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL
+    )[1]
     assert {*house.FRAMEWORKS} >= {*re.findall(r'"(\w+)"', banned)} - {"numba"}
 
 
@@ -84,7 +87,9 @@ def test_no_code_asks_what_a_function_is_called(house):
     ],
 )
 def test_that_such_a_question_is_seen(house, monkeypatch, text):
-    monkeypatch.setattr(house, "sources", lambda: {"_functions.py": "", "demo.py": f"if {text}:\n    pass"})
+    monkeypatch.setattr(
+        house, "sources", lambda: {"_functions.py": "", "demo.py": f"if {text}:\n    pass"}
+    )
     assert len(house.tests_on_names()) == 1
 
 
@@ -92,7 +97,9 @@ def test_no_test_asks_either(house, monkeypatch):
     texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("*.py")}
     own = {name: text for name, text in texts.items() if name != Path(__file__).name}
     monkeypatch.setattr(house, "sources", lambda: own)
-    assert [each for each in house.tests_on_names() if "startswith" in each or "endswith" in each] == []
+    assert [
+        each for each in house.tests_on_names() if "startswith" in each or "endswith" in each
+    ] == []
 
 
 @pytest.mark.parametrize("folder", ["src", "benchmarks", "examples", "docs"])

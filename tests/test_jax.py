@@ -31,7 +31,9 @@ COMPARING = [getattr(relu_xp, each.name) for each in oracle.RECORDS if each.comp
 
 def both(slope, grad_at_zero):
     """Each rectifier with its VJP, closed over the scalars."""
-    return oracle.rectifiers(negative_slope=slope, grad_at_zero=grad_at_zero, ceiling=1.5, grad_at_ceiling=grad_at_zero)
+    return oracle.rectifiers(
+        negative_slope=slope, grad_at_zero=grad_at_zero, ceiling=1.5, grad_at_ceiling=grad_at_zero
+    )
 
 
 def assert_equal(got, want):
@@ -74,7 +76,9 @@ def test_transforms_agree(jax, x):
         for jacobian in (jax.jacfwd, jax.jacrev):
             oracle.assert_same(np.asarray(jacobian(function)(finite)).diagonal().copy(), slopes[:4])
         second = np.zeros(4) if vjp.func in COMPARING else 2 * (np.asarray(finite) > 0)
-        assert np.array_equal(jax.hessian(lambda v, f=function: f(v).sum())(finite), np.diag(second))
+        assert np.array_equal(
+            jax.hessian(lambda v, f=function: f(v).sum())(finite), np.diag(second)
+        )
         assert jax.eval_shape(function, x).dtype == x.dtype
         remat = jax.checkpoint(lambda v, f=function: f(v) * 2)
         oracle.assert_same(np.asarray(jax.vmap(jax.grad(remat))(finite)), slopes[:4] * 2)
@@ -87,18 +91,27 @@ def test_control_flow(jax):
 
     last, path = jax.lax.scan(step, jax.numpy.float32(2), None, length=4)
     assert (last, path.tolist()) == (-0.75, [1.0, 0.0, 0.0, 0.0])
-    assert jax.grad(lambda x: jax.lax.scan(step, x, None, length=4)[0])(jax.numpy.float32(2)) == 0.25
-    assert jax.lax.while_loop(lambda v: v > 1, lambda v: relu_xp.relu(v - 1), jax.numpy.float32(2.5)) == 0.5
+    assert (
+        jax.grad(lambda x: jax.lax.scan(step, x, None, length=4)[0])(jax.numpy.float32(2)) == 0.25
+    )
+    assert (
+        jax.lax.while_loop(lambda v: v > 1, lambda v: relu_xp.relu(v - 1), jax.numpy.float32(2.5))
+        == 0.5
+    )
     for taken, want in ((True, 1.0), (False, 0.25)):
         branches = jax.grad(
-            lambda x, t=taken: jax.lax.cond(t, relu_xp.relu, lambda v: relu_xp.leaky_relu(v, 0.25), x + 0 * t)
+            lambda x, t=taken: jax.lax.cond(
+                t, relu_xp.relu, lambda v: relu_xp.leaky_relu(v, 0.25), x + 0 * t
+            )
         )
         assert branches(jax.numpy.float32(-3 if not taken else 3)) == want
 
 
 def test_an_infinite_input_does_not_spoil_a_constant_slope(jax):
     def loop(x):
-        return jax.lax.scan(lambda c, _: (relu_xp.leaky_relu(c, 0.5), None), x, None, length=2)[0].sum()
+        return jax.lax.scan(lambda c, _: (relu_xp.leaky_relu(c, 0.5), None), x, None, length=2)[
+            0
+        ].sum()
 
     assert jax.grad(loop)(jax.numpy.array([-np.inf, 1.0])).tolist() == [0.25, 1.0]
 
@@ -106,13 +119,20 @@ def test_an_infinite_input_does_not_spoil_a_constant_slope(jax):
 def test_slope_may_be_learned(jax, x):
     finite = x[:4]
     for slope in (0.25, jax.numpy.float32(0.25), jax.numpy.float16(0.25), jax.numpy.asarray(0.25)):
-        oracle.assert_same(np.asarray(relu_xp.leaky_relu(finite, slope)), np.array([1.5, -0.5, 0, -0.0], np.float32))
+        oracle.assert_same(
+            np.asarray(relu_xp.leaky_relu(finite, slope)),
+            np.array([1.5, -0.5, 0, -0.0], np.float32),
+        )
     assert jax.grad(lambda s: relu_xp.leaky_relu(finite, s).sum())(0.25) == -2.0
     assert jax.grad(lambda s: relu_xp.leaky_relu_grad(finite, s).sum())(0.25) == 1.0
     assert jax.grad(lambda s: relu_xp.leaky_relu_vjp(finite, finite, s).sum())(0.25) == -2.0
-    both_at_once = jax.grad(lambda x, s: relu_xp.leaky_relu(x, s).sum(), argnums=(0, 1))(finite, 0.25)
+    both_at_once = jax.grad(lambda x, s: relu_xp.leaky_relu(x, s).sum(), argnums=(0, 1))(
+        finite, 0.25
+    )
     assert [np.asarray(d).tolist() for d in both_at_once] == [[1.0, 0.25, 1.0, 1.0], -2.0]
-    mixed = jax.jacfwd(jax.grad(lambda x, s: relu_xp.leaky_relu(x, s).sum()), argnums=1)(finite, 0.25)
+    mixed = jax.jacfwd(jax.grad(lambda x, s: relu_xp.leaky_relu(x, s).sum()), argnums=1)(
+        finite, 0.25
+    )
     assert mixed.tolist() == [0.0, 1.0, 0.0, 0.0]
     oracle.assert_same(
         np.asarray(jax.vmap(relu_xp.leaky_relu, (None, 0))(finite[1], jax.numpy.array([0.5, 2.0]))),
@@ -181,7 +201,9 @@ def test_without_x64(jax):
         "leaky_relu_vjp",
     ]
     environment = {**os.environ, "JAX_ENABLE_X64": "0"}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert run.returncode == 0, run.stdout + run.stderr
 
 
@@ -207,14 +229,20 @@ def test_a_slope_may_be_an_array(jax, function, shape):
     want = oracle.call(function, x, g, negative_slope=s)
     for call in (oracle.call, jax.jit(oracle.call, static_argnums=0)):
         oracle.assert_same(
-            np.asarray(call(function, *map(jax.numpy.asarray, (x, g)), negative_slope=jax.numpy.asarray(s))), want
+            np.asarray(
+                call(function, *map(jax.numpy.asarray, (x, g)), negative_slope=jax.numpy.asarray(s))
+            ),
+            want,
         )
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (4, 1)])
 def test_the_gradient_in_a_slope_has_its_shape(jax, shape):
     rng = np.random.default_rng(0)
-    x, s = (jax.numpy.asarray(rng.integers(-4, 5, size).astype(np.float32)) for size in ((3, 4, 5), shape))
+    x, s = (
+        jax.numpy.asarray(rng.integers(-4, 5, size).astype(np.float32))
+        for size in ((3, 4, 5), shape)
+    )
     got = jax.jit(jax.grad(lambda s: relu_xp.leaky_relu(x, s).sum()))(s)
     axes = tuple(i for i in range(3) if i < 3 - len(shape) or shape[i - 3 + len(shape)] == 1)
     want = np.minimum(np.asarray(x), 0).sum(axes).reshape(shape)
@@ -227,12 +255,19 @@ def test_a_learned_slope_with_an_array_of_numpy_is_told_to_move_that(jax):
         jax.jit(lambda slope: relu_xp.leaky_relu(x, slope))(0.1)
 
 
-NUMBERS = [(str(each), number.name) for each in oracle.RECORDS for number in each.parameters if not number.may_be_array]
+NUMBERS = [
+    (str(each), number.name)
+    for each in oracle.RECORDS
+    for number in each.parameters
+    if not number.may_be_array
+]
 
 
 @pytest.mark.parametrize(("name", "number"), NUMBERS)
 def test_all_numbers_but_a_slope_are_static(jax, x, name, number):
-    with pytest.raises(TypeError, match=rf"relu_xp\.{name}: {number} must be a Python float, got a JAX array"):
+    with pytest.raises(
+        TypeError, match=rf"relu_xp\.{name}: {number} must be a Python float, got a JAX array"
+    ):
         oracle.call(name, x, **{number: jax.numpy.asarray(0.5)})
 
 
@@ -260,7 +295,9 @@ def compiled(jax):
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-WITH_NUMBERS = [(record.name, number.name) for record in oracle.RECORDS for number in record.parameters]
+WITH_NUMBERS = [
+    (record.name, number.name) for record in oracle.RECORDS for number in record.parameters
+]
 
 
 @pytest.mark.parametrize("way", ["eager", "grad", "vmap", "jvp"])
@@ -275,7 +312,9 @@ def test_a_new_number_compiles_nothing(jax, x, g, compiled, name, number, way):
 
     def run(value):
         others = (g,) * (len(FUNCTIONS[name].arrays) - 1)
-        jax.block_until_ready(ways[way](lambda x: getattr(relu_xp, name)(x, *others, **{number: value})))
+        jax.block_until_ready(
+            ways[way](lambda x: getattr(relu_xp, name)(x, *others, **{number: value}))
+        )
 
     run(0.3)
     run(0.4)
@@ -305,16 +344,25 @@ def test_a_result_does_not_hang_on_the_calls_before(jax):
         for record in oracle.RECORDS:
             scalars = {each.name: 0.3 + 0.01 * (i % 2) for each in record.parameters}
             for x in order:
-                results = [getattr(relu_xp, record.name)(*[x] * len(record.arrays), **scalars) for _ in range(3)]
-                assert {(each.dtype, each.weak_type) for each in results} == {(x.dtype, x.weak_type)}, record.name
+                results = [
+                    getattr(relu_xp, record.name)(*[x] * len(record.arrays), **scalars)
+                    for _ in range(3)
+                ]
+                assert {(each.dtype, each.weak_type) for each in results} == {
+                    (x.dtype, x.weak_type)
+                }, record.name
 
 
 def test_zeros_of_both_signs_are_two_numbers(jax):
     x, g = jax.numpy.array([0.0, -1.0]), jax.numpy.array([1.0, 1.0])
     for zero in (0.0, -0.0) * 2:
-        oracle.assert_same(np.asarray(relu_xp.relu_grad(x, grad_at_zero=zero)), np.array([zero, 0.0]))
+        oracle.assert_same(
+            np.asarray(relu_xp.relu_grad(x, grad_at_zero=zero)), np.array([zero, 0.0])
+        )
         oracle.assert_same(np.asarray(relu_xp.leaky_relu_grad(x, zero)), np.array([1.0, zero]))
-        oracle.assert_same(np.asarray(relu_xp.leaky_relu_vjp(x, g, zero, grad_at_zero=zero)), np.array([0.0, zero]))
+        oracle.assert_same(
+            np.asarray(relu_xp.leaky_relu_vjp(x, g, zero, grad_at_zero=zero)), np.array([0.0, zero])
+        )
 
 
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
@@ -322,7 +370,8 @@ def test_a_call_like_one_before_takes_few_frames(jax, x, g, name):
     """Through relu_xp's own code: the function, the dispatcher, the backend and its key."""
     record = FUNCTIONS[name]
     settings = [
-        {each.name: value or each.default * each.above_zero for each in record.parameters} for value in (0.0, 0.5)
+        {each.name: value or each.default * each.above_zero for each in record.parameters}
+        for value in (0.0, 0.5)
     ]
     if name in oracle.SLOPED:
         settings.append({"negative_slope": jax.numpy.full_like(x, 0.5)})
@@ -355,10 +404,17 @@ def test_weak_types_and_integers(jax):
 
 
 def test_strict_modes(jax, x):
-    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"), jax.check_tracer_leaks():
+    with (
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+        jax.check_tracer_leaks(),
+    ):
         for dtype in (jax.numpy.bfloat16, np.float16, np.float32):
             for function, _ in both(0.1, 0.5):
-                assert jax.vjp(jax.jit(function), x.astype(dtype))[1](x.astype(dtype))[0].dtype == dtype
+                assert (
+                    jax.vjp(jax.jit(function), x.astype(dtype))[1](x.astype(dtype))[0].dtype
+                    == dtype
+                )
 
 
 def test_pytrees(jax, x):

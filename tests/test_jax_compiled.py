@@ -30,7 +30,11 @@ def arrays_for(function):
 def operations(text):
     """How often each StableHLO operation occurs, but for those that only shape constants."""
     counts = collections.Counter(re.findall(r"stablehlo\.(\w+)", text))
-    return {name: n for name, n in counts.items() if name not in ("constant", "broadcast_in_dim", "convert")}
+    return {
+        name: n
+        for name, n in counts.items()
+        if name not in ("constant", "broadcast_in_dim", "convert")
+    }
 
 
 def fusions(jax, function, *args):
@@ -42,7 +46,9 @@ def fusions(jax, function, *args):
 
 @pytest.fixture
 def export(jax):
-    pytest.importorskip("flatbuffers", reason="flatbuffers: not installed")  # which jax.export writes with
+    pytest.importorskip(
+        "flatbuffers", reason="flatbuffers: not installed"
+    )  # which jax.export writes with
     from jax import export
 
     return export
@@ -73,7 +79,9 @@ def test_leaky_relu_is_one_compare_multiply_and_select(jax, slope):
         ("clipped_relu", "relu6", {}),
     ],
 )
-def test_a_gradient_has_at_most_two_operations_more_than_that_of_jax_nn(jax, function, theirs, scalars):
+def test_a_gradient_has_at_most_two_operations_more_than_that_of_jax_nn(
+    jax, function, theirs, scalars
+):
     arrays = {name: s for name, s in scalars.items() if np.ndim(s)}
     numbers = {name: s for name, s in scalars.items() if not np.ndim(s)}
 
@@ -83,7 +91,10 @@ def test_a_gradient_has_at_most_two_operations_more_than_that_of_jax_nn(jax, fun
 
         text = jax.jit(gradient).lower(X, arrays, G).compile().as_text()
         return len(
-            re.findall(r"= \S+ (?!parameter|constant|broadcast|tuple|fusion|call|bitcast|copy)[a-z][\w-]*\(", text)
+            re.findall(
+                r"= \S+ (?!parameter|constant|broadcast|tuple|fusion|call|bitcast|copy)[a-z][\w-]*\(",
+                text,
+            )
         )
 
     numbers_of_theirs = {name: s for name, s in numbers.items() if name != "grad_at_zero"}
@@ -105,7 +116,11 @@ def test_a_layer_fuses_as_with_jax_nn(jax, function, grad_at_zero):
             return jax.vjp(forward, x, w, b)[1](g)
 
         step = jax.grad(lambda x, w, b, v: (forward(x, w, b) @ v).sum(), (0, 1, 2, 3))
-        return fusions(jax, forward, x, w, b), fusions(jax, backward, x, w, b, g), fusions(jax, step, x, w, b, w.T)
+        return (
+            fusions(jax, forward, x, w, b),
+            fusions(jax, backward, x, w, b, g),
+            fusions(jax, step, x, w, b, w.T),
+        )
 
     ours = layers(call(function, grad_at_zero=grad_at_zero))
     assert ours == layers(getattr(jax.nn, function))
@@ -118,21 +133,27 @@ def test_exported_for_every_platform(export, function, jax):
     exported = export.export(jax.jit(call(function, 0.1)), platforms=PLATFORMS)(*arrays)
     assert list(exported.platforms) == PLATFORMS
     again = export.deserialize(bytearray(exported.serialize()))
-    oracle.assert_same(np.asarray(again.call(*arrays)), oracle.expected(function, arrays, 0.1, 1.0), function)
+    oracle.assert_same(
+        np.asarray(again.call(*arrays)), oracle.expected(function, arrays, 0.1, 1.0), function
+    )
 
 
 def test_exported_with_its_gradient(export, jax):
     exported = export.export(jax.jit(relu_xp.leaky_relu), platforms=PLATFORMS)(X)
     again = export.deserialize(bytearray(exported.serialize(vjp_order=1)))
     pulled = jax.vjp(again.call, jax.numpy.asarray(X))[1](jax.numpy.asarray(G))[0]
-    oracle.assert_same(np.asarray(pulled) + 0, oracle.expected("leaky_relu_vjp", (X, G), 0.01, 1.0) + 0)
+    oracle.assert_same(
+        np.asarray(pulled) + 0, oracle.expected("leaky_relu_vjp", (X, G), 0.01, 1.0) + 0
+    )
 
 
 @pytest.mark.parametrize("function", oracle.FUNCTIONS)
 def test_compiled_ahead_of_time(jax, function):
     arrays = arrays_for(function)
     compiled = jax.jit(call(function)).lower(*arrays).compile()
-    oracle.assert_same(np.asarray(compiled(*arrays)), oracle.expected(function, arrays, 0.01, 1.0), function)
+    oracle.assert_same(
+        np.asarray(compiled(*arrays)), oracle.expected(function, arrays, 0.01, 1.0), function
+    )
     shape = jax.eval_shape(call(function), *arrays)
     assert (shape.shape, shape.dtype) == (X.shape, X.dtype)
 
@@ -149,18 +170,24 @@ def test_an_argument_may_be_donated(jax, function):
 @pytest.mark.parametrize("slope", [None, 0.25])
 @pytest.mark.parametrize("function", oracle.FUNCTIONS)
 def test_under_a_debugger_and_guards(jax, function, slope):
-    g = np.where(np.inf == X, np.float32(1), G)  # of which squared_relu_vjp multiplies the zero by infinity, rightly
+    g = np.where(
+        np.inf == X, np.float32(1), G
+    )  # of which squared_relu_vjp multiplies the zero by infinity, rightly
     arrays = [jax.device_put(a) for a in oracle.arrays_of(function, X, g)]
     want = oracle.expected(function, oracle.arrays_of(function, X, g), slope or 0.01, 1.0)
     f = call(function, slope)
     with jax.debug_nans(True), jax.check_tracer_leaks():
-        oracle.assert_same(np.asarray(f(*arrays)), want)  # no NaN on the way, since none is in the end
+        oracle.assert_same(
+            np.asarray(f(*arrays)), want
+        )  # no NaN on the way, since none is in the end
         if FUNCTIONS[function].role == "value":
             jax.vjp(f, *arrays)[1](jax.device_put(g))
     jitted = jax.jit(f)
     with jax.transfer_guard("disallow"):
         oracle.assert_same(jax.device_get(jitted(*arrays)), want)
-        if slope is None:  # eager, an argument that is a Python number would be moved, as in all of JAX
+        if (
+            slope is None
+        ):  # eager, an argument that is a Python number would be moved, as in all of JAX
             oracle.assert_same(jax.device_get(f(*arrays)), want)
 
 
@@ -187,7 +214,9 @@ def test_beside_custom_batching(jax):
 
     finite = X[:4].reshape(2, 2)
     twice = jax.vmap(lambda x: relu_xp.leaky_relu(doubled(x)))(finite)
-    oracle.assert_same(np.asarray(twice), oracle.expected("relu", (finite,), 0, 1.0) * np.float32(4))
+    oracle.assert_same(
+        np.asarray(twice), oracle.expected("relu", (finite,), 0, 1.0) * np.float32(4)
+    )
     mapped = jax.lax.map(relu_xp.relu, finite, batch_size=1)
     oracle.assert_same(np.asarray(mapped), oracle.expected("relu", (finite,), 0, 1.0))
 
@@ -196,14 +225,20 @@ def test_axes_of_vmap(jax):
     x = np.arange(-3, 3, dtype=np.float32).reshape(2, 3)
     slopes = np.array([0.5, 2.0, -1.0], np.float32)
     rows = jax.vmap(relu_xp.leaky_relu, in_axes=(1, 0), out_axes=1)(x, slopes)
-    one_by_one = [oracle.expected("leaky_relu", (x[:, i],), float(s), 1.0) for i, s in enumerate(slopes)]
+    one_by_one = [
+        oracle.expected("leaky_relu", (x[:, i],), float(s), 1.0) for i, s in enumerate(slopes)
+    ]
     oracle.assert_same(np.asarray(rows), np.stack(one_by_one, axis=1))
-    pulled = jax.vmap(jax.vmap(relu_xp.relu_vjp), in_axes=(1, None))(x.reshape(2, 3, 1), x[:, :1].reshape(2, 1))
+    pulled = jax.vmap(jax.vmap(relu_xp.relu_vjp), in_axes=(1, None))(
+        x.reshape(2, 3, 1), x[:, :1].reshape(2, 1)
+    )
     assert pulled.shape == (3, 2, 1)
 
 
 def test_a_module_holds_it_as_it_is(jax):
-    @functools.partial(jax.tree_util.register_dataclass, data_fields=["w", "slope"], meta_fields=["activation"])
+    @functools.partial(
+        jax.tree_util.register_dataclass, data_fields=["w", "slope"], meta_fields=["activation"]
+    )
     @dataclasses.dataclass
     class Layer:
         w: object

@@ -46,7 +46,9 @@ def finish(*processes):
     ],
 )
 def test_eight_devices(jax, name):
-    if "everywhere" in name and not (hasattr(jax, "set_mesh") and hasattr(jax.sharding, "AxisType")):
+    if "everywhere" in name and not (
+        hasattr(jax, "set_mesh") and hasattr(jax.sharding, "AxisType")
+    ):
         pytest.skip("this JAX has no explicit meshes")
     assert finish(start(8, SCRIPT, name))[0].endswith(f"done: {name}\n")
 
@@ -57,7 +59,10 @@ def test_two_processes_share_one_array(jax):
         address = f"127.0.0.1:{free.getsockname()[1]}"
     name = "one_of_several_processes"
     first, second = finish(*(start(2, SCRIPT, name, address, 2, index) for index in range(2)))
-    loss = [next(line for line in text.splitlines() if line.startswith("the loss is")) for text in (first, second)]
+    loss = [
+        next(line for line in text.splitlines() if line.startswith("the loss is"))
+        for text in (first, second)
+    ]
     assert loss[0] == loss[1]
     assert first.endswith(f"done: {name}\n")
 

@@ -11,7 +11,8 @@ from relu_xp._functions import FUNCTIONS
 
 DTYPES = pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 VALUES = [name for name, record in FUNCTIONS.items() if record.role == "value"]
-# Numbers that no power of two makes exact, so that a product and a sum that are rounded once would show.
+# Numbers that no power of two makes exact, so that a product and a sum that are rounded once would
+# show.
 SCALARS = {"negative_slope": 0.3, "grad_at_zero": 0.3, "ceiling": 1.25, "grad_at_ceiling": 0.7}
 
 
@@ -53,7 +54,11 @@ def linear_in_g(jax):
         (lambda x, g: jax.vjp(lambda s: leaky(x, s), slopes(x))[1](g)[0]),
         by_slope,
     )
-    yield "slope, forward", (lambda x, g: jax.jvp(lambda s: leaky(x, s), (slopes(x),), (g,))[1]), by_slope
+    yield (
+        "slope, forward",
+        (lambda x, g: jax.jvp(lambda s: leaky(x, s), (slopes(x),), (g,))[1]),
+        by_slope,
+    )
 
 
 @DTYPES
@@ -66,7 +71,9 @@ def test_no_product_is_fused_with_a_sum_that_follows(jax, dtype):
             "vmap": jax.jit(jax.vmap(lambda x, g, y, f=f: f(x, g) + y)),
             "scan": jax.jit(
                 lambda x, g, y, f=f: jax.lax.scan(
-                    lambda _, each: (None, f(*each[:2]) + each[2]), None, (x[None], g[None], y[None])
+                    lambda _, each: (None, f(*each[:2]) + each[2]),
+                    None,
+                    (x[None], g[None], y[None]),
                 )[1][0]
             ),
         }
@@ -80,7 +87,10 @@ def test_the_gradient_of_a_residual_block(jax, dtype, name):
     x, g, _ = data(jax, dtype)
     block = lambda x: getattr(relu_xp, name)(x, **scalars_of(name)) + x  # noqa: E731
     want = oracle.expected(f"{name}_vjp", (x, g), **scalars_of(f"{name}_vjp")) + g
-    for pull in (lambda x, g: jax.vjp(block, x)[1](g)[0], jax.jit(lambda x, g: jax.vjp(block, x)[1](g)[0])):
+    for pull in (
+        lambda x, g: jax.vjp(block, x)[1](g)[0],
+        jax.jit(lambda x, g: jax.vjp(block, x)[1](g)[0]),
+    ):
         oracle.assert_same(np.asarray(pull(jax.numpy.asarray(x), jax.numpy.asarray(g))), want)
 
 
@@ -97,7 +107,10 @@ def test_a_slope_of_64_bits_where_they_are_allowed_one_by_one(jax):
         assert x.dtype == np.float64
         want = oracle.expected("leaky_relu", (values,), 0.1)
         for slope in (0.1, np.float64(0.1), jax.numpy.asarray(np.array([0.1]), np.float64)):
-            for call in (relu_xp.leaky_relu, jax.jit(relu_xp.leaky_relu, static_argnums=() if np.ndim(slope) else 1)):
+            for call in (
+                relu_xp.leaky_relu,
+                jax.jit(relu_xp.leaky_relu, static_argnums=() if np.ndim(slope) else 1),
+            ):
                 oracle.assert_same(np.asarray(call(x, slope)), want)
         assert np.asarray(relu_xp.clipped_relu(x + 9, 6.1)).tolist() == [6.1, 6.0, 6.1]
     finally:
@@ -127,7 +140,9 @@ def test_kernels_lower(jax, platform, dtype):
 
     options = {}
     if platform == "cuda":
-        triton = pytest.importorskip("jax.experimental.pallas.triton", reason="this JAX has no Triton")
+        triton = pytest.importorskip(
+            "jax.experimental.pallas.triton", reason="this JAX has no Triton"
+        )
         options = {"compiler_params": triton.CompilerParams()}
     shape = jax.ShapeDtypeStruct((8, 128), dtype)
     for name, f, count in in_kernels(jax):
@@ -148,7 +163,9 @@ def test_no_cotangent_and_no_nan_spoils_the_derivative_of_a_vjp_in_the_slope(jax
     assert jax.grad(lambda s: relu_xp.leaky_relu_vjp(x, g, s).sum())(0.25) == 2.0
     for tangent in (
         jax.jvp(lambda s: relu_xp.leaky_relu_vjp(x, g, s), (0.25,), (1.0,))[1],
-        jax.jvp(lambda s: jax.vjp(lambda x: relu_xp.leaky_relu(x, s), x)[1](g)[0], (0.25,), (1.0,))[1],
+        jax.jvp(lambda s: jax.vjp(lambda x: relu_xp.leaky_relu(x, s), x)[1](g)[0], (0.25,), (1.0,))[
+            1
+        ],
     ):
         assert np.array_equal(tangent, [0.0, 1.0, 0.0, 1.0])
 
@@ -169,7 +186,10 @@ def test_jet_is_as_far_as_jax_takes_it(jax):
     jet = pytest.importorskip("jax.experimental.jet", reason="this JAX has no jet")
     x, series = (jax.numpy.array([1.5, -2.0]),), ((jax.numpy.ones(2), jax.numpy.zeros(2)),)
     assert jet.jet(relu_xp.squared_relu_grad, x, series)[1][0].tolist() == [2.0, 0.0]
-    ours, theirs = (jet.jet(lambda x, f=f: f(x, 0.5), x, series) for f in (relu_xp.leaky_relu, jax.nn.leaky_relu))
+    ours, theirs = (
+        jet.jet(lambda x, f=f: f(x, 0.5), x, series)
+        for f in (relu_xp.leaky_relu, jax.nn.leaky_relu)
+    )
     assert jax.tree.map(lambda a: a.tolist(), ours) == jax.tree.map(lambda a: a.tolist(), theirs)
     for f in (jax.nn.relu, relu_xp.relu, relu_xp.clipped_relu, relu_xp.squared_relu):
         with pytest.raises(jax.errors.UnexpectedTracerError):
@@ -188,14 +208,22 @@ def test_an_explicit_mesh(jax):
         for name, record in FUNCTIONS.items():
             slopes = [None]
             if name in oracle.SLOPED:
-                slopes += [jax.device_put(np.full(4, 0.5), spec()), jax.device_put(np.full((4, 1), 0.5), spec("a"))]
+                slopes += [
+                    jax.device_put(np.full(4, 0.5), spec()),
+                    jax.device_put(np.full((4, 1), 0.5), spec("a")),
+                ]
             for slope in slopes:
                 options = {} if slope is None else {"negative_slope": slope}
-                for g in (jax.device_put(cotangents, spec()), jax.device_put(cotangents, spec("a"))):
+                for g in (
+                    jax.device_put(cotangents, spec()),
+                    jax.device_put(cotangents, spec("a")),
+                ):
                     arrays = (x, g)[: len(record.arrays)]
                     f = functools.partial(getattr(relu_xp, name), **options)
                     want = oracle.expected(
-                        name, oracle.arrays_of(name, values, cotangents), **(options and {"negative_slope": 0.5})
+                        name,
+                        oracle.arrays_of(name, values, cotangents),
+                        **(options and {"negative_slope": 0.5}),
                     )
                     for result in (f(*arrays), jax.jit(f)(*arrays)):
                         assert jax.typeof(result).sharding.spec == wanted, name
@@ -221,9 +249,18 @@ def test_a_slope_of_zero_trips_no_guard(jax, slope):
 
 @pytest.mark.parametrize("name", VALUES)
 def test_types_are_as_weak_as_those_of_jax(jax, name):
-    theirs = {"clipped_relu": jax.nn.relu6, "squared_relu": lambda x: jax.numpy.square(jax.nn.relu(x))}
+    theirs = {
+        "clipped_relu": jax.nn.relu6,
+        "squared_relu": lambda x: jax.numpy.square(jax.nn.relu(x)),
+    }
     ours, theirs = getattr(relu_xp, name), theirs.get(name) or getattr(jax.nn, name)
-    for x in (2.0, jax.numpy.asarray(2.0), jax.numpy.float32(2), jax.numpy.ones(2), jax.numpy.asarray(2) * 1.0):
+    for x in (
+        2.0,
+        jax.numpy.asarray(2.0),
+        jax.numpy.float32(2),
+        jax.numpy.ones(2),
+        jax.numpy.asarray(2) * 1.0,
+    ):
         for transformed in (jax.jit, lambda f: jax.grad(lambda v: f(v).sum())):
             a, b = transformed(ours)(x), transformed(theirs)(x)
             assert (a.dtype, a.weak_type) == (b.dtype, b.weak_type)
@@ -231,7 +268,11 @@ def test_types_are_as_weak_as_those_of_jax(jax, name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_programs_bear_the_function_s_name(jax, name):
-    text = jax.jit(getattr(relu_xp, name)).lower(*oracle.arrays_of(name, np.ones(3, np.float32))).as_text()
+    text = (
+        jax.jit(getattr(relu_xp, name))
+        .lower(*oracle.arrays_of(name, np.ones(3, np.float32)))
+        .as_text()
+    )
     assert f"@jit_{name} " in text
     assert "lambda" not in text
     assert "_jitted" not in text
@@ -255,15 +296,23 @@ def of_slope(jax, way, x, s, g):
         def step(total, each):
             return total + pull(each[0], s, each[1]), None
 
-        return jax.lax.scan(step, jax.numpy.zeros_like(s), (x, g))[0] if s.ndim < 3 else pull(x, s, g)
+        return (
+            jax.lax.scan(step, jax.numpy.zeros_like(s), (x, g))[0] if s.ndim < 3 else pull(x, s, g)
+        )
     if way == "remat":
         return jax.vjp(jax.checkpoint(relu_xp.leaky_relu), x, s)[1](g)[1]
     if way == "shard_map":
         spec = jax.sharding.PartitionSpec
         mesh = jax.sharding.Mesh(jax.devices()[:1], ("a",))
-        shard_map = jax.shard_map if hasattr(jax, "shard_map") else pytest.skip("this JAX has no jax.shard_map")
+        shard_map = (
+            jax.shard_map
+            if hasattr(jax, "shard_map")
+            else pytest.skip("this JAX has no jax.shard_map")
+        )
         whole = spec("a") if s.ndim == 3 else spec()
-        f = shard_map(relu_xp.leaky_relu, mesh=mesh, in_specs=(spec("a"), whole), out_specs=spec("a"))
+        f = shard_map(
+            relu_xp.leaky_relu, mesh=mesh, in_specs=(spec("a"), whole), out_specs=spec("a")
+        )
         return jax.vjp(f, x, s)[1](g)[1]
     return (jax.jit(pull) if way == "jit" else pull)(x, s, g)
 
@@ -272,7 +321,9 @@ def of_slope(jax, way, x, s, g):
 @pytest.mark.parametrize("shape", LEARNED, ids=str)
 def test_a_learned_slope_in_every_mode(jax, way, shape):
     rng = np.random.default_rng(0)  # whole numbers, whose sums are exact in every order
-    x, g, s = (rng.integers(-8, 9, size).astype(np.float32) for size in ((3, 4, 5), (3, 4, 5), shape))
+    x, g, s = (
+        rng.integers(-8, 9, size).astype(np.float32) for size in ((3, 4, 5), (3, 4, 5), shape)
+    )
     want = oracle.expected("leaky_relu_slope_vjp", (x, g))
     while want.ndim > len(shape):
         want = want.sum(0)

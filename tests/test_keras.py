@@ -27,7 +27,10 @@ def folder(tmp_path_factory):
 def python(backend, folder, *arguments):
     environment = {**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(folder)}
     return subprocess.run(
-        [sys.executable, "-W", "ignore", *map(str, arguments)], env=environment, capture_output=True, text=True
+        [sys.executable, "-W", "ignore", *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -91,7 +94,9 @@ def test_activations_in_another_process(folder):
     ran = python(BACKENDS[-1], folder, "-c", load)
     assert ran.returncode == 1
     assert "relu_xp" in ran.stderr.strip().splitlines()[-1]
-    check = "values = [relu_xp.relu, relu_xp.leaky_relu, relu_xp.clipped_relu, relu_xp.squared_relu]\n"
+    check = (
+        "values = [relu_xp.relu, relu_xp.leaky_relu, relu_xp.clipped_relu, relu_xp.squared_relu]\n"
+    )
     check += "found = [layer.activation for layer in model.layers]\n"
     check += "assert found[:-1] == values and found[-1].scalars == {'negative_slope': 0.3}, found"
     ran = python(BACKENDS[-1], folder, "-c", f"import relu_xp\n{load}\n{check}")

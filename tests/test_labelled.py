@@ -27,7 +27,11 @@ def pandas(wanted):
 @pytest.fixture
 def labelled(xarray):
     def make(values):
-        coordinates = {"time": [10, 20], "place": ["a", "b", "c"], "height": ("place", [1.0, 2.0, 3.0])}
+        coordinates = {
+            "time": [10, 20],
+            "place": ["a", "b", "c"],
+            "height": ("place", [1.0, 2.0, 3.0]),
+        }
         return xarray.DataArray(values, coordinates, ("time", "place"), "depth", {"units": "m"})
 
     return make
@@ -52,10 +56,15 @@ def test_xarray_keeps_names_coordinates_and_attributes(xarray, labelled, name):
 
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_xarray_datasets_and_variables(xarray, labelled, name):
-    x, g = (xarray.Dataset({"depth": labelled(a), "half": labelled(a.astype(np.float16))}) for a in (X, G))
+    x, g = (
+        xarray.Dataset({"depth": labelled(a), "half": labelled(a.astype(np.float16))})
+        for a in (X, G)
+    )
     result = call(name, x, g)
     oracle.assert_same(result["depth"].to_numpy(), want(name))
-    oracle.assert_same(result["half"].to_numpy(), want(name, *(a.astype(np.float16) for a in (X, G))))
+    oracle.assert_same(
+        result["half"].to_numpy(), want(name, *(a.astype(np.float16) for a in (X, G)))
+    )
     variable = call(name, x["depth"].variable, g["depth"].variable)
     assert type(variable) is xarray.Variable
     oracle.assert_same(variable.to_numpy(), want(name))
@@ -79,8 +88,12 @@ def test_xarray_stays_lazy_over_dask(xarray, labelled, name):
 def tree(xarray):
     def make(values):
         root = xarray.Dataset({"a": ("t", values[0])}, {"t": [1, 2, 3]}, {"of": "root"})
-        leaf = xarray.Dataset({"b": ("t", values[1]), "h": ("u", values[0].astype("f2"))}, {"u": [4, 5, 6]})
-        return xarray.DataTree.from_dict({"/": root, "/c": xarray.Dataset(attrs={"of": "c"}), "/c/d": leaf}, name="sea")
+        leaf = xarray.Dataset(
+            {"b": ("t", values[1]), "h": ("u", values[0].astype("f2"))}, {"u": [4, 5, 6]}
+        )
+        return xarray.DataTree.from_dict(
+            {"/": root, "/c": xarray.Dataset(attrs={"of": "c"}), "/c/d": leaf}, name="sea"
+        )
 
     return make
 
@@ -97,7 +110,8 @@ def test_xarray_trees(xarray, tree, name):
     oracle.assert_same(result["c/d/h"].to_numpy(), half)
     assert (result.name, part.name) == ("sea", "c")
     blank, blank_x = (
-        xarray.map_over_datasets(lambda part: part.map(xarray.zeros_like, keep_attrs=True), a) for a in (result, x)
+        xarray.map_over_datasets(lambda part: part.map(xarray.zeros_like, keep_attrs=True), a)
+        for a in (result, x)
     )
     xarray.testing.assert_identical(blank, blank_x)  # names, coordinates and attributes
     assert [*part["d"].coords] == [*x["c/d"].coords]  # also those that came from above
@@ -107,20 +121,32 @@ def test_xarray_trees(xarray, tree, name):
 
 def test_xarray_trees_are_refused_as_sets_are(xarray, tree):
     x = tree(X)
-    with pytest.raises(TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"):
+    with pytest.raises(
+        TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"
+    ):
         relu_xp.relu_vjp(x, x.to_dataset())
-    with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same groups; align"):
+    with pytest.raises(
+        ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same groups; align"
+    ):
         relu_xp.relu_vjp(x, xarray.DataTree(x.to_dataset()))
     with pytest.raises(
-        ValueError, match=r"^relu_xp\.leaky_relu: group 'c/d': variable 'h': negative_slope must be fin"
+        ValueError,
+        match=r"^relu_xp\.leaky_relu: group 'c/d': variable 'h': negative_slope must be fin",
     ):
         relu_xp.leaky_relu(x, 1e6)
-    integers = xarray.DataTree.from_dict({"/": x.to_dataset(), "/i": xarray.Dataset({"n": ("t", [1, 2, 3])})})
-    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: group 'i': variable 'n': takes real .*, got int64"):
+    integers = xarray.DataTree.from_dict(
+        {"/": x.to_dataset(), "/i": xarray.Dataset({"n": ("t", [1, 2, 3])})}
+    )
+    with pytest.raises(
+        TypeError, match=r"^relu_xp\.leaky_relu: group 'i': variable 'n': takes real .*, got int64"
+    ):
         relu_xp.leaky_relu(integers)
     other = tree(G)
     other["c/d"] = other["c/d"].to_dataset().assign_coords(u=[4, 5, 7])
-    with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: group 'c/d': x and cotangent must have the same coord"):
+    with pytest.raises(
+        ValueError,
+        match=r"^relu_xp\.relu_vjp: group 'c/d': x and cotangent must have the same coord",
+    ):
         relu_xp.relu_vjp(x, other)
     with pytest.raises(TypeError, match=r"^relu_xp\.relu: an xarray object cannot be written to"):
         relu_xp.relu(x, out=x)
@@ -137,17 +163,27 @@ def test_xarray_aligns_nothing(labelled):
     x = labelled(X)
     with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have one shape"):
         relu_xp.relu_vjp(x, x[0])
-    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same coordinates"):
+    with pytest.raises(
+        ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same coordinates"
+    ):
         relu_xp.relu_vjp(x, x.assign_coords(time=[10, 30]))
-    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same variables"):
+    with pytest.raises(
+        ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same variables"
+    ):
         relu_xp.relu_vjp(x.to_dataset(), x.to_dataset(name="other"))
-    with pytest.raises(TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from one library"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from one library"
+    ):
         relu_xp.relu_vjp(x, x.to_dataset())
-    with pytest.raises(TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from one library"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from one library"
+    ):
         relu_xp.relu_vjp(x, X)
     with pytest.raises(TypeError, match=r"relu_xp\.relu: an xarray object cannot be written to"):
         relu_xp.relu(x, out=x)
-    with pytest.raises(TypeError, match=r"relu_xp\.leaky_relu: takes real floating dtypes, got int64"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.leaky_relu: takes real floating dtypes, got int64"
+    ):
         relu_xp.leaky_relu(labelled(X.astype("f8")).fillna(0).clip(-1, 1).astype(int))
     with pytest.raises(ValueError, match=r"relu_xp\.leaky_relu: negative_slope must be finite"):
         relu_xp.leaky_relu(x, np.inf)
@@ -161,9 +197,13 @@ def test_xarray_keeps_all_coordinates_or_refuses(xarray, labelled):
         assert {*result.coords} == {"time", "place", "height", "step"}
         assert int(result.step) == 1
     for other in ({"step": 2}, {"height": ("place", [1.0, 2.0, 4.0])}):
-        for a, b in ((x, g.assign_coords(other)), (x.to_dataset(), g.assign_coords(other).to_dataset())):
+        for a, b in (
+            (x, g.assign_coords(other)),
+            (x.to_dataset(), g.assign_coords(other).to_dataset()),
+        ):
             with pytest.raises(
-                ValueError, match=r"relu_vjp: x and cotangent must have the same coordinates; .*drop_vars"
+                ValueError,
+                match=r"relu_vjp: x and cotangent must have the same coordinates; .*drop_vars",
             ):
                 relu_xp.relu_vjp(a, b)
             dropped = relu_xp.relu_vjp(a, b.drop_vars([*other]))  # as the error says
@@ -175,7 +215,9 @@ def test_coordinates_that_agree_are_not_merged(xarray, labelled, monkeypatch):
     """Which takes twice as long as xarray's own sum."""
     x, g = labelled(X), labelled(G)
     monkeypatch.setattr(xarray, "merge", None)
-    xarray.testing.assert_identical(relu_xp.relu_vjp(x, g).coords.to_dataset(), x.coords.to_dataset())
+    xarray.testing.assert_identical(
+        relu_xp.relu_vjp(x, g).coords.to_dataset(), x.coords.to_dataset()
+    )
     relu_xp.relu_vjp(x.to_dataset(), g.to_dataset())
     with pytest.raises(TypeError, match="not callable"):
         relu_xp.relu_vjp(x, g.assign_coords(step=1))
@@ -208,7 +250,9 @@ def test_pandas_keeps_index_names_and_dtypes(pandas, name):
     assert list(result.columns) == ["a", "b", "a"]
     assert result.attrs == {"units": "m"}
     for i, dtype in enumerate(("float32", "float64", "float32")):
-        oracle.assert_same(result.iloc[:, i].to_numpy(), want(name, X[:, i].astype(dtype), G[:, i].astype(dtype)))
+        oracle.assert_same(
+            result.iloc[:, i].to_numpy(), want(name, X[:, i].astype(dtype), G[:, i].astype(dtype))
+        )
     column = call(name, x["b"], g["b"])
     assert column.name == "b"
     pandas.testing.assert_series_equal(column, result["b"])
@@ -218,9 +262,13 @@ def test_pandas_keeps_index_names_and_dtypes(pandas, name):
 
 def test_pandas_aligns_nothing(pandas):
     x = pandas.Series([1.0, -2.0], ["p", "q"])
-    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same index"):
+    with pytest.raises(
+        ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same index"
+    ):
         relu_xp.relu_vjp(x, x[::-1])
-    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same columns"):
+    with pytest.raises(
+        ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same columns"
+    ):
         relu_xp.relu_vjp(x.to_frame("a"), x.to_frame("b"))
     with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have one shape"):
         relu_xp.relu_vjp(x, x[:1])
@@ -287,7 +335,10 @@ def test_pandas_nullable_integers(pandas, dtype):
     x = of_dtype(pandas, [3, 0, 2], dtype)
     x.iloc[1] = None
     pandas.testing.assert_series_equal(relu_xp.relu(x), x)
-    with pytest.raises(TypeError, match=r"leaky_relu: takes real floating dtypes, got .*; .* x\.astype\('Float64'\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"leaky_relu: takes real floating dtypes, got .*; .* x\.astype\('Float64'\)",
+    ):
         relu_xp.leaky_relu(x)
     assert relu_xp.leaky_relu(x.astype("Float64")).isna().tolist() == [False, True, False]
 
@@ -310,26 +361,42 @@ def test_pandas_tables_of_many_dtypes(pandas):
 
 def test_errors_name_the_column_or_the_variable(pandas, xarray):
     x = pandas.DataFrame({"a": X[0], "b": [1, 2, 3], 7: [4, 5, 6]})
-    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: column 'b' and 1 more: takes real .*, got int64; cast"):
+    with pytest.raises(
+        TypeError,
+        match=r"^relu_xp\.leaky_relu: column 'b' and 1 more: takes real .*, got int64; cast",
+    ):
         relu_xp.leaky_relu(x)
     with pytest.raises(
-        TypeError, match=r"^relu_xp\.relu_vjp: column 7: x and cotangent must have one dtype, got float64 and int64"
+        TypeError,
+        match=r"^relu_xp\.relu_vjp: column 7: x and cotangent must have one dtype, got float64 and int64",
     ):
         relu_xp.relu_vjp(x.astype({"b": "f8", 7: "f8"}), x.astype({"b": "f8"}))
-    with pytest.raises(ValueError, match=r"^relu_xp\.leaky_relu: column 'h': negative_slope must be finite in float16"):
+    with pytest.raises(
+        ValueError,
+        match=r"^relu_xp\.leaky_relu: column 'h': negative_slope must be finite in float16",
+    ):
         relu_xp.leaky_relu(pandas.DataFrame({"a": X[0], "h": X[0].astype("f2")}), 1e6)
     x = xarray.Dataset({"a": ("t", X[0]), "b": ("t", [1, 2, 3])})
-    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: variable 'b': takes real floating dtypes, got int64; "):
+    with pytest.raises(
+        TypeError,
+        match=r"^relu_xp\.leaky_relu: variable 'b': takes real floating dtypes, got int64; ",
+    ):
         relu_xp.leaky_relu(x)
     with pytest.raises(
-        ValueError, match=r"^relu_xp\.relu_vjp: variable 'a': x and cotangent must have one shape, got "
+        ValueError,
+        match=r"^relu_xp\.relu_vjp: variable 'a': x and cotangent must have one shape, got ",
     ):
-        relu_xp.relu_vjp(x[["a"]].assign(c=("u", [1.0])), xarray.Dataset({"a": ("u", [1.0]), "c": ("t", X[0])}))
+        relu_xp.relu_vjp(
+            x[["a"]].assign(c=("u", [1.0])), xarray.Dataset({"a": ("u", [1.0]), "c": ("t", X[0])})
+        )
 
 
 def test_an_array_of_slopes_is_for_what_is_computed_whole(pandas):
     x = pandas.DataFrame({"a": X[0], "b": X[0].astype("f8")})
-    with pytest.raises(TypeError, match=r"relu: negative_slope must be a real number, got numpy\.ndarray; .* in parts"):
+    with pytest.raises(
+        TypeError,
+        match=r"relu: negative_slope must be a real number, got numpy\.ndarray; .* in parts",
+    ):
         relu_xp.leaky_relu(x, np.full((3, 1), 0.5, np.float32))
     relu_xp.leaky_relu(x, np.array(0.5, np.float32))
 
@@ -342,7 +409,9 @@ def delegated(function, *arrays):
         shapes.append(held[0].shape)
         return call(function, *held)
 
-    return importlib.import_module("relu_xp._backends.pandas").delegate(function, inside, arrays, None), shapes
+    return importlib.import_module("relu_xp._backends.pandas").delegate(
+        function, inside, arrays, None
+    ), shapes
 
 
 VJP = next(each for each in oracle.RECORDS if each.name == "leaky_relu_vjp")
@@ -352,7 +421,9 @@ VJP = next(each for each in oracle.RECORDS if each.name == "leaky_relu_vjp")
 def test_a_wide_table_is_computed_by_blocks(pandas, monkeypatch, dtypes):
     """Column by column it takes ten times as long; nor is any part of it copied together again."""
     whole = np.random.default_rng(0).normal(size=(10, 20_000))
-    x = pandas.concat([pandas.DataFrame(whole.astype(each)) for each in dtypes], axis=1, ignore_index=True)
+    x = pandas.concat(
+        [pandas.DataFrame(whole.astype(each)) for each in dtypes], axis=1, ignore_index=True
+    )
     if len(dtypes) == 2:
         x = x.iloc[:, np.arange(40_000).reshape(2, -1).T.ravel()].copy()  # the dtypes in turn
     with monkeypatch.context() as patched:
@@ -360,7 +431,9 @@ def test_a_wide_table_is_computed_by_blocks(pandas, monkeypatch, dtypes):
         result, shapes = delegated(VJP, x, x.copy())
     assert shapes == [(20_000, 10)] * len(dtypes)
     for i in (0, 1, 12_345):
-        oracle.assert_same(result.iloc[:, i].to_numpy(), relu_xp.leaky_relu_vjp(*[x.iloc[:, i].to_numpy()] * 2))
+        oracle.assert_same(
+            result.iloc[:, i].to_numpy(), relu_xp.leaky_relu_vjp(*[x.iloc[:, i].to_numpy()] * 2)
+        )
 
 
 def test_frames_whose_blocks_differ(pandas):
@@ -374,7 +447,9 @@ def test_frames_whose_blocks_differ(pandas):
     for one, other in ((x, g), (g, x)):
         result = relu_xp.leaky_relu_vjp(one, other, 0.5)
         want = relu_xp.leaky_relu_vjp(one.to_numpy(), other.to_numpy(), 0.5)
-        pandas.testing.assert_frame_equal(result, pandas.DataFrame(want, columns=names), check_exact=True)
+        pandas.testing.assert_frame_equal(
+            result, pandas.DataFrame(want, columns=names), check_exact=True
+        )
 
 
 @pytest.mark.parametrize("dtype", NULLABLE)
@@ -409,27 +484,38 @@ def test_whatever_a_mask_hides_is_told_of_by_nobody(pandas):
     held = arrow.array(numbers, mask=mask)
     y = pandas.Series(pandas.arrays.ArrowExtensionArray(held))
     for given in (x, y, pandas.DataFrame({"a": x, "b": y})):
-        for function, options in ((relu_xp.leaky_relu, {"negative_slope": 1e3}), (relu_xp.squared_relu, {})):
+        for function, options in (
+            (relu_xp.leaky_relu, {"negative_slope": 1e3}),
+            (relu_xp.squared_relu, {}),
+        ):
             with np.errstate(all="raise"):
                 result = function(given, **options)
             assert result.isna().to_numpy().tolist() == given.isna().to_numpy().tolist()
     assert numbers.tolist() == [-np.inf, 2.0, -1e308]
 
 
-@pytest.mark.parametrize("dtype", ["Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"])
+@pytest.mark.parametrize(
+    "dtype", ["Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"]
+)
 def test_every_nullable_integer(pandas, dtype):
     for each in (dtype, f"{dtype.lower()}[pyarrow]"):
         least, most = np.iinfo(dtype.lower()).min, np.iinfo(dtype.lower()).max
-        x = pandas.Series([least, None, most, 0], dtype="object").astype(of_dtype(pandas, [], each).dtype)
+        x = pandas.Series([least, None, most, 0], dtype="object").astype(
+            of_dtype(pandas, [], each).dtype
+        )
         want = pandas.Series([0, None, most, 0], dtype="object").astype(x.dtype)
         pandas.testing.assert_series_equal(relu_xp.relu(x), want)
         pandas.testing.assert_frame_equal(relu_xp.relu(x.to_frame("a")), want.to_frame("a"))
 
 
-@pytest.mark.parametrize("dtype", ["boolean", "category", "string", "str", "object", "bool", "Sparse[float64]"])
+@pytest.mark.parametrize(
+    "dtype", ["boolean", "category", "string", "str", "object", "bool", "Sparse[float64]"]
+)
 def test_pandas_columns_that_hold_no_numbers(pandas, dtype):
     x = pandas.Series(["1", "0"] if dtype in ("string", "str") else [1, 0]).astype(dtype)
-    with pytest.raises(TypeError, match=r"relu_xp\.relu: takes real floating and integer dtypes, got ") as raised:
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.relu: takes real floating and integer dtypes, got "
+    ) as raised:
         relu_xp.relu(x)
     advice = re.fullmatch(r".*; .*, for example (.*)", str(raised.value))[1]
     assert relu_xp.relu(eval(advice, {"x": x, "pandas": pandas})).tolist() == [1, 0]
@@ -458,7 +544,8 @@ def test_pandas_times(pandas, dtype):
             break
         except TypeError as error:
             advice = re.fullmatch(
-                r"relu_xp\.leaky_relu: takes real floating .*?, got .*?; .*, for example (.*)", str(error)
+                r"relu_xp\.leaky_relu: takes real floating .*?, got .*?; .*, for example (.*)",
+                str(error),
             )
             x = eval(advice[1], {"x": x, "numpy": np})
     assert result.tolist() == [0, 86400 if dtype == "period" else 1]
@@ -466,7 +553,9 @@ def test_pandas_times(pandas, dtype):
 
 def test_pandas_complex_numbers(pandas):
     x = pandas.Series([1 + 2j])
-    with pytest.raises(TypeError, match=r"got complex128; take numpy\.real\(x\), or numpy\.imag\(x\)"):
+    with pytest.raises(
+        TypeError, match=r"got complex128; take numpy\.real\(x\), or numpy\.imag\(x\)"
+    ):
         relu_xp.relu(x)
     assert relu_xp.relu(np.imag(x)).tolist() == [2]  # pandas' own have neither .real nor .imag
 
@@ -474,7 +563,9 @@ def test_pandas_complex_numbers(pandas):
 def test_pint_pandas(pandas, wanted):
     pytest.importorskip("pint_pandas", reason="pint_pandas: not installed")
     x = pandas.Series([1.0, -2.0], dtype="pint[metre]")
-    with pytest.raises(TypeError, match=r"got pint\[.*; call it on x\.pint\.quantity, which keeps the unit") as raised:
+    with pytest.raises(
+        TypeError, match=r"got pint\[.*; call it on x\.pint\.quantity, which keeps the unit"
+    ) as raised:
         relu_xp.relu(x)
     result = relu_xp.relu(eval(re.search(r"call it on (\S+),", str(raised.value))[1], {"x": x}))
     assert (result.magnitude.tolist(), str(result.units)) == ([1, 0], "meter")
@@ -503,7 +594,9 @@ def test_pandas_subclasses_stay_what_they_are(pandas):
     for columns in ({"a": [1.0, -1.0], "b": [0.0, 2.0]}, {}):
         result = relu_xp.relu(Table(columns))
         assert type(result) is Table
-        assert result.equals(Table({name: np.maximum(values, 0) for name, values in columns.items()}))
+        assert result.equals(
+            Table({name: np.maximum(values, 0) for name, values in columns.items()})
+        )
 
 
 def test_results_share_no_memory(pandas):
@@ -514,11 +607,17 @@ def test_results_share_no_memory(pandas):
 def unit_of(function, x_unit, g_unit):
     """The unit of a result, as the record has it."""
     return math.prod(
-        [each for each, power in zip((x_unit, g_unit), function.powers, strict=True) for _ in range(power)]
+        [
+            each
+            for each, power in zip((x_unit, g_unit), function.powers, strict=True)
+            for _ in range(power)
+        ]
     )
 
 
-ONE_UNIT = [each for each in oracle.RECORDS if each.degree is not None]  # the others compare x with a bare number
+ONE_UNIT = [
+    each for each in oracle.RECORDS if each.degree is not None
+]  # the others compare x with a bare number
 A_NUMBER = [each for each in oracle.RECORDS if each.degree is None]
 
 
@@ -542,13 +641,17 @@ def test_pint_has_no_unit_where_x_is_compared_with_a_number(wanted, function):
     units = wanted("pint").UnitRegistry()
     for unit in ("metre", "percent", "radian"):
         x = units.Quantity(X, unit)
-        with pytest.raises(TypeError, match=rf"{function}: x must have no unit, got {unit.replace('re', 'er')}; "):
+        with pytest.raises(
+            TypeError, match=rf"{function}: x must have no unit, got {unit.replace('re', 'er')}; "
+        ):
             call(function, x, x)
     x, g = units.Quantity(X, ""), units.Quantity(G, "second")
     result = call(function, x, g)
     assert getattr(result, "units", 1) == unit_of(function, units.dimensionless, units.second)
     oracle.assert_same(getattr(result, "magnitude", result), want(function))
-    oracle.assert_same(call(function, units.Quantity(X, "metre").magnitude, G), want(function))  # as the advice says
+    oracle.assert_same(
+        call(function, units.Quantity(X, "metre").magnitude, G), want(function)
+    )  # as the advice says
 
 
 def test_units_inside_labels(xarray, wanted):
@@ -557,7 +660,10 @@ def test_units_inside_labels(xarray, wanted):
     result = relu_xp.squared_relu(x)
     assert result.depth.data.units == units.metre**2
     oracle.assert_same(result.depth.data.magnitude, want("squared_relu")[0])
-    with pytest.raises(TypeError, match=r"^relu_xp\.clipped_relu: variable 'depth': x must have no unit, got meter; "):
+    with pytest.raises(
+        TypeError,
+        match=r"^relu_xp\.clipped_relu: variable 'depth': x must have no unit, got meter; ",
+    ):
         relu_xp.clipped_relu(x)
 
 
@@ -577,14 +683,24 @@ def test_pint_refuses_as_the_others_do(wanted):
     x = pint.UnitRegistry().Quantity(X, "metre")
     with pytest.raises(TypeError, match=r"relu_xp\.relu: a pint quantity cannot be written to"):
         relu_xp.relu(x, out=x)
-    with pytest.raises(TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from one library"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from one library"
+    ):
         relu_xp.relu_vjp(x, X)
-    with pytest.raises(TypeError, match=r"relu_xp\.leaky_relu: takes real floating dtypes, got int64"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.leaky_relu: takes real floating dtypes, got int64"
+    ):
         relu_xp.leaky_relu(pint.UnitRegistry().Quantity(np.array([1, 2]), "metre"))
 
 
-DOUBLE, DOUBLE_G = X.astype("f8"), G.astype("f8")  # which is what some of these packages make of every array
-DOUBLE, DOUBLE_G = X.astype("f8"), G.astype("f8")  # which is what some of these packages make of every array
+DOUBLE, DOUBLE_G = (
+    X.astype("f8"),
+    G.astype("f8"),
+)  # which is what some of these packages make of every array
+DOUBLE, DOUBLE_G = (
+    X.astype("f8"),
+    G.astype("f8"),
+)  # which is what some of these packages make of every array
 ASTROPY, QUANTITIES, UNYT = "astropy.units", "quantities", "unyt"
 
 
@@ -600,7 +716,11 @@ class Units:
 
     def of(self, result):
         """Its unit, as an exponent for each base."""
-        return next(getattr(result, each) for each in ("unit", "dimensionality", "units") if hasattr(result, each))
+        return next(
+            getattr(result, each)
+            for each in ("unit", "dimensionality", "units")
+            if hasattr(result, each)
+        )
 
 
 @pytest.fixture(params=[ASTROPY, QUANTITIES, UNYT])
@@ -609,9 +729,14 @@ def units(request):
 
 
 @pytest.mark.parametrize("function", ONE_UNIT, ids=str)
-@pytest.mark.parametrize("part", [..., slice(0), (0, 0), np.array(5)], ids=["all", "empty", "scalar", "0-d"])
+@pytest.mark.parametrize(
+    "part", [..., slice(0), (0, 0), np.array(5)], ids=["all", "empty", "scalar", "0-d"]
+)
 def test_quantities_keep_their_unit(units, function, part):
-    x, g = (np.float64(a.take(5)).reshape(()) if isinstance(part, np.ndarray) else a[part] for a in (DOUBLE, DOUBLE_G))
+    x, g = (
+        np.float64(a.take(5)).reshape(()) if isinstance(part, np.ndarray) else a[part]
+        for a in (DOUBLE, DOUBLE_G)
+    )
     metres, seconds = units(x, "m"), units(g, "s")
     for given in ((metres, seconds), (x, seconds), (metres, g)):
         result = call(function, *given)
@@ -628,7 +753,8 @@ def test_quantities_keep_their_unit(units, function, part):
 def test_quantities_have_no_unit_where_x_is_compared_with_a_number(units, function):
     x = units(DOUBLE, "m")
     with pytest.raises(
-        TypeError, match=rf"{function}: x must have no unit, got .*; convert it, or pass numpy.asarray\(x\)"
+        TypeError,
+        match=rf"{function}: x must have no unit, got .*; convert it, or pass numpy.asarray\(x\)",
     ):
         call(function, x, x)
     with pytest.raises(TypeError, match=rf"{function}: x must have no unit, got .*; convert it"):
@@ -643,39 +769,60 @@ def test_quantities_have_no_unit_where_x_is_compared_with_a_number(units, functi
 def test_quantities_are_refused_where_they_cannot_be_kept(units):
     x, masked = units(DOUBLE, "m"), np.ma.MaskedArray(DOUBLE, DOUBLE > 1)
     for given in ((x, masked), (masked, x)):
-        with pytest.raises(TypeError, match=r"relu_xp\.relu_vjp: no array has both a mask and a unit, got .*asarray"):
+        with pytest.raises(
+            TypeError,
+            match=r"relu_xp\.relu_vjp: no array has both a mask and a unit, got .*asarray",
+        ):
             relu_xp.relu_vjp(*given)
-    with pytest.raises(TypeError, match=r"relu_xp\.relu: \S*MaskedArray is not supported; .* numpy\.ma\.array"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.relu: \S*MaskedArray is not supported; .* numpy\.ma\.array"
+    ):
         relu_xp.relu(np.ma.MaskedArray(x, DOUBLE > 1))
     for options in ({"out": x.copy()}, {"out": np.empty_like(DOUBLE)}):
-        with pytest.raises(TypeError, match=r"relu_xp\.relu: out must be None, since .* may carry more"):
+        with pytest.raises(
+            TypeError, match=r"relu_xp\.relu: out must be None, since .* may carry more"
+        ):
             relu_xp.relu(x, **options)
     out = x.copy()
-    with pytest.raises(TypeError, match=r"relu_xp\.relu: out must be None, since .* may carry more"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.relu: out must be None, since .* may carry more"
+    ):
         relu_xp.relu(DOUBLE, out=out)
     oracle.assert_same(np.asarray(out), DOUBLE)
     for slope in (units(np.float64(0.5), "m"), units(DOUBLE, "m")):
-        with pytest.raises(TypeError, match=r"(negative_slope must have no unit, got .*m|must be a real number)"):
+        with pytest.raises(
+            TypeError, match=r"(negative_slope must have no unit, got .*m|must be a real number)"
+        ):
             relu_xp.leaky_relu(DOUBLE, slope)
 
 
 def test_a_quantity_without_a_unit_may_be_a_slope(units):
     slope = units(np.full((2, 1), 0.5), "m") / units(1.0, "m")
-    oracle.assert_same(relu_xp.leaky_relu(DOUBLE, slope), oracle.expected("leaky_relu", (DOUBLE,), 0.5))
+    oracle.assert_same(
+        relu_xp.leaky_relu(DOUBLE, slope), oracle.expected("leaky_relu", (DOUBLE,), 0.5)
+    )
 
 
 def test_angles_that_leave_their_range_are_bare_angles():
     """As astropy's own arithmetic has it: a Latitude beyond 90 degrees would be none."""
     coordinates = pytest.importorskip("astropy.coordinates", reason="astropy: not installed")
     degree = importlib.import_module("astropy.units").deg
-    for angle in (coordinates.Latitude(X[0] * degree), coordinates.Longitude(-X[0] * degree, wrap_angle=180 * degree)):
+    for angle in (
+        coordinates.Latitude(X[0] * degree),
+        coordinates.Longitude(-X[0] * degree, wrap_angle=180 * degree),
+    ):
         numbers = np.asarray(angle)
-        for result in (relu_xp.leaky_relu(angle, -1e3), relu_xp.leaky_relu_vjp(-numbers, angle, 1e3)):
+        for result in (
+            relu_xp.leaky_relu(angle, -1e3),
+            relu_xp.leaky_relu_vjp(-numbers, angle, 1e3),
+        ):
             assert type(result) is coordinates.Angle
             assert result.unit == degree
             assert abs(result.value).max() > 1000
     assert relu_xp.squared_relu(coordinates.Latitude(X[0] * degree)).unit == degree**2
-    with pytest.raises(TypeError, match=r"relu_xp\.relu: .*Magnitude has no such product, .*; pass numpy\.asarray"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.relu: .*Magnitude has no such product, .*; pass numpy\.asarray"
+    ):
         relu_xp.relu(importlib.import_module("astropy.units").Magnitude(X))
 
 
@@ -697,7 +844,9 @@ def test_columns_of_a_table_keep_what_they_hold(function, shape):
     if function in (f for f in ONE_UNIT if sum(f.powers) == 1):
         assert call(function, *columns).unit == "m"
     else:
-        with pytest.raises(TypeError, match=rf"{function}: x must have no unit, got m; .* numpy\.asarray\(x\)"):
+        with pytest.raises(
+            TypeError, match=rf"{function}: x must have no unit, got m; .* numpy\.asarray\(x\)"
+        ):
             call(function, *columns)
 
 
@@ -706,7 +855,8 @@ def test_what_is_told_for_each_element_is_not_dropped():
     masks = pytest.importorskip("astropy.utils.masked", reason="astropy: not installed")
     x = masks.Masked(X[0], mask=[False, True, False])
     with pytest.raises(
-        TypeError, match=r"relu: \S*MaskedNDArray is not supported; .* x\.unmasked, and mask the result"
+        TypeError,
+        match=r"relu: \S*MaskedNDArray is not supported; .* x\.unmasked, and mask the result",
     ):
         relu_xp.relu(x)
     result = masks.Masked(relu_xp.relu(x.unmasked), mask=x.mask)
@@ -714,21 +864,28 @@ def test_what_is_told_for_each_element_is_not_dropped():
     quantities = pytest.importorskip("quantities", reason="quantities: not installed")
     x = quantities.UncertainQuantity(X[0], quantities.m, 0.1 * np.ones(3))
     for given in ((x, x), (X[0], x)):
-        with pytest.raises(TypeError, match=r"\S*UncertainQuantity is not supported; .* numpy\.asarray\("):
+        with pytest.raises(
+            TypeError, match=r"\S*UncertainQuantity is not supported; .* numpy\.asarray\("
+        ):
             relu_xp.relu_vjp(*given)
     oracle.assert_same(relu_xp.relu(np.asarray(x)), relu_xp.relu(np.asarray(x)))
 
 
 def test_a_slope_is_broadcast_by_the_names_of_dimensions(xarray):
     rng = np.random.default_rng(0)
-    values, slopes = rng.normal(size=(4, 6, 5)).astype(np.float32), rng.normal(size=6).astype(np.float32)
+    values, slopes = (
+        rng.normal(size=(4, 6, 5)).astype(np.float32),
+        rng.normal(size=6).astype(np.float32),
+    )
     labels = {"c": list("abcdef")}
     x = xarray.DataArray(values, dims=("n", "c", "t"), coords=labels)
     s = xarray.DataArray(slopes, dims="c", coords=labels)
     for name in oracle.SLOPED:
         want = oracle.call(name, values, negative_slope=slopes[:, None])
         oracle.assert_same(oracle.call(name, x, negative_slope=s).to_numpy(), want, name)
-        oracle.assert_same(oracle.call(name, x.variable, negative_slope=s.variable).to_numpy(), want, name)
+        oracle.assert_same(
+            oracle.call(name, x.variable, negative_slope=s.variable).to_numpy(), want, name
+        )
         table = oracle.call(name, xarray.Dataset({"v": x, "w": x.transpose()}), negative_slope=s)
         oracle.assert_same(table.w.transpose("n", "c", "t").to_numpy(), want, name)
     each = xarray.DataArray(rng.normal(size=(5, 4)).astype(np.float32), dims=("t", "n"))
@@ -736,9 +893,21 @@ def test_a_slope_is_broadcast_by_the_names_of_dimensions(xarray):
     oracle.assert_same(relu_xp.leaky_relu(x, each).to_numpy(), want)
     for bad, error, words in (
         (s.rename(c="z"), ValueError, "negative_slope must have dimensions of x"),
-        (s.assign_coords(c=list("abcdeg")), ValueError, "x and negative_slope must have the same coordinates"),
-        (s.variable, TypeError, "x and negative_slope must come from one library|must be a real number"),
-        (slopes, TypeError, r"negative_slope must be a real number, got numpy\.ndarray; .* or an xarray\.DataArray"),
+        (
+            s.assign_coords(c=list("abcdeg")),
+            ValueError,
+            "x and negative_slope must have the same coordinates",
+        ),
+        (
+            s.variable,
+            TypeError,
+            "x and negative_slope must come from one library|must be a real number",
+        ),
+        (
+            slopes,
+            TypeError,
+            r"negative_slope must be a real number, got numpy\.ndarray; .* or an xarray\.DataArray",
+        ),
     ):
         with pytest.raises(error, match=words):
             relu_xp.leaky_relu(x, bad)

@@ -70,5 +70,7 @@ def test_a_module_that_is_not_imported_yet():
 def test_a_keyword_that_is_not_ours(name):
     """Python's own words: others would cost each right call a twentieth of its time."""
     for keyword in ("alpha", "slope", "inplace", "negative_slop"):
-        with pytest.raises(TypeError, match=re.escape(f"{name}() got an unexpected keyword argument '{keyword}'")):
+        with pytest.raises(
+            TypeError, match=re.escape(f"{name}() got an unexpected keyword argument '{keyword}'")
+        ):
             oracle.call(name, 1.0, **{keyword: 1})

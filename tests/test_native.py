@@ -19,7 +19,9 @@ from relu_xp.verify._cases import sample
 if os.environ.get("RELU_XP_NATIVE") == "required":  # of a session that must not pass without
     from relu_xp._native import _ufuncs
 else:
-    _ufuncs = pytest.importorskip("relu_xp._native._ufuncs", reason="the package was installed without a C++ compiler")
+    _ufuncs = pytest.importorskip(
+        "relu_xp._native._ufuncs", reason="the package was installed without a C++ compiler"
+    )
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _ufuncs.register_bfloat16(BFLOAT16)
@@ -41,7 +43,10 @@ def call(name, x, g, s, z, *, of=_ufuncs, **options):
     """The operands of one function, in the order of the C++."""
     dtype = getattr(x, "dtype", None)
     scalars = {each: np.asarray(value).astype(dtype) for each, value in scalars_of(s, z).items()}
-    operands = [*oracle.arrays_of(name, x, g), *(scalars[each.name] for each in FUNCTIONS[name].scalars)]
+    operands = [
+        *oracle.arrays_of(name, x, g),
+        *(scalars[each.name] for each in FUNCTIONS[name].scalars),
+    ]
     return getattr(of, name)(*operands, **options)
 
 
@@ -75,10 +80,14 @@ def test_values(name, dtype):
         if abs(slope) > float(ml_dtypes.finfo(dtype).max):
             continue
         s = oracle.rounded(slope, dtype)
-        for grad_at_zero in GRADS_AT_ZERO if record.role != "value" and slope in (0.01, -2.0) else (1.0,):
+        for grad_at_zero in (
+            GRADS_AT_ZERO if record.role != "value" and slope in (0.01, -2.0) else (1.0,)
+        ):
             z = oracle.rounded(grad_at_zero, dtype)
             for a, b in pairs:
-                oracle.assert_same(call(name, a, b, s, z), want(name, a, b, s, z), f"{slope} {grad_at_zero}")
+                oracle.assert_same(
+                    call(name, a, b, s, z), want(name, a, b, s, z), f"{slope} {grad_at_zero}"
+                )
 
 
 @every_function
@@ -86,13 +95,18 @@ def test_longdouble(name):
     info = np.finfo(np.longdouble)
     tenth = np.longdouble(1) / 10  # has bits that binary64 lacks, where longdouble is wider
     least = info.smallest_subnormal
-    x = np.array([tenth, info.max, info.tiny, least, 1, 0, np.inf, np.nan, 3 * tenth * info.tiny], np.longdouble)
+    x = np.array(
+        [tenth, info.max, info.tiny, least, 1, 0, np.inf, np.nan, 3 * tenth * info.tiny],
+        np.longdouble,
+    )
     x = np.concatenate([x, -x])
     x, g = (a.ravel() for a in np.meshgrid(x, x))
     define = getattr(reference, name)
     for s in (tenth, np.longdouble(-2), info.max, least):
         for z in map(np.longdouble, GRADS_AT_ZERO):
-            scalars = {each.name: scalars_of(s, z)[each.name] for each in FUNCTIONS[name].parameters}
+            scalars = {
+                each.name: scalars_of(s, z)[each.name] for each in FUNCTIONS[name].parameters
+            }
             rows = zip(*oracle.arrays_of(name, x, g), strict=True)
             with np.errstate(all="ignore"):
                 expected = np.array([define(*row, **scalars) for row in rows], np.longdouble)
@@ -103,7 +117,9 @@ def test_longdouble(name):
 def test_integers(code):
     limits = np.iinfo(code)
     for size in range(150):
-        x = np.resize(np.array([limits.min, limits.max, 0, 1, limits.max // 3, limits.min // 2], code), size)
+        x = np.resize(
+            np.array([limits.min, limits.max, 0, 1, limits.max // 3, limits.min // 2], code), size
+        )
         oracle.assert_same(_ufuncs.relu(x), np.maximum(x, x.dtype.type(0)))
         oracle.assert_same(_ufuncs.relu(x[::-2]), np.maximum(x[::-2], x.dtype.type(0)))
 
@@ -136,8 +152,13 @@ def test_unaligned_and_overlapping(name, dtype):
         expected = want(name, x, g, s, z)
         odd = np.frombuffer(b"." + x.tobytes(), dtype, offset=1)
         oracle.assert_same(call(name, odd, g, s, z), expected)
-        for shift in range(size % 64 if size < 1000 else 64):  # from every place within a cache line
-            oracle.assert_same(call(name, x[shift:], g[shift:], s, z, out=np.empty_like(x)[shift:]), expected[shift:])
+        for shift in range(
+            size % 64 if size < 1000 else 64
+        ):  # from every place within a cache line
+            oracle.assert_same(
+                call(name, x[shift:], g[shift:], s, z, out=np.empty_like(x)[shift:]),
+                expected[shift:],
+            )
         for ahead in (0, 1, -1, 7, -7, 33, -33):
             memory = np.zeros(size + 80, dtype)
             inside, out = memory[40 : 40 + size], memory[40 + ahead : 40 + ahead + size]
@@ -167,7 +188,18 @@ def test_slopes_that_are_arrays(dtype):
     oracle.assert_same(_ufuncs.relu_vjp(x, flat, z), want("relu_vjp", x, flat, 0, 1))
 
 
-ROWS = [(1, 1), (300, 1), (70, 3), (40, 16), (41, 100), (3, 5000), (0, 4), (4, 0), (9, 4, 5, 6), (30, 70, 7, 7)]
+ROWS = [
+    (1, 1),
+    (300, 1),
+    (70, 3),
+    (40, 16),
+    (41, 100),
+    (3, 5000),
+    (0, 4),
+    (4, 0),
+    (9, 4, 5, 6),
+    (30, 70, 7, 7),
+]
 
 
 @pytest.mark.parametrize("shape", ROWS, ids=str)
@@ -177,8 +209,20 @@ def test_rows(dtype, shape):
     size = int(np.prod(shape))
     x, g = (values(dtype, size).reshape(shape), values(dtype, size)[::-1].reshape(shape))
     z = np.array(0.5).astype(dtype)
-    shapes = {(), (1,) * len(shape), shape[-1:], shape[:1] + (1,) * (len(shape) - 1), shape, (*shape[1:2], 1, 1)}
-    lying = (np.copy, np.asfortranarray, lambda a: np.repeat(a, 2, axis=-1)[..., ::2], lambda a: a[::-1].copy()[::-1])
+    shapes = {
+        (),
+        (1,) * len(shape),
+        shape[-1:],
+        shape[:1] + (1,) * (len(shape) - 1),
+        shape,
+        (*shape[1:2], 1, 1),
+    }
+    lying = (
+        np.copy,
+        np.asfortranarray,
+        lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+        lambda a: a[::-1].copy()[::-1],
+    )
     for of_slope in shapes:
         try:
             slope = np.broadcast_to(np.resize(np.array([0.5, -2, 3, 0.25], dtype), of_slope), shape)
@@ -191,10 +235,14 @@ def test_rows(dtype, shape):
                 "leaky_relu_grad": (a, slope, whole_z),
                 "leaky_relu_vjp": (a, b, slope, whole_z),
             }.items():
-                expected = getattr(_ufuncs, name)(*(np.ascontiguousarray(v) for v in operands[:-1]), operands[-1])
+                expected = getattr(_ufuncs, name)(
+                    *(np.ascontiguousarray(v) for v in operands[:-1]), operands[-1]
+                )
                 out = lie(np.zeros(shape, dtype))
                 assert getattr(_ufuncs.rows, name)(*operands, out=out) is out
-                oracle.assert_same(np.ascontiguousarray(out), np.ascontiguousarray(expected), f"{name}, {of_slope}")
+                oracle.assert_same(
+                    np.ascontiguousarray(out), np.ascontiguousarray(expected), f"{name}, {of_slope}"
+                )
 
 
 @every_float
@@ -222,7 +270,9 @@ def flags_of_products(a, b):
     with np.errstate(all="ignore"):
         exact = wide[0] * wide[1]
         fraction, exponent = np.frexp(exact)
-        size = np.abs(np.ldexp(np.rint(np.ldexp(fraction, info.nmant + 1)), exponent - info.nmant - 1))
+        size = np.abs(
+            np.ldexp(np.rint(np.ldexp(fraction, info.nmant + 1)), exponent - info.nmant - 1)
+        )
         result = oracle.rounded(exact, a.dtype).astype(np.float64)
         if platform.machine() in ("arm64", "aarch64") and a.dtype != BFLOAT16:
             size = np.abs(exact)
@@ -244,13 +294,18 @@ def probes(dtype):
     """Values that are not signalling NaNs: those raise what they like."""
     if dtype == np.longdouble:
         info = np.finfo(dtype)
-        x = np.array([0, 1, 3, np.inf, np.nan, info.max, info.tiny, info.smallest_subnormal, info.tiny * 3], dtype)
+        x = np.array(
+            [0, 1, 3, np.inf, np.nan, info.max, info.tiny, info.smallest_subnormal, info.tiny * 3],
+            dtype,
+        )
         return np.concatenate([x, -x])
     if dtype.itemsize > 2:
         return sample(dtype, size=1024)
     x = oracle.patterns(dtype)
     with np.errstate(invalid="ignore"):
-        return x[~np.isnan(x) | (np.arange(x.size) & (1 << (ml_dtypes.finfo(dtype).nmant - 1)) != 0)]
+        return x[
+            ~np.isnan(x) | (np.arange(x.size) & (1 << (ml_dtypes.finfo(dtype).nmant - 1)) != 0)
+        ]
 
 
 @pytest.mark.parametrize("dtype", [*oracle.FLOATS, np.dtype(np.longdouble)], ids=str)
@@ -274,7 +329,9 @@ def test_flags(dtype):
         raised_as(lambda g, s=s: _ufuncs.relu_vjp(-one, g, s), x, product * 0)
         raised_as(lambda v, s=s: _ufuncs.leaky_relu_grad(v, s, s), x, product * 0)
         for at in (-zero, one):
-            raised_as(lambda g, s=s, at=at: _ufuncs.clipped_relu_vjp(at, g, one, s, s), x, product * part)
+            raised_as(
+                lambda g, s=s, at=at: _ufuncs.clipped_relu_vjp(at, g, one, s, s), x, product * part
+            )
         raised_as(lambda g, s=s: _ufuncs.clipped_relu_vjp(one, g, one + one, s, s), x, product * 0)
         raised_as(lambda v, s=s: _ufuncs.clipped_relu_grad(v, one, s, s), x, product * 0)
         raised_as(lambda g, s=s: _ufuncs.leaky_relu_slope_vjp(-abs(s), g), x, product * (s != 0))
@@ -297,8 +354,12 @@ def raised_as(function, x, expected):
         for i in range(0, len(x), 5 if len(x) > 10000 else 1):
             function(x[i])
             got[i] = _ufuncs.take_errors()
-    wrong = np.flatnonzero((got != expected) & (np.arange(len(x)) % 5 == 0 if len(x) > 10000 else True))
-    assert not wrong.size, f"{len(wrong)}: {x[wrong][:3]} raised {got[wrong][:3]} for {expected[wrong][:3]}"
+    wrong = np.flatnonzero(
+        (got != expected) & (np.arange(len(x)) % 5 == 0 if len(x) > 10000 else True)
+    )
+    assert not wrong.size, (
+        f"{len(wrong)}: {x[wrong][:3]} raised {got[wrong][:3]} for {expected[wrong][:3]}"
+    )
 
 
 @every_float
@@ -322,18 +383,27 @@ def test_flags_of_long_arrays(dtype):
 @pytest.mark.parametrize("function", [each for each in oracle.RECORDS if each.scalars], ids=str)
 def test_kinks_of_which_some_are_simpler(function, dtype):
     """Where the factors are 0 or 1 other loops run; what is not selected must leave nothing, whatever it is."""
-    special = np.array([0.0, -0.0, 1.0, -1.0, 6.0, 5.0, 7.0, np.inf, -np.inf, np.nan, 2.0**-14], dtype)
+    special = np.array(
+        [0.0, -0.0, 1.0, -1.0, 6.0, 5.0, 7.0, np.inf, -np.inf, np.nan, 2.0**-14], dtype
+    )
     x, g = (np.resize(each.ravel(), 1000) for each in np.meshgrid(special, special))
     given = oracle.arrays_of(function, x, g)
     kinks = (0.0, -0.0, 1.0, -1.0, 0.5)
     for z, k, strided in itertools.product(kinks, kinks, (False, True)):
-        options = oracle.scalars_of(function, negative_slope=0.5, grad_at_zero=z, ceiling=6.0, grad_at_ceiling=k)
-        scalars = [np.full(x.shape if strided else (), options[each.name], dtype) for each in function.scalars]
+        options = oracle.scalars_of(
+            function, negative_slope=0.5, grad_at_zero=z, ceiling=6.0, grad_at_ceiling=k
+        )
+        scalars = [
+            np.full(x.shape if strided else (), options[each.name], dtype)
+            for each in function.scalars
+        ]
         with np.errstate(all="ignore"):
             expected = oracle.expected(function, given, **options)
         oracle.assert_same(getattr(_ufuncs, function.name)(*given, *scalars), expected, f"{z} {k}")
         rows = [np.broadcast_to(each, x.shape) for each in scalars]
-        oracle.assert_same(getattr(_ufuncs.rows, function.name)(*given, *rows), expected, f"{z} {k}, by rows")
+        oracle.assert_same(
+            getattr(_ufuncs.rows, function.name)(*given, *rows), expected, f"{z} {k}, by rows"
+        )
 
 
 def test_no_flags_of_what_fills_up_a_word():

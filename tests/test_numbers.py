@@ -43,7 +43,13 @@ def where_it_shows(parameter):
 @pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
 @pytest.mark.parametrize(
     ("function", "parameter"),
-    [(each, p) for each in NUMBERS if each.role == "grad" for p in each.scalars if p is not CEILING],
+    [
+        (each, p)
+        for each in NUMBERS
+        if each.role == "grad"
+        for p in each.scalars
+        if p is not CEILING
+    ],
     ids=str,
 )
 def test_numbers_that_are_equal_are_told_apart(function, parameter, holder):
@@ -66,10 +72,15 @@ def test_numbers_that_are_equal_are_told_apart(function, parameter, holder):
     for one, another in itertools.product(numbers, repeat=2):
         for value in (one, another):
             if isinstance(value, bool):
-                with pytest.raises(TypeError, match=rf"{function}: {parameter.name} must be a real number, got bool"):
+                with pytest.raises(
+                    TypeError,
+                    match=rf"{function}: {parameter.name} must be a real number, got bool",
+                ):
                     oracle.call(function, x, **{parameter.name: value})
             elif not math.isfinite(value):
-                with pytest.raises(ValueError, match=rf"{function}: {parameter.name} must be finite"):
+                with pytest.raises(
+                    ValueError, match=rf"{function}: {parameter.name} must be finite"
+                ):
                     oracle.call(function, x, **{parameter.name: value})
             else:
                 got = oracle.call(function, x, **{parameter.name: value})
@@ -77,7 +88,9 @@ def test_numbers_that_are_equal_are_told_apart(function, parameter, holder):
 
 
 @pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
-@pytest.mark.parametrize("function", [each for each in NUMBERS if CEILING in each.parameters], ids=str)
+@pytest.mark.parametrize(
+    "function", [each for each in NUMBERS if CEILING in each.parameters], ids=str
+)
 def test_a_ceiling_is_above_zero_each_time(function, holder):
     for x in (holder(2.0), holder(0.0)):
         for _ in range(2):
@@ -88,7 +101,11 @@ def test_a_ceiling_is_above_zero_each_time(function, holder):
 
 
 def test_a_ceiling_that_rounds_to_zero_is_not_above_it():
-    for dtype, smallest in ((np.float16, 2.0**-24), (np.float32, 2.0**-149), (ml_dtypes.bfloat16, 2.0**-133)):
+    for dtype, smallest in (
+        (np.float16, 2.0**-24),
+        (np.float32, 2.0**-149),
+        (ml_dtypes.bfloat16, 2.0**-133),
+    ):
         x = np.ones(3, dtype)
         assert float(relu_xp.clipped_relu(x, smallest)[0]) == smallest
         assert float(relu_xp.clipped_relu(x, math.nextafter(smallest / 2, 1))[0]) == smallest
@@ -135,7 +152,10 @@ def test_an_int_and_numpys_floats_are_rounded_once(dtype):
         want = oracle.rounded(np.array([float(value)]), dtype)
         oracle.assert_same(relu_xp.leaky_relu_grad(x, value), want, str(value))
     if dtype.itemsize == 4:
-        for value, want in ((2**54 + 2**30 + 1, 2.0**54 + 2**31), (-(2**53) - 2**29 - 1, -(2.0**53) - 2**30)):
+        for value, want in (
+            (2**54 + 2**30 + 1, 2.0**54 + 2**31),
+            (-(2**53) - 2**29 - 1, -(2.0**53) - 2**30),
+        ):
             assert relu_xp.leaky_relu_grad(x, value) == want  # by way of binary64, ties
     if dtype.itemsize == 8:
         assert relu_xp.leaky_relu_grad(x, 2**53 + 1) == 2.0**53
@@ -148,7 +168,12 @@ OTHERS = [np.dtype(t) for t in (np.longdouble, np.int8, np.uint64)]
 @pytest.mark.parametrize("index", [..., 0], ids=["0-d", "scalar"])
 @pytest.mark.parametrize(
     ("function", "dtype"),
-    [(f, t) for f in oracle.RECORDS for t in (*oracle.FLOATS, *OTHERS) if t.kind not in "iu" or f.takes_integers],
+    [
+        (f, t)
+        for f in oracle.RECORDS
+        for t in (*oracle.FLOATS, *OTHERS)
+        if t.kind not in "iu" or f.takes_integers
+    ],
     ids=str,
 )
 def test_what_comes_in_comes_out(function, dtype, index):
@@ -158,7 +183,9 @@ def test_what_comes_in_comes_out(function, dtype, index):
     result = getattr(relu_xp, function.name)(*given)
     assert type(result) is type(x)
     assert result.dtype == dtype
-    want = oracle.call(function, np.array([3], dtype)).reshape(())  # as other tests hold it to be right
+    want = oracle.call(function, np.array([3], dtype)).reshape(
+        ()
+    )  # as other tests hold it to be right
     oracle.assert_same(np.asarray(result), want)
     if isinstance(x, np.ndarray):
         assert not np.shares_memory(result, x)
@@ -167,7 +194,9 @@ def test_what_comes_in_comes_out(function, dtype, index):
         oracle.assert_same(out, want)
 
 
-@pytest.mark.parametrize("x", [np.full(3, -1, np.float32), np.array(-1, np.float16), np.float64(-1), -1.0], ids=repr)
+@pytest.mark.parametrize(
+    "x", [np.full(3, -1, np.float32), np.array(-1, np.float16), np.float64(-1), -1.0], ids=repr
+)
 def test_memory_stays_flat_however_many_numbers_come(x):
     def call(first):
         for i in range(first, first + 20_000):
@@ -184,7 +213,9 @@ def test_memory_stays_flat_however_many_numbers_come(x):
 def test_a_call_within_a_call_has_numbers_of_its_own():
     x = np.array([-3e38, -1], np.float32)
     inner = []
-    with np.errstate(over="call", call=lambda *_: inner.append(relu_xp.leaky_relu(x[1:], 0.5).tolist())):
+    with np.errstate(
+        over="call", call=lambda *_: inner.append(relu_xp.leaky_relu(x[1:], 0.5).tolist())
+    ):
         for slope in (2.0, 4.0):
             assert relu_xp.leaky_relu(x, slope).tolist() == [-np.inf, -slope]
     assert inner == [[-0.5], [-0.5]]
@@ -240,5 +271,7 @@ print(wrong[:3] or "right")
 
 def test_threads_meet_new_numbers_and_types_at_once():
     """Beside one that registers backends, for which all is forgotten."""
-    run = subprocess.run([sys.executable, "-c", STRESS], capture_output=True, text=True, check=False, timeout=300)
+    run = subprocess.run(
+        [sys.executable, "-c", STRESS], capture_output=True, text=True, check=False, timeout=300
+    )
     assert run.stdout == "right\n", run.stdout + run.stderr

@@ -26,7 +26,9 @@ every_function = pytest.mark.parametrize(("name", "call"), CALLS, ids=oracle.FUN
 def want(name, x, **scalars):
     native = x.astype(x.dtype.newbyteorder("="))
     with np.errstate(all="ignore"):
-        return oracle.expected(name, oracle.arrays_of(name, native), **oracle.scalars_of(name, **scalars))
+        return oracle.expected(
+            name, oracle.arrays_of(name, native), **oracle.scalars_of(name, **scalars)
+        )
 
 
 def ramp(shape, dtype=np.float32):
@@ -45,7 +47,9 @@ LAYOUTS = {
     "negative strides": lambda: ramp((4, 5))[::-1, ::-1],
     "broadcast": lambda: np.broadcast_to(ramp((5,)), (4, 5)),
     "byte-swapped": lambda: ramp((4, 5)).astype(">f4"),
-    "unaligned": lambda: np.frombuffer(b"." + ramp((20,)).tobytes(), np.float32, offset=1).reshape(4, 5),
+    "unaligned": lambda: np.frombuffer(b"." + ramp((20,)).tobytes(), np.float32, offset=1).reshape(
+        4, 5
+    ),
 }
 
 
@@ -77,12 +81,16 @@ def test_memory_order_is_kept(name, call):
 @hypothesis.given(data=st.data())
 def test_any_shape_stride_and_dtype(name, call, data):
     dtype = data.draw(st.sampled_from([np.float16, np.float32, np.float64]))
-    whole = data.draw(hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=7)))
+    whole = data.draw(
+        hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=7))
+    )
     index = data.draw(hnp.basic_indices(whole.shape, allow_newaxis=True))
     x = np.asarray(whole[index])
     slope = data.draw(st.floats(-3, 3, width=16))
     grad_at_zero = data.draw(st.sampled_from([0.0, 0.5, 1.0, -2.0]))
-    options = oracle.scalars_of(name, negative_slope=slope, grad_at_zero=grad_at_zero, grad_at_ceiling=grad_at_zero)
+    options = oracle.scalars_of(
+        name, negative_slope=slope, grad_at_zero=grad_at_zero, grad_at_ceiling=grad_at_zero
+    )
     with np.errstate(all="ignore"):
         result = call(x, **options)
     oracle.assert_same(np.asarray(result), want(name, x, **options))
@@ -92,7 +100,10 @@ def test_any_shape_stride_and_dtype(name, call, data):
 def test_longdouble(name, call):
     tenth = np.longdouble(1) / 10  # has bits that binary64 lacks, where longdouble is wider
     x = np.array([tenth, -tenth, 0, -0.0, np.nan, np.inf, -np.inf], np.longdouble)
-    options, define = oracle.scalars_of(name, negative_slope=tenth), getattr(relu_xp.reference, name)
+    options, define = (
+        oracle.scalars_of(name, negative_slope=tenth),
+        getattr(relu_xp.reference, name),
+    )
     expected = np.array([define(*oracle.arrays_of(name, v), **options) for v in x], np.longdouble)
     oracle.assert_same(call(x, **options), expected)
     if name in oracle.SLOPED:
@@ -110,12 +121,17 @@ def test_small_floats(name):
         return
     x = oracle.patterns(dtype)[: 2 ** ml_dtypes.finfo(dtype).bits]
     for function in oracle.FUNCTIONS:
-        arrays, sloped = oracle.arrays_of(function, x, x[::-1]), NEGATIVE_SLOPE in FUNCTIONS[function].scalars
+        arrays, sloped = (
+            oracle.arrays_of(function, x, x[::-1]),
+            NEGATIVE_SLOPE in FUNCTIONS[function].scalars,
+        )
         for slope in (0.01, 0.5, 2.0, -0.3) if sloped else (0.01,):
             options = {"negative_slope": slope} if sloped else {}
             with np.errstate(all="ignore"):
                 got = getattr(relu_xp, function)(*arrays, **options)
-            oracle.assert_same(got, oracle.expected(function, arrays, slope, 1.0), f"{function} {slope}")
+            oracle.assert_same(
+                got, oracle.expected(function, arrays, slope, 1.0), f"{function} {slope}"
+            )
 
 
 @pytest.mark.parametrize("name", [n for n in dir(ml_dtypes) if "complex" in n])  # since 0.6
@@ -124,10 +140,14 @@ def test_small_complex_numbers(name):
         relu_xp.relu(np.ones(3, getattr(ml_dtypes, name)))
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.longlong, ml_dtypes.int4, ">i4"])
+@pytest.mark.parametrize(
+    "dtype", [np.int8, np.int16, np.int32, np.int64, np.longlong, ml_dtypes.int4, ">i4"]
+)
 def test_relu_of_signed_integers(dtype):
     x = np.array([-8, -1, 0, 1, 7]).astype(dtype)
-    oracle.assert_same(relu_xp.relu(x), np.array([0, 0, 0, 1, 7]).astype(np.dtype(dtype).newbyteorder("=")))
+    oracle.assert_same(
+        relu_xp.relu(x), np.array([0, 0, 0, 1, 7]).astype(np.dtype(dtype).newbyteorder("="))
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64, ml_dtypes.uint4])
@@ -139,7 +159,9 @@ def test_relu_of_unsigned_integers_is_a_copy(dtype):
 
 
 @every_function
-@pytest.mark.parametrize("scalar", [np.float16(-2), np.float32(0), np.float64(3), ml_dtypes.bfloat16(-1.5)])
+@pytest.mark.parametrize(
+    "scalar", [np.float16(-2), np.float32(0), np.float64(3), ml_dtypes.bfloat16(-1.5)]
+)
 def test_numpy_scalars_stay_scalars(name, call, scalar):
     result = call(scalar)
     assert type(result) is type(scalar)
@@ -148,7 +170,9 @@ def test_numpy_scalars_stay_scalars(name, call, scalar):
 
 def test_relu_of_numpy_integer_scalars():
     assert type(relu_xp.relu(np.int16(-3))) is np.int16
-    with pytest.raises(TypeError, match=r"relu_xp\.leaky_relu: takes real floating dtypes, got int16"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.leaky_relu: takes real floating dtypes, got int16"
+    ):
         relu_xp.leaky_relu(np.int16(-3))
 
 
@@ -243,14 +267,19 @@ def test_a_masked_out_has_a_mask_of_its_own(function, kind):
 
 
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
-@pytest.mark.parametrize("view", [lambda a: a[:], lambda a: a.view(), np.ma.MaskedArray], ids=["[:]", "view", "array"])
+@pytest.mark.parametrize(
+    "view", [lambda a: a[:], lambda a: a.view(), np.ma.MaskedArray], ids=["[:]", "view", "array"]
+)
 def test_the_mask_of_an_input_is_not_written_to(function, view):
     """Also where out's memory is the input's."""
     x, g = (np.ma.MaskedArray([1.0, -2.0, 0.0, 3.0], [i == n for i in range(4)]) for n in (0, 1))
     inputs = oracle.arrays_of(function, x, g)
     want = oracle.expected(function, [a.data.copy() for a in inputs])
     for given, out in ((x, view(x)), (view(x), x)):
-        given[...], given.mask = np.ma.MaskedArray([1.0, -2.0, 0.0, 3.0]), [True, False, False, False]
+        given[...], given.mask = (
+            np.ma.MaskedArray([1.0, -2.0, 0.0, 3.0]),
+            [True, False, False, False],
+        )
         oracle.call(function, given, g, out=out)
         oracle.assert_same(out.data, want)
         assert out.mask.tolist() == [True, len(inputs) == 2, False, False]
@@ -268,7 +297,9 @@ def test_an_out_that_held_masked_elements_shows_all():
         relu_xp.relu(np.ma.MaskedArray(1.0), out=np.ma.masked)
 
 
-@pytest.mark.parametrize("function", [each for each in oracle.RECORDS if len(each.arrays) == 2], ids=str)
+@pytest.mark.parametrize(
+    "function", [each for each in oracle.RECORDS if len(each.arrays) == 2], ids=str
+)
 def test_a_cotangent_keeps_its_mask_beside_a_scalar(function):
     call = getattr(relu_xp, function.name)
     for x in (np.float64(-2), np.array(-2.0)):
@@ -294,7 +325,10 @@ def test_a_fill_value_is_not_shared(name, call):
 
 def test_masked_slopes_are_refused():
     slope = np.ma.MaskedArray([0.5, 0.25], [True, False])
-    with pytest.raises(TypeError, match=r"relu: negative_slope must not be masked; .* negative_slope\.filled\(0\.01\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"relu: negative_slope must not be masked; .* negative_slope\.filled\(0\.01\)",
+    ):
         relu_xp.leaky_relu(np.array([-1.0, -1.0]), slope)
     assert relu_xp.leaky_relu(np.array([-1.0, -1.0]), slope.filled(0.01)).tolist() == [-0.01, -0.25]
 
@@ -320,7 +354,11 @@ class NoQuotient(Metres):
     """The same without quotients."""
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        return NotImplemented if ufunc is np.divide else super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
+        return (
+            NotImplemented
+            if ufunc is np.divide
+            else super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
+        )
 
 
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
@@ -334,7 +372,9 @@ def test_quantity_keeps_its_unit(function):
     power = sum(function.powers) * x.power
     assert getattr(result, "power", 0) == power
     assert type(result) is Metres
-    oracle.assert_same(np.asarray(result), oracle.expected(function, oracle.arrays_of(function, np.asarray(x))))
+    oracle.assert_same(
+        np.asarray(result), oracle.expected(function, oracle.arrays_of(function, np.asarray(x)))
+    )
     with pytest.raises(TypeError, match=r"relu_xp\.\w+: out must be None"):
         oracle.call(function, x, out=x)
 
@@ -350,13 +390,18 @@ def test_a_class_without_quotients_is_kept_or_refused(function):
         x.power = 0
     result = oracle.call(function, x)
     assert (type(result), result.power) == (NoQuotient, sum(function.powers) * x.power)
-    oracle.assert_same(np.asarray(result), oracle.expected(function, oracle.arrays_of(function, np.asarray(x))))
+    oracle.assert_same(
+        np.asarray(result), oracle.expected(function, oracle.arrays_of(function, np.asarray(x)))
+    )
 
 
 def test_a_slope_with_a_unit_is_refused():
     """Of a class that computes with units, and of one that only hands them on."""
     for cls in (Noted, OnlyFinalized):
-        with pytest.raises(TypeError, match=r"leaky_relu: negative_slope must have no unit, got m; .*numpy\.asarray\("):
+        with pytest.raises(
+            TypeError,
+            match=r"leaky_relu: negative_slope must have no unit, got m; .*numpy\.asarray\(",
+        ):
             relu_xp.leaky_relu(ramp((4,)), noted(cls, ramp((4,)), "m"))
 
 
@@ -377,7 +422,10 @@ class Labelled(np.ndarray):
 
 
 def test_a_class_that_wraps_results_is_told_of_what():
-    for result in (relu_xp.relu(ramp((4,)).view(Labelled)), relu_xp.relu_vjp(ramp((4,)), ramp((4,)).view(Labelled))):
+    for result in (
+        relu_xp.relu(ramp((4,)).view(Labelled)),
+        relu_xp.relu_vjp(ramp((4,)), ramp((4,)).view(Labelled)),
+    ):
         assert type(result) is Labelled
         assert result.label == "multiply"
     assert type(relu_xp.relu_grad(ramp((4,)).view(Labelled))) is Labelled
@@ -437,7 +485,9 @@ def test_a_unit_that_its_class_only_hands_on(function):
     """The result has it where it is right: it is one array's, to the power of one. Or else the call is refused."""
     x, g = ramp((4,)), ramp((4,))
     for units in (("m", None), (None, "s"), ("m", "s")):
-        arrays = [noted(Noted, a, unit) if unit else a for a, unit in zip((x, g), units, strict=True)]
+        arrays = [
+            noted(Noted, a, unit) if unit else a for a, unit in zip((x, g), units, strict=True)
+        ]
         given = oracle.arrays_of(function, *arrays)
         have = [(unit, power) for unit, power in zip(units, function.powers, strict=True) if unit]
         used = [unit for unit, power in have[: len(given)] for _ in range(power)]
@@ -447,7 +497,10 @@ def test_a_unit_that_its_class_only_hands_on(function):
             result = oracle.call(function, *given)
             assert (type(result), result.unit, result.notes) == (Noted, used[0], ["kept"])
         else:
-            with pytest.raises(TypeError, match=r"must have no unit, got [ms]; convert it, or pass numpy\.asarray\("):
+            with pytest.raises(
+                TypeError,
+                match=r"must have no unit, got [ms]; convert it, or pass numpy\.asarray\(",
+            ):
                 oracle.call(function, *given)
 
 
@@ -464,7 +517,8 @@ def test_classes_that_cannot_be_kept_are_refused():
     array = np.asarray(matrix)
     for bad in (matrix, array.view(MaskedQuantity)):
         refused = pytest.raises(
-            TypeError, match=r"relu_xp\.\w+: \S*(matrix|Quantity) is not supported; convert it first"
+            TypeError,
+            match=r"relu_xp\.\w+: \S*(matrix|Quantity) is not supported; convert it first",
         )
         for function, args, options in [
             (relu_xp.relu, (bad,), {}),
@@ -485,7 +539,10 @@ def test_vjp_is_like_x(vjp):
     assert type(vjp(x, g.view(Tagged))) is Tagged
     assert type(vjp(np.float64(1), np.array(1.0).view(Tagged))) is Tagged
     assert type(vjp(x, g.view(Metres))) is Metres  # the unit is the cotangent's
-    assert (type(vjp(x.view(Metres), g)), vjp(x.view(Metres), g).power) == (Metres, 0)  # and here there is none
+    assert (type(vjp(x.view(Metres), g)), vjp(x.view(Metres), g).power) == (
+        Metres,
+        0,
+    )  # and here there is none
     assert type(vjp(np.array(1.0), np.float64(1))) is np.ndarray
     assert type(vjp(np.float64(1), np.array(1.0))) is np.float64
     out = np.empty(())
@@ -503,7 +560,11 @@ def test_no_warning_is_invented(name, call, dtype, slope):
         x = x[x != largest]
     with np.errstate(all="raise"):
         for z in (1.0, 0.0, 0.5):
-            call(x, np.ones_like(x), **oracle.scalars_of(name, negative_slope=slope, grad_at_zero=z, grad_at_ceiling=z))
+            call(
+                x,
+                np.ones_like(x),
+                **oracle.scalars_of(name, negative_slope=slope, grad_at_zero=z, grad_at_ceiling=z),
+            )
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -571,7 +632,10 @@ def test_a_slope_that_rounds_to_zero_makes_no_nan():
     for size in (3, 1 << 17):
         x = np.resize(np.array([np.inf, 1, -1], np.float32), size)
         with np.errstate(all="raise"):
-            oracle.assert_same(relu_xp.leaky_relu(x, 1e-46), np.resize(np.array([np.inf, 1, -0.0], np.float32), size))
+            oracle.assert_same(
+                relu_xp.leaky_relu(x, 1e-46),
+                np.resize(np.array([np.inf, 1, -0.0], np.float32), size),
+            )
 
 
 class Foreign:
@@ -633,7 +697,12 @@ def test_tiny_longdouble_scalars_do_not_underflow(function):
     """To round them is no operation that the definition has."""
     limits = np.finfo(np.longdouble)
     x = np.array([-1, 2, 0, -0.0], np.longdouble)
-    for value in (limits.smallest_subnormal, 3 * limits.smallest_subnormal, limits.smallest_normal, limits.max):
+    for value in (
+        limits.smallest_subnormal,
+        3 * limits.smallest_subnormal,
+        limits.smallest_normal,
+        limits.max,
+    ):
         for each in function.parameters:
             with np.errstate(all="raise"):
                 oracle.call(function, x, np.ones_like(x), **{each.name: value})
@@ -653,7 +722,18 @@ def test_more_than_2_to_the_31_elements():
     assert result[-2:].tolist() == [1, 0]
 
 
-SLOPES = [(), (1,), (7,), (7, 1), (70, 1, 1), (70, 7, 1), (70, 1, 7), (30, 1, 1, 1), (30, 70, 7, 7), (1, 70, 1, 1)]
+SLOPES = [
+    (),
+    (1,),
+    (7,),
+    (7, 1),
+    (70, 1, 1),
+    (70, 7, 1),
+    (70, 1, 7),
+    (30, 1, 1, 1),
+    (30, 70, 7, 7),
+    (1, 70, 1, 1),
+]
 
 
 @pytest.mark.parametrize("order", ["C", "F", "mixed"])
@@ -661,7 +741,9 @@ SLOPES = [(), (1,), (7,), (7, 1), (70, 1, 1), (70, 7, 1), (70, 1, 7), (30, 1, 1,
 def test_slopes_of_large_arrays(shape, order):
     """They are broadcast in rows, which is another way than that of few elements."""
     rng = np.random.default_rng(0)
-    x, g, slope = (rng.normal(size=size).astype(np.float32) for size in ((30, 70, 7, 7), (30, 70, 7, 7), shape))
+    x, g, slope = (
+        rng.normal(size=size).astype(np.float32) for size in ((30, 70, 7, 7), (30, 70, 7, 7), shape)
+    )
     if order == "F":
         x, g = np.asfortranarray(x), np.asfortranarray(g)
     elif order == "mixed":
@@ -671,9 +753,13 @@ def test_slopes_of_large_arrays(shape, order):
         result = oracle.call(name, x, g, **options)
         whole = np.broadcast_to(slope, x.shape)
         for i in range(2):  # of few elements
-            few = oracle.call(name, x[i, 0], g[i, 0], negative_slope=whole[i, 0].copy(), grad_at_zero=0.5)
+            few = oracle.call(
+                name, x[i, 0], g[i, 0], negative_slope=whole[i, 0].copy(), grad_at_zero=0.5
+            )
             oracle.assert_same(result[i, 0], few, name)
-        oracle.assert_same(result, oracle.call(name, x, g, negative_slope=whole.copy(), grad_at_zero=0.5), name)
+        oracle.assert_same(
+            result, oracle.call(name, x, g, negative_slope=whole.copy(), grad_at_zero=0.5), name
+        )
         assert result.strides == np.positive(x).strides
         out = x.copy(order="K")
         assert oracle.call(name, out, g, **options, out=out) is out
@@ -689,7 +775,18 @@ def slopes_of(shape):
                 yield sizes[front:]
 
 
-SHAPES = [(0,), (3, 0), (0, 3, 2), (1, 1, 1), (2,), (3, 5), (1, 7, 7), (17, 3, 1, 2), (91, 91), (2, 3, 1, 41, 17)]
+SHAPES = [
+    (0,),
+    (3, 0),
+    (0, 3, 2),
+    (1, 1, 1),
+    (2,),
+    (3, 5),
+    (1, 7, 7),
+    (17, 3, 1, 2),
+    (91, 91),
+    (2, 3, 1, 41, 17),
+]
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
@@ -719,7 +816,9 @@ def test_exceptions_of_slopes_are_told():
 
 
 @pytest.mark.parametrize("mode", ["print", "call", "log", "raise", "call without", "log without"])
-@pytest.mark.parametrize("function", [relu_xp.leaky_relu, relu_xp.leaky_relu_vjp, relu_xp.squared_relu])
+@pytest.mark.parametrize(
+    "function", [relu_xp.leaky_relu, relu_xp.leaky_relu_vjp, relu_xp.squared_relu]
+)
 def test_errors_are_told_as_numpy_tells_them(function, mode, capfd):
     """To the same place, in the same words but for the operation's name; with both errors' flags at once."""
     x = np.array([-3e38, 3e38, -1e-38, 1e-38], np.float32)
@@ -743,7 +842,10 @@ def test_errors_are_told_as_numpy_tells_them(function, mode, capfd):
         out, err = capfd.readouterr()
         log = heard.getvalue() if isinstance(heard, io.StringIO) else ""
         words = [out, err, log] if "without" not in mode else []
-        return errors, [re.sub(r"in (multiply|square|\w*relu\w*)$", "in ...", each, flags=re.M) for each in words]
+        return errors, [
+            re.sub(r"in (multiply|square|\w*relu\w*)$", "in ...", each, flags=re.M)
+            for each in words
+        ]
 
     want = told(theirs)
     assert told(ours) == want

@@ -73,8 +73,13 @@ def test_a_registered_object_owns_its_arrays_until_it_is_unregistered(registry):
         relu_xp.relu(Boxed([1.0]))
     relu_xp.register_backend("boxes", Boxes())
     assert relu_xp.relu(Boxed([-1.0, 2.0])).array.tolist() == [0.0, 2.0]
-    assert relu_xp.leaky_relu(Boxed([-1.0, 2.0]), 0.5, grad_at_zero=0.5).array.tolist() == [-0.5, 2.0]
-    assert relu_xp.relu_vjp(Boxed([-1.0, 0.0]), Boxed([3.0, 4.0]), grad_at_zero=0.5).array.tolist() == [0.0, 2.0]
+    assert relu_xp.leaky_relu(Boxed([-1.0, 2.0]), 0.5, grad_at_zero=0.5).array.tolist() == [
+        -0.5,
+        2.0,
+    ]
+    assert relu_xp.relu_vjp(
+        Boxed([-1.0, 0.0]), Boxed([3.0, 4.0]), grad_at_zero=0.5
+    ).array.tolist() == [0.0, 2.0]
     relu_xp.unregister_backend("boxes")
     with pytest.raises(TypeError, match=r"relu_xp\.relu: x must be an array"):
         relu_xp.relu(Boxed([1.0]))
@@ -127,7 +132,12 @@ OLD.__dict__.update(dict.fromkeys((*FUNCTIONS, "owns", "devices", "put", "get"),
     [
         (1, "x", TypeError, "package must be a string, got int"),
         ("a.b", "x", ValueError, "the name of a top-level package, got 'a.b'"),
-        ("boxes", 1, TypeError, r"it lacks owns, devices, put, get, call\(function, arrays, scalars, out\)"),
+        (
+            "boxes",
+            1,
+            TypeError,
+            r"it lacks owns, devices, put, get, call\(function, arrays, scalars, out\)",
+        ),
         ("boxes", types.ModuleType("empty"), TypeError, "it lacks owns, devices, put, get, call"),
         (
             "boxes",
@@ -146,7 +156,9 @@ def test_what_is_no_backend(registry, package, backend, error, words):
 @pytest.mark.skipif(not PAGE.exists(), reason="docs/: not beside these tests")
 def test_the_page_names_the_whole_interface():
     """What `docs/your-backend.md` tells to write is what the protocols have, with their parameters."""
-    told = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    told = dict(
+        re.findall(r"^\| `(\w+)\((.*?)\)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    )
     methods = {**vars(_dispatch.Holder), **vars(_dispatch.Backend), **vars(_dispatch.Delegating)}
     wanted = {
         name: ", ".join([*inspect.signature(method).parameters][1:])
@@ -218,12 +230,17 @@ try:
 except AssertionError:
     print("raised")
 """
-    run = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-O", "-c", code], capture_output=True, text=True, check=True
+    )
     assert run.stdout == "raised\n"
 
 
 def test_what_is_not_refused_is_told_of_the_dtypes_that_there_are(registry):
-    backend = Boxes(relu_vjp=lambda function, arrays, *_: arrays[0], relu_grad=lambda function, arrays, *_: arrays[0])
+    backend = Boxes(
+        relu_vjp=lambda function, arrays, *_: arrays[0],
+        relu_grad=lambda function, arrays, *_: arrays[0],
+    )
     relu_xp.register_backend("boxes", backend)
     target = _machine.Target("boxes", backend, "cpu")
     taken = [*accepted(target, ["float32"])]
@@ -236,7 +253,9 @@ def test_what_is_not_refused_is_told_of_the_dtypes_that_there_are(registry):
 
 def test_a_dtype_that_put_loses_is_told(registry):
     backend = Boxes()
-    backend.put = lambda array, device: Boxed(array.astype("f4") if array.dtype == np.float16 else array)
+    backend.put = lambda array, device: Boxed(
+        array.astype("f4") if array.dtype == np.float16 else array
+    )
     relu_xp.register_backend("boxes", backend)
     target = _machine.Target("boxes", backend, "cpu")
     *_, record = verify(target, [np.dtype("f2"), np.dtype("i1")])
@@ -264,8 +283,12 @@ def test_an_installed_plugin_is_found_by_its_entry_point(tmp_path):
     (tmp_path / "backend_for_awkward.py").write_text(EXAMPLE.read_text())
     metadata = tmp_path / "relu_xp_awkward-1.0.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: relu-xp-awkward\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[relu_xp.backends]\nawkward = backend_for_awkward\n")
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: relu-xp-awkward\nVersion: 1.0\n"
+    )
+    (metadata / "entry_points.txt").write_text(
+        "[relu_xp.backends]\nawkward = backend_for_awkward\n"
+    )
     code = """
 import sys
 import numpy, relu_xp
@@ -283,7 +306,9 @@ except ValueError as error:
     print(error)
 """
     command = [sys.executable, "-c", code]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    run = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == [
         "[[1.0, -0.1], [], [0.0]] [[1.0, -5.0], [], [0.0]]",
@@ -324,13 +349,16 @@ assert _dispatch.plugins() == {"boxes": "boxes_for_relu_xp", "bags": ""}
 assert _machine.versions()["numpy"] == "unknown"
 """)
     (tmp_path / "numpy-9.9.dist-info").mkdir()  # of what relu-xp info lists
-    run = subprocess.run([sys.executable, "call.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "call.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     told = sorted(run.stdout.splitlines())
     assert len(told) == 2, told
     for line, name in zip(told, ("malformed", "unreadable"), strict=True):
         assert re.fullmatch(
-            rf"6 \S*call\.py relu_xp: .* of \S*{name}-1\.0\.dist-info cannot be read, .*remove it", line
+            rf"6 \S*call\.py relu_xp: .* of \S*{name}-1\.0\.dist-info cannot be read, .*remove it",
+            line,
         )
 
 
@@ -339,6 +367,8 @@ def test_the_example_runs_as_it_stands():
         pytest.skip("examples/: not beside these tests")
     if importlib.util.find_spec("awkward") is None:
         pytest.skip("awkward: not installed")
-    run = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, check=True, timeout=300)
+    run = subprocess.run(
+        [sys.executable, EXAMPLE], capture_output=True, text=True, check=True, timeout=300
+    )
     assert "[[1.0, -0.1], [], [0.0, 15.0, -0.2]]" in run.stdout
     assert "values equal the definition" in run.stdout

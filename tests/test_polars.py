@@ -100,11 +100,17 @@ def test_expressions(pl):
     column = pl.col("x").map_batches(relu_xp.relu, return_dtype=pl.Float64)
     for held in (table, table.lazy()):
         assert held.select(column).lazy().collect()["x"].to_list() == [1, 0, None]
-    product = pl.map_batches(["x", "g"], lambda held: relu_xp.relu_vjp(*held), return_dtype=pl.Float64)
+    product = pl.map_batches(
+        ["x", "g"], lambda held: relu_xp.relu_vjp(*held), return_dtype=pl.Float64
+    )
     assert table.select(product)["x"].to_list() == [3, 0, None]
     grouped = table.group_by("k", maintain_order=True).agg(column)
     assert grouped["x"].to_list() == [[1, None], [0]]
-    assert table.select("x").lazy().map_batches(relu_xp.relu).collect()["x"].to_list() == [1, 0, None]
+    assert table.select("x").lazy().map_batches(relu_xp.relu).collect()["x"].to_list() == [
+        1,
+        0,
+        None,
+    ]
 
 
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
@@ -112,10 +118,14 @@ def test_what_holds_no_values_yet(pl, function):
     """The advice, followed, computes."""
     table = pl.DataFrame({"x": X, "g": G})
     want = expected(function, X, G)
-    with pytest.raises(TypeError, match=r"x must be an array .*LazyFrame; collect it first, .* x\.collect\(\)$"):
+    with pytest.raises(
+        TypeError, match=r"x must be an array .*LazyFrame; collect it first, .* x\.collect\(\)$"
+    ):
         call(function, table.lazy(), table.lazy())
     x, g = pl.col("x"), pl.col("g")
-    with pytest.raises(TypeError, match=r"x must be an array .*Expr; pass it on, for example polars\.map_") as raised:
+    with pytest.raises(
+        TypeError, match=r"x must be an array .*Expr; pass it on, for example polars\.map_"
+    ) as raised:
         call(function, x, g)
     advice = re.search(r"for example (.*)$", str(raised.value))[1]
     result = table.select(eval(advice, {"polars": pl, "relu_xp": relu_xp, "x": x, "cotangent": g}))
@@ -124,20 +134,35 @@ def test_what_holds_no_values_yet(pl, function):
 
 def test_bad_input(pl):
     x = pl.DataFrame({"a": X, "b": [*range(6)]})
-    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: column 'b': takes real floating .*, got Int64; cast"):
+    with pytest.raises(
+        TypeError,
+        match=r"^relu_xp\.leaky_relu: column 'b': takes real floating .*, got Int64; cast",
+    ):
         relu_xp.leaky_relu(x)
-    with pytest.raises(TypeError, match=r"^relu_xp\.relu_vjp: column 'b': x and cotangent .* Float64 and Int64; cast"):
+    with pytest.raises(
+        TypeError,
+        match=r"^relu_xp\.relu_vjp: column 'b': x and cotangent .* Float64 and Int64; cast",
+    ):
         relu_xp.relu_vjp(x.cast({"b": pl.Float64}), x)
-    with pytest.raises(ValueError, match=r"^relu_xp\.leaky_relu: column 'h': negative_slope must be finite in float16"):
+    with pytest.raises(
+        ValueError,
+        match=r"^relu_xp\.leaky_relu: column 'h': negative_slope must be finite in float16",
+    ):
         relu_xp.leaky_relu(pl.DataFrame({"a": X, "h": X.astype("f2")}), 1e6)
-    with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same columns; align"):
+    with pytest.raises(
+        ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same columns; align"
+    ):
         relu_xp.relu_vjp(x, x.select("b", "a"))
     for g in (x[:1], x["a"]):
-        with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have one shape, got "):
+        with pytest.raises(
+            ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have one shape, got "
+        ):
             relu_xp.relu_vjp(x, g)
     with pytest.raises(TypeError, match=r"^relu_xp\.relu: a polars object cannot be written to"):
         relu_xp.relu(x, out=x)
-    with pytest.raises(TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"):
+    with pytest.raises(
+        TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"
+    ):
         relu_xp.relu_vjp(x["a"], X)
 
 
@@ -166,9 +191,15 @@ def test_columns_that_hold_no_numbers(pl, dtype):
     """The advice of each error, followed, computes."""
     values = HELD[dtype]
     given = eval(f"{dtype}", vars(pl).copy())
-    x = pl.Series("a", values) if dtype in ("Struct", "Decimal") else pl.Series("a", values, dtype=given)
+    x = (
+        pl.Series("a", values)
+        if dtype in ("Struct", "Decimal")
+        else pl.Series("a", values, dtype=given)
+    )
     for function in (relu_xp.relu, relu_xp.leaky_relu):
-        with pytest.raises(TypeError, match=r"takes real floating .*, got .*; .*, for example ") as raised:
+        with pytest.raises(
+            TypeError, match=r"takes real floating .*, got .*; .*, for example "
+        ) as raised:
             function(x)
         advice = re.search(r", for example ([^;]*)$", str(raised.value))[1]
         result = function(eval(advice, {"x": x, "polars": pl}))

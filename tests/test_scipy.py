@@ -11,7 +11,9 @@ import relu_xp
 FORMATS = ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"]
 X = np.array([[0, 1.5, -2, 0, np.nan, 0], [7, 0, 0.5, -np.inf, 0, np.inf]], np.float32)
 G = np.array([[0, 2, 3, -4, 1, 0], [0, 5, np.inf, 2, -np.inf, 0]], np.float32)
-AT_ZERO = [each for each in oracle.RECORDS if each.role == "grad" and each.scalars]  # whose result there is a scalar
+AT_ZERO = [
+    each for each in oracle.RECORDS if each.role == "grad" and each.scalars
+]  # whose result there is a scalar
 call = oracle.call
 
 
@@ -36,7 +38,9 @@ def test_every_format_stays_what_it_is(sparse, function, kind, made):
         want = oracle.expected(function, oracle.arrays_of(function, X, G), **kept_sparse(function))
     assert type(result) is type(x)
     assert (result.dtype, result.shape) == (x.dtype, x.shape)
-    np.testing.assert_array_equal(result.toarray(), want)  # signs of zeros apart, which toarray drops
+    np.testing.assert_array_equal(
+        result.toarray(), want
+    )  # signs of zeros apart, which toarray drops
     assert (before != x).nnz == (before != before).nnz  # of NaNs
     if kind == "csr" and len(function.arrays) == 1:
         assert (result.indptr == x.indptr).all()
@@ -64,12 +68,14 @@ def test_derivatives_that_are_not_zero_at_zero(sparse, function):
     x = sparse.csr_array(X)
     for z in (1.0, 0.5):
         with pytest.raises(
-            TypeError, match=rf"^relu_xp\.{function}: x is 0 where .* the result is {z:g}; pass grad_at"
+            TypeError,
+            match=rf"^relu_xp\.{function}: x is 0 where .* the result is {z:g}; pass grad_at",
         ) as raised:
             call(function, x, grad_at_zero=z)
     name, value = re.search(r"pass (\w+)=(\S+),", str(raised.value)).groups()
     np.testing.assert_array_equal(
-        call(function, x, **{name: float(value)}).toarray(), oracle.expected(function, (X,), grad_at_zero=0.0)
+        call(function, x, **{name: float(value)}).toarray(),
+        oracle.expected(function, (X,), grad_at_zero=0.0),
     )
     dense = eval(re.search(r"for example (\S+)$", str(raised.value))[1], {"x": x})
     np.testing.assert_array_equal(call(function, dense), oracle.expected(function, (X,)))
@@ -83,15 +89,21 @@ def test_what_is_stored_twice_counts_as_its_sum(sparse):
     for kind in ("csr", "csc", "coo"):
         x = sparse.coo_array(([-1.0, 3.0, -2.0], ([0, 0, 1], [1, 1, 0])), (2, 2)).asformat(kind)
         if kind != "coo":
-            x = type(x)((np.array([-1.0, 3.0, -2.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), (2, 2))
+            x = type(x)(
+                (np.array([-1.0, 3.0, -2.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), (2, 2)
+            )
         stored = x.nnz
         dense = x.toarray()
         np.testing.assert_array_equal(relu_xp.relu(x).toarray(), np.maximum(dense, 0))
-        np.testing.assert_array_equal(relu_xp.relu_vjp(x, x).toarray(), relu_xp.relu_vjp(dense, dense))
+        np.testing.assert_array_equal(
+            relu_xp.relu_vjp(x, x).toarray(), relu_xp.relu_vjp(dense, dense)
+        )
         assert x.nnz == stored == 3
 
 
-@pytest.mark.parametrize("function", [each for each in oracle.RECORDS if len(each.arrays) == 2], ids=str)
+@pytest.mark.parametrize(
+    "function", [each for each in oracle.RECORDS if len(each.arrays) == 2], ids=str
+)
 def test_a_cotangent_of_another_format(sparse, function):
     x, g = sparse.csr_matrix(X), sparse.dok_array(G)
     with np.errstate(invalid="ignore"):
@@ -100,7 +112,9 @@ def test_a_cotangent_of_another_format(sparse, function):
     np.testing.assert_array_equal(result.toarray(), oracle.expected(function, (X, G)))
     single, other = (sparse.coo_array(a[1]) for a in (X, G))
     with np.errstate(invalid="ignore"):
-        np.testing.assert_array_equal(call(function, single, other).toarray(), oracle.expected(function, (X[1], G[1])))
+        np.testing.assert_array_equal(
+            call(function, single, other).toarray(), oracle.expected(function, (X[1], G[1]))
+        )
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "bsr", "coo"])
@@ -113,12 +127,19 @@ def test_many_elements_where_either_has_none(sparse, kind):
             result = call(function, x, g)
             np.testing.assert_array_equal(result.toarray(), oracle.expected(function, dense))
             assert result.format == kind
-            assert result.nnz <= 3000 if kind == "bsr" else result.nnz == ((dense[0] != 0) | (dense[1] != 0)).sum()
+            assert (
+                result.nnz <= 3000
+                if kind == "bsr"
+                else result.nnz == ((dense[0] != 0) | (dense[1] != 0)).sum()
+            )
 
 
 def test_a_vjp_sorts_nothing(sparse, monkeypatch):
     """Equal places are only compared, others are found in SciPy's loops: sorting takes thirty times as long."""
-    x, g = (sparse.random_array((90, 70), density=0.1, rng=np.random.default_rng(seed)).tocsr() for seed in (0, 1))
+    x, g = (
+        sparse.random_array((90, 70), density=0.1, rng=np.random.default_rng(seed)).tocsr()
+        for seed in (0, 1)
+    )
     want = relu_xp.relu_vjp(x.toarray(), g.toarray()), relu_xp.relu_vjp(x.toarray(), x.toarray())
     pairs = [[a.asformat(kind) for a in (x, g)] for kind in FORMATS if kind != "dia"]
 
@@ -139,14 +160,19 @@ def layouts(sparse, kind, dense):
     """The same array in every state that a format may be in."""
     x = sparse.coo_array(dense)
     yield x.asformat(kind)
-    again = np.r_[np.arange(x.nnz)[::-1], np.arange(0, x.nnz, 2)]  # in no order, and every other element in halves
+    again = np.r_[
+        np.arange(x.nnz)[::-1], np.arange(0, x.nnz, 2)
+    ]  # in no order, and every other element in halves
     data = (x.data / np.where(np.arange(x.nnz) % 2, 1, 2))[again]
     halves = sparse.coo_array((data.astype(x.dtype), [each[again] for each in x.coords]), x.shape)
     if kind in ("csr", "csc"):
         rows, columns = halves.coords if kind == "csr" else halves.coords[::-1]
         order = np.argsort(rows, kind="stable")
         starts = np.r_[0, np.bincount(rows, minlength=dense.shape[kind == "csc"]).cumsum()]
-        spare = np.full(3, np.inf, x.dtype), np.zeros(3, int)  # room that is allocated, and holds anything
+        spare = (
+            np.full(3, np.inf, x.dtype),
+            np.zeros(3, int),
+        )  # room that is allocated, and holds anything
         data, columns = np.r_[halves.data[order], spare[0]], np.r_[columns[order], spare[1]]
         made = getattr(sparse, f"{kind}_array")((data, columns, starts), x.shape)
         assert made.has_canonical_format == (x.nnz == 0)
@@ -159,11 +185,15 @@ def layouts(sparse, kind, dense):
         made = x.todia()
         made.data = np.c_[made.data, np.full((len(made.data), 9), np.inf)].astype(x.dtype)
         outside = np.arange(made.data.shape[1]) - made.offsets[:, None]
-        made.data[(outside < 0) | (outside >= x.shape[0]) | (np.arange(made.data.shape[1]) >= x.shape[1])] = np.inf
+        made.data[
+            (outside < 0) | (outside >= x.shape[0]) | (np.arange(made.data.shape[1]) >= x.shape[1])
+        ] = np.inf
         yield sparse.dia_array((made.data[::-1].copy(), made.offsets[::-1].copy()), x.shape)
 
 
-@pytest.mark.parametrize("function", [each for each in oracle.RECORDS if each not in AT_ZERO], ids=str)
+@pytest.mark.parametrize(
+    "function", [each for each in oracle.RECORDS if each not in AT_ZERO], ids=str
+)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_whatever_state_either_is_in(sparse, function, kind):
     """No floating-point error comes from what the arrays do not hold."""
@@ -195,10 +225,15 @@ def test_arrays_of_any_number_of_axes(sparse, shape):
                 for of_g in (g, x.copy(), x * 0):
                     result = call(function, x, of_g)
                     assert (result.shape, result.format) == (shape, "coo")
-                    assert not any(np.shares_memory(*each) for each in zip(result.coords, x.coords, strict=True))
+                    assert not any(
+                        np.shares_memory(*each)
+                        for each in zip(result.coords, x.coords, strict=True)
+                    )
                     parts = [elements(a) for a in (x, of_g, result)]
                     assert {*parts[2]} == {*parts[0], *parts[1]}
-                    values = [np.array([part.get(each, 0.0) for each in parts[2]]) for part in parts]
+                    values = [
+                        np.array([part.get(each, 0.0) for each in parts[2]]) for part in parts
+                    ]
                     np.testing.assert_array_equal(values[2], oracle.expected(function, values[:2]))
 
 
@@ -224,7 +259,10 @@ def test_one_call_tells_of_an_error_once(sparse):
     """Also where the places are so many that they are computed in parts."""
     many = 200_000
     x, g = (
-        sparse.csr_array((np.full(many, -np.inf), ([0] * many, np.arange(many) * 2 + i)), (1, 400_001)) for i in (0, 1)
+        sparse.csr_array(
+            (np.full(many, -np.inf), ([0] * many, np.arange(many) * 2 + i)), (1, 400_001)
+        )
+        for i in (0, 1)
     )
     with pytest.warns(RuntimeWarning) as told:
         result = relu_xp.leaky_relu_slope_vjp(x, g)
@@ -235,19 +273,32 @@ def test_one_call_tells_of_an_error_once(sparse):
 
 def test_bad_input(sparse):
     x = sparse.csr_array(X)
-    with pytest.raises(TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library, got .*csr_a"):
+    with pytest.raises(
+        TypeError,
+        match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library, got .*csr_a",
+    ):
         relu_xp.relu_vjp(x, X)
-    with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have one shape, got "):
+    with pytest.raises(
+        ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have one shape, got "
+    ):
         relu_xp.relu_vjp(x, x.T)
-    with pytest.raises(TypeError, match=r"^relu_xp\.relu: a scipy\.sparse array cannot be written to; leave out"):
+    with pytest.raises(
+        TypeError, match=r"^relu_xp\.relu: a scipy\.sparse array cannot be written to; leave out"
+    ):
         relu_xp.relu(x, out=x)
-    with pytest.raises(TypeError, match=r"^relu_xp\.leaky_relu: negative_slope must be a real number, got "):
+    with pytest.raises(
+        TypeError, match=r"^relu_xp\.leaky_relu: negative_slope must be a real number, got "
+    ):
         relu_xp.leaky_relu(x, x)
     integers = sparse.csr_array(np.array([[2, -3, 0]]))
     assert relu_xp.relu(integers).toarray().tolist() == [[2, 0, 0]]
-    with pytest.raises(TypeError, match=r"takes real .*, got int64; cast it first, for .* (x\.\S*)") as raised:
+    with pytest.raises(
+        TypeError, match=r"takes real .*, got int64; cast it first, for .* (x\.\S*)"
+    ) as raised:
         relu_xp.leaky_relu(integers)
     advice = re.search(r"for example (.*)$", str(raised.value))[1]
-    assert relu_xp.leaky_relu(eval(advice, {"x": integers}), 0.5).toarray().tolist() == [[2, -1.5, 0]]
+    assert relu_xp.leaky_relu(eval(advice, {"x": integers}), 0.5).toarray().tolist() == [
+        [2, -1.5, 0]
+    ]
     with pytest.raises(TypeError, match=r"got complex128; take x\.real, or x\.imag"):
         relu_xp.relu(integers * 1j)

@@ -81,7 +81,10 @@ def test_shapes_that_a_graph_does_not_know(tf, record, shape):
         x, g = (a[:n].reshape(-1, 2) if shape and len(shape) == 2 else a[:n] for a in (X, G))
         oracle.assert_same(f(x, g).numpy(), expected(record, x, g))
     if len(record.arrays) == 2:
-        with pytest.raises(tf.errors.InvalidArgumentError, match=f"relu_xp.{record}: x and cotangent must have one sh"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=f"relu_xp.{record}: x and cotangent must have one sh",
+        ):
             f(x, g[:1])
 
 
@@ -92,11 +95,16 @@ def test_shapes_that_a_graph_knows_in_part(tf):
     assert traced([None, 3], [2, None]).output_shapes.rank == 2
     traced([None, 3], None)
     for x, g in (([None, 3], [2, 4]), ([None], [None, 1])):
-        with pytest.raises(ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have one shape, got .*None"):
+        with pytest.raises(
+            ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have one shape, got .*None"
+        ):
             traced(x, g)
     traced([None, 3], [None], relu_xp.leaky_relu)
     for x, s in (([None, 3], [4]), ([None], [None, 1])):
-        with pytest.raises(ValueError, match=r"^relu_xp\.leaky_relu: negative_slope must broadcast to the shape of x"):
+        with pytest.raises(
+            ValueError,
+            match=r"^relu_xp\.leaky_relu: negative_slope must broadcast to the shape of x",
+        ):
             traced(x, s, relu_xp.leaky_relu)
 
 
@@ -160,7 +168,9 @@ def test_derivatives_of_derivatives(tf, record):
 
     def of_functions(x):
         others = [
-            each for each in oracle.RECORDS if each.rectifier == record.rectifier and each.role in ("grad", "vjp")
+            each
+            for each in oracle.RECORDS
+            if each.rectifier == record.rectifier and each.role in ("grad", "vjp")
         ]
         for each in others:
             with tf.GradientTape() as tape:
@@ -206,7 +216,9 @@ def test_slopes_that_are_learned(tf, shape, dtype):
     """Whole numbers, whose sums are exact; the gradient has the slope's own shape and dtype."""
     numbers = np.resize(np.array([0.25, -2.0, 0.5], dtype), shape)
     products = np.where(WHOLE < 0, WHOLE * COTANGENT, 0)
-    by_slope = products.sum(tuple(i for i in range(-2, 0) if i < -len(shape) or shape[i] == 1), keepdims=True)
+    by_slope = products.sum(
+        tuple(i for i in range(-2, 0) if i < -len(shape) or shape[i] == 1), keepdims=True
+    )
     slope = tf.Variable(numbers)
 
     def step(x, g):
@@ -220,7 +232,9 @@ def test_slopes_that_are_learned(tf, shape, dtype):
     for f in (step, function(tf, step, jit_compile=True), function(tf, step, unknown, unknown)):
         y, by_x, got = f(tf.constant(WHOLE), tf.constant(COTANGENT))
         oracle.assert_same(y.numpy(), expected("leaky_relu", WHOLE, negative_slope=broadcast))
-        want = expected("leaky_relu_vjp", WHOLE, COTANGENT, negative_slope=broadcast, grad_at_zero=0.5)
+        want = expected(
+            "leaky_relu_vjp", WHOLE, COTANGENT, negative_slope=broadcast, grad_at_zero=0.5
+        )
         assert_same_derivative(by_x, want)
         assert (got.shape, got.dtype) == (slope.shape, slope.dtype)
         np.testing.assert_array_equal(got.numpy(), by_slope.reshape(shape))
@@ -233,7 +247,10 @@ def test_slopes_of_the_derivatives(tf):
     def step(s):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(s)
-            results = relu_xp.leaky_relu_grad(x, s, grad_at_zero=0.5), relu_xp.leaky_relu_vjp(x, g, s, grad_at_zero=0.5)
+            results = (
+                relu_xp.leaky_relu_grad(x, s, grad_at_zero=0.5),
+                relu_xp.leaky_relu_vjp(x, g, s, grad_at_zero=0.5),
+            )
         return [tape.gradient(y, s) for y in results]
 
     for slope in (tf.constant(1.0), tf.constant([[0.0], [1.0], [2.0]])):
@@ -249,15 +266,25 @@ def test_forward_in_a_slope(tf):
     x, s, dot = tf.constant(X), tf.fill(X.shape, 0.25), tf.constant(G)
     with tf.autodiff.ForwardAccumulator(s, dot) as accumulator:
         y = relu_xp.leaky_relu(x, s)
-    np.testing.assert_array_equal(accumulator.jvp(y).numpy(), expected("leaky_relu_slope_vjp", X, G))
+    np.testing.assert_array_equal(
+        accumulator.jvp(y).numpy(), expected("leaky_relu_slope_vjp", X, G)
+    )
 
 
 @pytest.mark.parametrize(
     ("slope", "error", "text"),
     [
         (np.ones((2, 3), np.int32), TypeError, "negative_slope must be real floating, got int32"),
-        (np.ones((2, 2), np.float32), ValueError, r"negative_slope must broadcast to the shape of x, \(2, 3\), got"),
-        (np.ones((1, 2, 3), np.float32), ValueError, r"negative_slope must broadcast .* got \(1, 2, 3\)"),
+        (
+            np.ones((2, 2), np.float32),
+            ValueError,
+            r"negative_slope must broadcast to the shape of x, \(2, 3\), got",
+        ),
+        (
+            np.ones((1, 2, 3), np.float32),
+            ValueError,
+            r"negative_slope must broadcast .* got \(1, 2, 3\)",
+        ),
     ],
 )
 def test_bad_slopes(tf, slope, error, text):
@@ -328,8 +355,13 @@ def operators(tf, f, *specs):
     """The operators of what LiteRT makes of a function."""
     module = tf.Module()
     module.f = function(tf, f, *specs)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.f.get_concrete_function()], module)
-    return [each["op_name"] for each in tf.lite.Interpreter(model_content=converter.convert())._get_ops_details()]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [module.f.get_concrete_function()], module
+    )
+    return [
+        each["op_name"]
+        for each in tf.lite.Interpreter(model_content=converter.convert())._get_ops_details()
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:[^a-z]*Warning. tf.lite.Interpreter is deprecated")
@@ -348,21 +380,34 @@ def operators(tf, f, *specs):
 def test_graphs_hold_the_operators_of_tensorflow(tf, f, kernels, converted):
     spec = tf.TensorSpec([None, 3], tf.float32)
     graph = function(tf, f, spec).get_concrete_function().graph
-    # The others are what a graph hands on, the rule of the derivative, and a sum by which no -0 is kept.
+    # The others are what a graph hands on, the rule of the derivative, and a sum by which no -0 is
+    # kept.
     others = {"Placeholder", "Const", "StridedSlice", "AddV2", "IdentityN", "Identity"}
     assert {each.type for each in graph.get_operations()} - others == kernels
     assert operators(tf, f, spec) == converted
 
 
-LENGTHS = {"eager": (1, 3, 4, 7, 8, 15, 16, 17, 33, 48, 1000, 70000), "function": (1, 7, 16, 33, 70000)}
+LENGTHS = {
+    "eager": (1, 3, 4, 7, 8, 15, 16, 17, 33, 48, 1000, 70000),
+    "function": (1, 7, 16, 33, 70000),
+}
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
 @pytest.mark.parametrize("how", ["eager", "function", "jit_compile"])
 def test_zeros_have_no_sign_at_any_length(tf, dtype, how):
     """TensorFlow's own functions keep -0 among the elements that do not fill a register."""
-    for f in (relu_xp.relu, relu_xp.clipped_relu, lambda x: relu_xp.clipped_relu(x, 2.0), relu_xp.squared_relu):
-        run = f if how == "eager" else function(tf, f, tf.TensorSpec([None], dtype), jit_compile=how == "jit_compile")
+    for f in (
+        relu_xp.relu,
+        relu_xp.clipped_relu,
+        lambda x: relu_xp.clipped_relu(x, 2.0),
+        relu_xp.squared_relu,
+    ):
+        run = (
+            f
+            if how == "eager"
+            else function(tf, f, tf.TensorSpec([None], dtype), jit_compile=how == "jit_compile")
+        )
         for n in LENGTHS.get(how, (7, 16)):
             for x in (np.full(n, -0.0, dtype), np.resize(np.array([-0.0, 1], dtype), n)):
                 result = run(tf.constant(x)).numpy()
@@ -390,7 +435,11 @@ def test_what_is_known_of_a_call_is_not_taken_for_another(tf):
     for record in (each for each in oracle.RECORDS if len(each.arrays) == 2):
         for _ in range(2):
             oracle.assert_same(call(record, x, g).numpy(), expected(record, X, G))
-        for other, error in ((tf.cast(g, "float64"), TypeError), (g[1:], ValueError), (g[None], ValueError)):
+        for other, error in (
+            (tf.cast(g, "float64"), TypeError),
+            (g[1:], ValueError),
+            (g[None], ValueError),
+        ):
             with pytest.raises(error, match=rf"^relu_xp\.{record}: x and cotangent must"):
                 call(record, x, other)
         with pytest.raises(TypeError, match="cannot be written to"):
@@ -430,16 +479,21 @@ def test_subnormals_are_flushed_or_kept(tf):
     assert (np.signbit(result) == np.signbit(tiny)).all()
     half = np.array([6e-8, -6e-8, 1e-5], np.float16)
     oracle.assert_same(
-        relu_xp.leaky_relu(tf.constant(half), 0.5).numpy(), expected("leaky_relu", half, None, negative_slope=0.5)
+        relu_xp.leaky_relu(tf.constant(half), 0.5).numpy(),
+        expected("leaky_relu", half, None, negative_slope=0.5),
     )
 
 
 def test_out_is_refused_with_what_to_do(tf):
     for record in oracle.RECORDS:
         x, g, out = tf.constant(X), tf.constant(G), tf.Variable(X)
-        with pytest.raises(TypeError, match=rf"^relu_xp\.{record}: a TensorFlow tensor cannot be written to; leave"):
+        with pytest.raises(
+            TypeError, match=rf"^relu_xp\.{record}: a TensorFlow tensor cannot be written to; leave"
+        ):
             call(record, x, g, out=x)
-        with pytest.raises(TypeError, match=rf"^relu_xp\.{record}: a TensorFlow variable .* use out\.assign"):
+        with pytest.raises(
+            TypeError, match=rf"^relu_xp\.{record}: a TensorFlow variable .* use out\.assign"
+        ):
             call(record, x, g, out=out)
         out.assign(call(record, x, g))
         oracle.assert_same(out.numpy(), expected(record, X, G))
@@ -450,7 +504,12 @@ def test_advice_for_what_is_no_dense_tensor(tf):
     ragged = tf.ragged.constant([[1.0, -2.0], [-3.0]])
     sparse = tf.sparse.from_dense([[1.0, 0.0, -2.0]])
     slices = tf.IndexedSlices(tf.constant([[1.0, -1.0]]), tf.constant([0]), tf.constant([2, 2]))
-    kinds = [tf.constant([[-1, 2]]), tf.constant([[True]]), tf.constant([["1.5"]]), tf.constant([[1j]])]
+    kinds = [
+        tf.constant([[-1, 2]]),
+        tf.constant([[True]]),
+        tf.constant([["1.5"]]),
+        tf.constant([[1j]]),
+    ]
     for x in (ragged, sparse, slices, *kinds):
         for record in oracle.RECORDS:
             if record.takes_integers and x is kinds[0]:

@@ -22,7 +22,8 @@ from relu_xp import _threads
 from relu_xp._backends import numpy as backend
 
 compiled = pytest.mark.skipif(
-    backend._ufuncs.__name__.endswith("standin"), reason="without a C++ compiler the formulas run, on whole arrays"
+    backend._ufuncs.__name__.endswith("standin"),
+    reason="without a C++ compiler the formulas run, on whole arrays",
 )
 SIZE = 3 * backend.SHARE + 5  # three threads have work
 
@@ -49,7 +50,9 @@ def test_workers_change_nothing(function, dtype):
 def test_every_layout(function):
     whole = given(np.float32, 4 * backend.SHARE).reshape(8, -1)
     slope = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
-    options = {"negative_slope": slope} if any(each.may_be_array for each in function.scalars) else {}
+    options = (
+        {"negative_slope": slope} if any(each.may_be_array for each in function.scalars) else {}
+    )
     for x in (whole, whole.T, whole[:, ::2], whole[::-1], np.broadcast_to(whole[0], whole.shape)):
         s = {
             name: np.broadcast_to(value.T if x is not whole and x.shape[1] == 8 else value, x.shape)
@@ -84,7 +87,10 @@ def test_out_may_be_the_transpose():
 def test_they_follow_errstate_and_raise():
     x = np.full(SIZE, -np.finfo(np.float32).max, np.float32)
     with relu_xp.cpu_options(workers=3):
-        with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow encountered in leaky_relu"):
+        with (
+            np.errstate(over="raise"),
+            pytest.raises(FloatingPointError, match="overflow encountered in leaky_relu"),
+        ):
             relu_xp.leaky_relu(x, 2.0)
         with np.errstate(over="ignore"):
             assert np.isneginf(relu_xp.leaky_relu(x, 2.0)).all()
@@ -102,8 +108,14 @@ def overflowing(function, size, dtype=np.float32):
     return (np.full(size, -largest, dtype),), {"negative_slope": 2.0}
 
 
-PRODUCTS = [each for each in oracle.RECORDS if each.role in ("vjp", "slope_vjp") or each.degree == 2]
-PRODUCTS += [each for each in oracle.RECORDS if each.role == "value" and any(s.may_be_array for s in each.scalars)]
+PRODUCTS = [
+    each for each in oracle.RECORDS if each.role in ("vjp", "slope_vjp") or each.degree == 2
+]
+PRODUCTS += [
+    each
+    for each in oracle.RECORDS
+    if each.role == "value" and any(s.may_be_array for s in each.scalars)
+]
 
 
 def told_of(call, name):
@@ -138,13 +150,17 @@ def test_one_warning_a_call_at_the_callers_line(function, size, workers):
 def test_one_warning_a_call_of_each_dtype(function, dtype):
     arrays, options = overflowing(function, 1000, np.dtype(dtype))
     for given in (arrays, [a[::-2] for a in arrays], [a.reshape(10, 100).T for a in arrays]):
-        told = told_of(lambda given=given: getattr(relu_xp, function.name)(*given, **options), function)
+        told = told_of(
+            lambda given=given: getattr(relu_xp, function.name)(*given, **options), function
+        )
         assert (told.filename, told.lineno) == (__file__, sys._getframe().f_lineno - 1)
 
 
 WRAPPED = {
     "pandas": lambda pandas, a: pandas.Series(a),
-    "pandas frame": lambda pandas, a: pandas.DataFrame({"a": a, "b": a, "c": a.astype("f2"), "d": a.astype("f2")}),
+    "pandas frame": lambda pandas, a: pandas.DataFrame(
+        {"a": a, "b": a, "c": a.astype("f2"), "d": a.astype("f2")}
+    ),
     "polars": lambda polars, a: polars.DataFrame({"a": a, "b": a}),
     "scipy": lambda scipy, a: importlib.import_module("scipy.sparse").csr_array([a]),
     "xarray": lambda xarray, a: xarray.DataArray(a),
@@ -168,7 +184,10 @@ def test_one_warning_of_what_wraps_at_the_callers_line(kind):
         x["c"] = x["d"] = np.full(3, -6e4, np.float16)
     told = told_of(lambda: relu_xp.leaky_relu(x, slope), "leaky_relu")
     assert (told.filename, told.lineno) == (__file__, sys._getframe().f_lineno - 1)
-    with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow encountered in leaky_relu"):
+    with (
+        np.errstate(over="raise"),
+        pytest.raises(FloatingPointError, match="overflow encountered in leaky_relu"),
+    ):
         relu_xp.leaky_relu(x, slope)
 
 
@@ -218,7 +237,9 @@ def test_no_worker_survives_a_call_that_raised():
     assert len(done) == 1
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the platform sends no signal to a thread")
+@pytest.mark.skipif(
+    not hasattr(signal, "pthread_kill"), reason="the platform sends no signal to a thread"
+)
 def test_a_wait_that_is_interrupted_goes_on():
     """Ctrl-C in the main thread, while another has yet to finish its piece."""
     begun, done = threading.Event(), []
@@ -233,7 +254,9 @@ def test_a_wait_that_is_interrupted_goes_on():
             time.sleep(0.2)
         done.append(piece)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job has not
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # which a background job has not
     try:
         with pytest.raises(KeyboardInterrupt):
             _threads.share(2, work, range(2))
@@ -273,7 +296,9 @@ def late():
         print(relu_xp.relu(np.linspace(-1, 1, 1 << 22)).sum() > 0)
 threading.Thread(target=late).start()
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
+    )
     assert run.stdout == "True\n", run.stderr
 
 
@@ -321,7 +346,9 @@ def test_many_threads_may_call_at_once_and_memory_stays_flat(dtype):
         thread.join()
     oracle.assert_same(results, want)
     assert peak < 1 << 21, (kept, peak)
-    assert after - before < 100 << 20  # their stacks; it is what they would keep beside that was 460 MB
+    assert (
+        after - before < 100 << 20
+    )  # their stacks; it is what they would keep beside that was 460 MB
 
 
 def resident():
@@ -346,7 +373,9 @@ def test_memory_beyond_the_output_is_small():
 def workers_of(variable):
     code = "import numpy, relu_xp; relu_xp.relu(numpy.ones(1 << 22)); print(relu_xp._threads.workers())"
     environment = {**os.environ, "RELU_XP_WORKERS": variable}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_environment_variable():
@@ -359,7 +388,8 @@ def test_environment_variable():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "error"), [(0, ValueError), (-2, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)]
+    ("wrong", "error"),
+    [(0, ValueError), (-2, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)],
 )
 def test_bad_workers(wrong, error):
     with pytest.raises(error, match=r"^relu_xp\.cpu_options: workers must be"):

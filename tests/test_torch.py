@@ -17,8 +17,8 @@ import pytest
 import relu_xp
 from relu_xp import _dispatch
 
-# torch's own, about its own use of what it deprecates: on first use of torch.func, in torch.func.linearize, and where
-# torch.compile meets an autograd.Function, anybody's
+# torch's own, about its own use of what it deprecates: on first use of torch.func, in
+# torch.func.linearize, and where torch.compile meets an autograd.Function, anybody's
 TORCHS_OWN = (
     ".torch.jit",
     "Attempted to insert a get_attr",
@@ -27,7 +27,8 @@ TORCHS_OWN = (
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in TORCHS_OWN]
 
 INF, NAN = np.inf, np.nan
-# Each with each, so that x and cotangent meet in every combination, in whole vectors and in their tails.
+# Each with each, so that x and cotangent meet in every combination, in whole vectors and in their
+# tails.
 POINTS = [1.5, -2.0, 0.0, -0.0, NAN, INF, -INF, 1e-7, -1e-7]
 COTANGENTS = [1.0, -3.0, 0.0, -0.0, NAN, INF, -INF]
 EVERY_GRAD_AT_ZERO = [*oracle.GRADS_AT_ZERO, 2.0, -0.5, 0.01]
@@ -55,7 +56,9 @@ def pairs(dtype=np.float32):
 def scalars_of(name, slope=0.01, grad_at_zero=1.0):
     """Those that the function takes; the ceiling is one of the points, with the same derivative as at zero."""
     z = grad_at_zero
-    return oracle.scalars_of(name, negative_slope=slope, grad_at_zero=z, ceiling=1.5, grad_at_ceiling=z)
+    return oracle.scalars_of(
+        name, negative_slope=slope, grad_at_zero=z, ceiling=1.5, grad_at_ceiling=z
+    )
 
 
 def expected(name, arrays, slope=0.01, grad_at_zero=1.0):
@@ -65,7 +68,10 @@ def expected(name, arrays, slope=0.01, grad_at_zero=1.0):
 def both(name, slope=0.01, grad_at_zero=1.0):
     """A function and its VJP, closed over the scalars."""
     functions = (name, f"{name}_vjp")
-    return tuple(functools.partial(getattr(relu_xp, n), **scalars_of(n, slope, grad_at_zero)) for n in functions)
+    return tuple(
+        functools.partial(getattr(relu_xp, n), **scalars_of(n, slope, grad_at_zero))
+        for n in functions
+    )
 
 
 def each(slopes=oracle.SLOPES, grads_at_zero=EVERY_GRAD_AT_ZERO):
@@ -77,7 +83,11 @@ def each(slopes=oracle.SLOPES, grads_at_zero=EVERY_GRAD_AT_ZERO):
 
 def second(name, x):
     """The second derivative."""
-    return np.zeros_like(x) if RECORDS[name].vjp.compares else np.where(x > 0, x.dtype.type(2), x.dtype.type(0))
+    return (
+        np.zeros_like(x)
+        if RECORDS[name].vjp.compares
+        else np.where(x > 0, x.dtype.type(2), x.dtype.type(0))
+    )
 
 
 def reverse(torch, function, x, g):
@@ -103,11 +113,18 @@ WAYS = {
     "vmap of func.jvp": lambda torch, function, x, g: torch.func.vmap(
         lambda x, g: torch.func.jvp(function, (x,), (g,))[1]
     )(x, g),
-    "func.vjp of vmap": lambda torch, function, x, g: torch.func.vjp(torch.func.vmap(function), x)[1](g)[0],
-    "func.jvp of vmap": lambda torch, function, x, g: torch.func.jvp(torch.func.vmap(function), (x,), (g,))[1],
+    "func.vjp of vmap": lambda torch, function, x, g: torch.func.vjp(torch.func.vmap(function), x)[
+        1
+    ](g)[0],
+    "func.jvp of vmap": lambda torch, function, x, g: torch.func.jvp(
+        torch.func.vmap(function), (x,), (g,)
+    )[1],
     "func.linearize": lambda torch, function, x, g: torch.func.linearize(function, x)[1](g),
     "checkpoint": lambda torch, function, x, g: reverse(
-        torch, functools.partial(torch.utils.checkpoint.checkpoint, function, use_reentrant=False), x, g
+        torch,
+        functools.partial(torch.utils.checkpoint.checkpoint, function, use_reentrant=False),
+        x,
+        g,
     ),
 }
 
@@ -129,13 +146,20 @@ def test_derivatives_equal_the_vjp(torch, backend, way, dtype):
 def test_tracking_changes_no_value(torch, backend, dtype):
     for n in range(131):
         x = np.resize(np.array(POINTS, dtype), n)
-        for name, slope, grad_at_zero in each(grads_at_zero=EVERY_GRAD_AT_ZERO if n < 40 else (1.0,)):
+        for name, slope, grad_at_zero in each(
+            grads_at_zero=EVERY_GRAD_AT_ZERO if n < 40 else (1.0,)
+        ):
             function, _ = both(name, slope, grad_at_zero)
-            plain, tracked = function(backend.put(x, "cpu")), function(backend.put(x, "cpu").requires_grad_())
+            plain, tracked = (
+                function(backend.put(x, "cpu")),
+                function(backend.put(x, "cpu").requires_grad_()),
+            )
             assert (plain.requires_grad, tracked.requires_grad) == (False, True)
             want = expected(name, (x,), slope, grad_at_zero)
             for result in (plain, tracked):
-                oracle.assert_same(backend.get(result), want, f"{name}, {slope}, {grad_at_zero}, {n}")
+                oracle.assert_same(
+                    backend.get(result), want, f"{name}, {slope}, {grad_at_zero}, {n}"
+                )
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS[:2], ids=str)
@@ -147,7 +171,9 @@ def test_every_pattern_of_16_bits(torch, backend, dtype, way):
     for name, slope, grad_at_zero in each((0.01, -0.5), (1.0, 0.0, 0.5)):
         function, _ = both(name, slope, grad_at_zero)
         want = expected(f"{name}_vjp", (every, shuffled), slope, grad_at_zero)
-        oracle.assert_same(backend.get(WAYS[way](torch, function, x, g)), want, f"{name}, {slope}, {grad_at_zero}")
+        oracle.assert_same(
+            backend.get(WAYS[way](torch, function, x, g)), want, f"{name}, {slope}, {grad_at_zero}"
+        )
         value = expected(name, (every,), slope, grad_at_zero)
         oracle.assert_same(backend.get(function(x.clone().requires_grad_())), value)
 
@@ -167,7 +193,9 @@ def test_double_backward(torch):
     for name, slope, grad_at_zero in each((0.25, -0.5)):
         function, vjp = both(name, slope, grad_at_zero)
         (pulled,) = torch.autograd.grad(function(x), x, g, create_graph=True)
-        by_x, by_g = torch.autograd.grad(pulled, (x, g), torch.ones(3), allow_unused=True, retain_graph=True)
+        by_x, by_g = torch.autograd.grad(
+            pulled, (x, g), torch.ones(3), allow_unused=True, retain_graph=True
+        )
         assert np.array_equal(by_x, second(name, x.detach().numpy()) * g.detach().numpy())
         assert by_g.tolist() == vjp(x.detach(), torch.ones(3)).tolist()
         (of_vjp,) = torch.autograd.grad(vjp(x, g), g, torch.ones(3))
@@ -180,7 +208,11 @@ def test_numerical_gradients(torch):
     x = torch.tensor([1.25, -2.0, 0.75], dtype=torch.float64, requires_grad=True)
     for name, slope, grad_at_zero in each((0.25, -0.5), (1.0, 0.0)):
         function, _ = both(name, slope, grad_at_zero)
-        options = {"check_batched_grad": True, "check_batched_forward_grad": True, "check_forward_ad": True}
+        options = {
+            "check_batched_grad": True,
+            "check_batched_forward_grad": True,
+            "check_forward_ad": True,
+        }
         assert torch.autograd.gradcheck(function, x, **options)
         assert torch.autograd.gradgradcheck(function, x)
 
@@ -206,7 +238,9 @@ def test_jacobians_and_hessian(torch):
         for jacobian in (torch.func.jacrev, torch.func.jacfwd):
             assert jacobian(function)(x).diagonal().tolist() == slopes
         twice = second(name, x.numpy())
-        assert np.array_equal(torch.func.hessian(lambda v, f=function: f(v).sum())(x), np.diag(twice))
+        assert np.array_equal(
+            torch.func.hessian(lambda v, f=function: f(v).sum())(x), np.diag(twice)
+        )
         square = torch.func.hessian(lambda v, f=function: (f(v) ** 2).sum())(x)
         want = 2 * np.array(slopes) ** 2 + 2 * function(x).numpy() * twice
         assert square.diagonal().tolist() == want.tolist()
@@ -231,7 +265,9 @@ def test_memory_kept_for_the_backward_pass(torch, n, lowest):
     for name in VALUES:
         kept = []
         for function in (getattr(relu_xp, name), of_torch.get(name) or getattr(own, name)):
-            with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: kept.append(t.nbytes), lambda t: t):
+            with torch.autograd.graph.saved_tensors_hooks(
+                lambda t, kept=kept: kept.append(t.nbytes), lambda t: t
+            ):
                 function(x)
         assert kept[0] == x.nbytes <= sum(kept[1:])
 
@@ -252,7 +288,11 @@ def test_module(torch):
     def loss(weights):
         return torch.func.functional_call(net, weights, (x,)).sum()
 
-    assert torch.func.grad(loss)(weights)["linear.weight"].tolist() == [[1, -2, 0], [0.25, -0.5, 0], [1, -2, 0]]
+    assert torch.func.grad(loss)(weights)["linear.weight"].tolist() == [
+        [1, -2, 0],
+        [0.25, -0.5, 0],
+        [1, -2, 0],
+    ]
     net.load_state_dict(weights)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     for slope in (0.25, 0.5, 0.75):  # a float that changes is symbolic from the second on
@@ -263,7 +303,9 @@ def test_module(torch):
 NO_COMPILER = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="inductor: no C++ compiler"
 )
-INDUCTOR = pytest.param("inductor", marks=[NO_COMPILER, pytest.mark.filterwarnings("ignore")])  # of its own libraries
+INDUCTOR = pytest.param(
+    "inductor", marks=[NO_COMPILER, pytest.mark.filterwarnings("ignore")]
+)  # of its own libraries
 
 
 @pytest.mark.parametrize("compiler", ["eager", "aot_eager", INDUCTOR])
@@ -276,7 +318,9 @@ def test_compiles_without_a_graph_break(torch, backend, monkeypatch, compiler, n
     function = torch.compile(getattr(relu_xp, name), fullgraph=True, backend=compiler)
     for _ in range(2):
         result = function(*oracle.arrays_of(name, x, g))
-        oracle.assert_same(backend.get(result), oracle.expected(name, oracle.arrays_of(name, *arrays)))
+        oracle.assert_same(
+            backend.get(result), oracle.expected(name, oracle.arrays_of(name, *arrays))
+        )
     if name in VALUES:
         want = oracle.expected(f"{name}_vjp", arrays)
         oracle.assert_same(backend.get(reverse(torch, function, x, g)), want)
@@ -298,11 +342,15 @@ def test_a_compiled_chain_can_be_rounded_as_an_eager_one(torch):
 def test_proxies_record_a_call(torch):
     x = torch.tensor([1.5, -2.0, 0.0])
     traced = torch.fx.symbolic_trace(relu_xp.leaky_relu)
-    assert [node.target for node in traced.graph.nodes if node.op == "call_function"] == [relu_xp.leaky_relu]
+    assert [node.target for node in traced.graph.nodes if node.op == "call_function"] == [
+        relu_xp.leaky_relu
+    ]
     assert traced(x, 0.5).tolist() == [1.5, -1.0, 0.0]
     pulled = torch.fx.symbolic_trace(lambda x, g: relu_xp.relu_vjp(x, g))
     assert pulled(x, x).tolist() == [1.5, 0.0, 0.0]
-    learned = torch.fx.symbolic_trace(lambda s: relu_xp.leaky_relu(x, s))  # of which only the slope is a proxy
+    learned = torch.fx.symbolic_trace(
+        lambda s: relu_xp.leaky_relu(x, s)
+    )  # of which only the slope is a proxy
     assert learned(torch.tensor(0.5)).tolist() == [1.5, -1.0, 0.0]
 
 
@@ -315,7 +363,9 @@ def test_compiles_with_every_scalar(torch, backend, compiler):
         function, _ = both(name, slope, grad_at_zero)
         compiled = torch.compile(function, fullgraph=True, backend=compiler, dynamic=True)
         want = expected(f"{name}_vjp", arrays, slope, grad_at_zero)
-        oracle.assert_same(backend.get(reverse(torch, compiled, x, g)), want, f"{name}, {slope}, {grad_at_zero}")
+        oracle.assert_same(
+            backend.get(reverse(torch, compiled, x, g)), want, f"{name}, {slope}, {grad_at_zero}"
+        )
 
 
 def test_compiles_transforms(torch):
@@ -323,10 +373,14 @@ def test_compiles_transforms(torch):
     x = torch.tensor([1.5, -2.0, 0.0])
     for name in VALUES:
         function, vjp = both(name, 0.25)
-        gradient = torch.compile(torch.func.vmap(torch.func.grad(function)), fullgraph=True, backend="aot_eager")
+        gradient = torch.compile(
+            torch.func.vmap(torch.func.grad(function)), fullgraph=True, backend="aot_eager"
+        )
         assert gradient(x).tolist() == vjp(x, torch.ones(3)).tolist()
         tangent = torch.compile(
-            lambda x, t, f=function: torch.func.jvp(f, (x,), (t,))[1], fullgraph=True, backend="eager"
+            lambda x, t, f=function: torch.func.jvp(f, (x,), (t,))[1],
+            fullgraph=True,
+            backend="eager",
         )
         assert tangent(x, torch.ones(3)).tolist() == vjp(x, torch.ones(3)).tolist()
 
@@ -368,7 +422,8 @@ def test_out_and_gradients(torch, name):
     x, out = torch.tensor([-1.0, 2.0]), torch.zeros(2)
     call = functools.partial(oracle.call, name)
     tracked = pytest.raises(
-        TypeError, match=rf"relu_xp\.{name}: out cannot be written where gradients are tracked; leave"
+        TypeError,
+        match=rf"relu_xp\.{name}: out cannot be written where gradients are tracked; leave",
     )
     parameter = torch.nn.Parameter(x.clone())
     with tracked:
@@ -406,13 +461,17 @@ def test_out_of_other_memory(torch, name):
         assert torch.equal(out, want)
     x = torch.ones(3, 2)
     for out in (torch.zeros(2).expand(3, 2), torch.zeros(1, 1).expand(3, 2)):
-        with pytest.raises(ValueError, match=rf"relu_xp\.{name}: elements of out share memory; pass out\.clone"):
+        with pytest.raises(
+            ValueError, match=rf"relu_xp\.{name}: elements of out share memory; pass out\.clone"
+        ):
             oracle.call(name, x, out=out)
         assert not out.any()
     windows = torch.arange(-4.0, 4.0).unfold(0, 3, 1)
     with pytest.raises(ValueError, match="elements of out share memory"):
         oracle.call(name, windows, out=windows)
-    interleaved = torch.arange(-4.0, 4.0).as_strided((2, 3), (3, 2))  # strides that look as if they shared
+    interleaved = torch.arange(-4.0, 4.0).as_strided(
+        (2, 3), (3, 2)
+    )  # strides that look as if they shared
     want = oracle.call(name, interleaved.clone())
     assert torch.equal(oracle.call(name, interleaved, out=interleaved), want)
 
@@ -422,11 +481,14 @@ def test_devices_do_not_mix(torch, name):
     x, meta = torch.ones(3), torch.ones(3, device="meta")
     assert oracle.call(name, meta).device.type == "meta"
     assert oracle.call(name, meta, out=meta) is meta
-    with pytest.raises(ValueError, match=rf"relu_xp\.{name}: out must be on the device of x, cpu, got meta"):
+    with pytest.raises(
+        ValueError, match=rf"relu_xp\.{name}: out must be on the device of x, cpu, got meta"
+    ):
         oracle.call(name, x, out=meta)
     if len(RECORDS[name].arrays) > 1:
         with pytest.raises(
-            ValueError, match=rf"relu_xp\.{name}: x and cotangent must be on one device, got cpu and meta"
+            ValueError,
+            match=rf"relu_xp\.{name}: x and cotangent must be on one device, got cpu and meta",
         ):
             getattr(relu_xp, name)(x, meta)
 
@@ -446,17 +508,24 @@ def test_memory_formats_are_kept(torch, name, tracked):
     }
     if len(RECORDS[name].arrays) > 1:  # in the memory format of x, not of the cotangent
         for z in (1.0, 0.0, 0.01, 0.5):
-            last = getattr(relu_xp, name)(layouts["channels last"], whole, **scalars_of(name, grad_at_zero=z))
+            last = getattr(relu_xp, name)(
+                layouts["channels last"], whole, **scalars_of(name, grad_at_zero=z)
+            )
             assert last.is_contiguous(memory_format=torch.channels_last), z
     for layout, x in layouts.items():
         result = oracle.call(name, x.detach().requires_grad_(tracked))
         want = oracle.expected(name, oracle.arrays_of(name, x.numpy()))
         oracle.assert_same(result.detach().numpy(), want, layout)
         assert result.stride() == (x + x).stride(), layout
-        assert result.numel() == 0 or result.untyped_storage().data_ptr() != x.untyped_storage().data_ptr(), layout
+        assert (
+            result.numel() == 0
+            or result.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
+        ), layout
 
 
-@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+@pytest.mark.parametrize(
+    "kind", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+)
 def test_relu_of_integers_is_a_copy(torch, kind):
     x = torch.tensor([3, 0, 100], dtype=getattr(torch, kind))
     result = relu_xp.relu(x)
@@ -471,7 +540,10 @@ def test_relu_of_integers_is_a_copy(torch, kind):
 def test_dtypes_without_arithmetic(torch):
     quantized = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8)
     float8 = [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu]
-    for x in (quantized, *(torch.ones(3).to(dtype) for dtype in (torch.bool, torch.complex64, *float8))):
+    for x in (
+        quantized,
+        *(torch.ones(3).to(dtype) for dtype in (torch.bool, torch.complex64, *float8)),
+    ):
         with pytest.raises(
             TypeError,
             match=rf"relu_xp\.relu: takes .*, got {x.dtype}; (cast it first|take x\.real|.*x\.dequantize\(\))",
@@ -484,15 +556,22 @@ def test_dtypes_without_arithmetic(torch):
 def test_layouts_that_are_refused(torch, name):
     x = torch.eye(3)
     nested = [
-        torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=k) for k in (torch.strided, torch.jagged)
+        torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=k)
+        for k in (torch.strided, torch.jagged)
     ]
     for other in (x.to_sparse(), x.to_sparse_csr(), x.to_mkldnn(), *nested):
-        with pytest.raises(TypeError, match=rf"relu_xp\.{name}: takes dense tensors, got layout (torch\.|nested)"):
+        with pytest.raises(
+            TypeError, match=rf"relu_xp\.{name}: takes dense tensors, got layout (torch\.|nested)"
+        ):
             oracle.call(name, other)
-        with pytest.raises(TypeError, match=rf"relu_xp\.{name}: takes dense .*; pass out\.to_dense\(\)"):
+        with pytest.raises(
+            TypeError, match=rf"relu_xp\.{name}: takes dense .*; pass out\.to_dense\(\)"
+        ):
             oracle.call(name, x, out=other)
     if len(RECORDS[name].arrays) > 1:
-        with pytest.raises(TypeError, match=rf"relu_xp\.{name}: takes dense tensors, got layout torch\.sparse_coo"):
+        with pytest.raises(
+            TypeError, match=rf"relu_xp\.{name}: takes dense tensors, got layout torch\.sparse_coo"
+        ):
             getattr(relu_xp, name)(x, x.to_sparse())
 
 
@@ -559,14 +638,20 @@ def test_an_export_is_one_operator_with_our_derivative(torch, backend, recorder,
     for name, slope, grad_at_zero in each((0.01, -0.5), (1.0, 0.0, 0.5, -0.5)):
         function, vjp = both(name, slope, grad_at_zero)
         with torch.set_grad_enabled(tracked):
-            program = EXPORTS[recorder](torch, alone(function), (x.clone().requires_grad_(tracked),))
+            program = EXPORTS[recorder](
+                torch, alone(function), (x.clone().requires_grad_(tracked),)
+            )
         assert calls(program) == [f"relu_xp.{name}.default"]
         v = x.clone().requires_grad_()
         result = program.module()(v)
         context = f"{name}, {slope}, {grad_at_zero}"
-        oracle.assert_same(backend.get(result), expected(name, arrays[:1], slope, grad_at_zero), context)
+        oracle.assert_same(
+            backend.get(result), expected(name, arrays[:1], slope, grad_at_zero), context
+        )
         (pulled,) = torch.autograd.grad(result, v, g, create_graph=True)
-        oracle.assert_same(backend.get(pulled), expected(f"{name}_vjp", arrays, slope, grad_at_zero), context)
+        oracle.assert_same(
+            backend.get(pulled), expected(f"{name}_vjp", arrays, slope, grad_at_zero), context
+        )
         again = torch.autograd.grad(pulled, v, torch.ones_like(v))[0]
         finite = np.isfinite(arrays[1])
         assert np.array_equal(again[finite], (second(name, arrays[0])[finite] * arrays[1][finite]))
@@ -623,9 +708,13 @@ def test_a_program_for_inference_has_the_values_in_few_operations(torch, backend
     for name, slope, grad_at_zero in each((0.01, 0.0, 1.5, -0.5), (1.0, 0.0, 0.5)):
         function, _ = both(name, slope, grad_at_zero)
         with torch.set_grad_enabled(tracked):
-            program, operations = PROGRAMS[way](torch, alone(function), (x.clone().requires_grad_(tracked),))
+            program, operations = PROGRAMS[way](
+                torch, alone(function), (x.clone().requires_grad_(tracked),)
+            )
         context = f"{name}, {slope}, {grad_at_zero}: {operations}"
-        oracle.assert_same(backend.get(program(x)), expected(name, (a,), slope, grad_at_zero), context)
+        oracle.assert_same(
+            backend.get(program(x)), expected(name, (a,), slope, grad_at_zero), context
+        )
         assert 1 <= len(operations) <= 3, context
         if slope >= 0:  # on a CPU, where `where` takes sixty times as long as these
             assert not [each for each in operations if "where" in each], context
@@ -652,7 +741,9 @@ def test_programs_with_slopes_of_tensors(torch, backend):
     for way in PROGRAMS:
         program, operations = PROGRAMS[way](torch, function, (x, s))
         oracle.assert_same(program(x, s).numpy(), want, way)
-        assert len([each for each in operations if "assert" not in each and "view" not in each]) <= 3, operations
+        assert (
+            len([each for each in operations if "assert" not in each and "view" not in each]) <= 3
+        ), operations
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's own
@@ -677,7 +768,9 @@ def test_an_export_is_compiled_ahead_of_time(torch, backend, name, tmp_path):
     (a, _) = pairs()
     x = backend.put(a, "cpu")
     program = exported(torch, alone(getattr(relu_xp, name)), (x,))
-    package = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "program.pt2"))
+    package = torch._inductor.aoti_compile_and_package(
+        program, package_path=str(tmp_path / "program.pt2")
+    )
     compiled = torch._inductor.aoti_load_package(package)
     oracle.assert_same(backend.get(compiled(x)), oracle.expected(name, (a,)))
 
@@ -702,13 +795,19 @@ def test_an_operator_within_transforms(torch):
     for function in (lambda x: operator_(x, 1.0), public):
         squares = torch.func.hessian(lambda x, f=function: (f(x) ** 2).sum())
         assert squares(x).diagonal().tolist() == [2.0, 0.0, 2.0, 2.0]
-        assert torch.func.functionalize(torch.func.grad(lambda x, f=function: f(x).sum()))(x).tolist() == [1, 0, 1, 1]
+        assert torch.func.functionalize(torch.func.grad(lambda x, f=function: f(x).sum()))(
+            x
+        ).tolist() == [1, 0, 1, 1]
         with pytest.raises(
-            NotImplementedError, match=r"relu_xp\.relu: torch\.func\.functionalize takes one derivative"
+            NotImplementedError,
+            match=r"relu_xp\.relu: torch\.func\.functionalize takes one derivative",
         ):
             torch.func.functionalize(squares)(x)
     slopes = torch.tensor([0.5, 0.25])
-    for function in (torch.ops.relu_xp.leaky_relu.slopes, lambda x, s, z: relu_xp.leaky_relu(x, s, grad_at_zero=z)):
+    for function in (
+        torch.ops.relu_xp.leaky_relu.slopes,
+        lambda x, s, z: relu_xp.leaky_relu(x, s, grad_at_zero=z),
+    ):
         by_slope = torch.func.grad(lambda s, f=function: f(x, s, 1.0).sum())
         assert torch.func.vmap(by_slope)(slopes).tolist() == [-2.0, -2.0]
     with pytest.raises(ValueError, match=r"relu_xp\.leaky_relu: negative_slope must be finite"):
@@ -726,7 +825,11 @@ def test_operators_check_who_calls_them(torch):
         ops.relu_vjp(ones, ones.half(), 1.0)
     with pytest.raises(ValueError, match=r"relu_xp\.leaky_relu: negative_slope must broadcast"):
         ops.leaky_relu.slopes(ones, torch.ones(2), 1.0)
-    assert ops.leaky_relu.slopes(-ones, torch.tensor([0.5, 0.25, 2.0]).double(), 1.0).tolist() == [-0.5, -0.25, -2.0]
+    assert ops.leaky_relu.slopes(-ones, torch.tensor([0.5, 0.25, 2.0]).double(), 1.0).tolist() == [
+        -0.5,
+        -0.25,
+        -2.0,
+    ]
     assert ops.relu(torch.tensor([-3, 3]), 1.0).tolist() == [0, 3]
 
 
@@ -766,7 +869,12 @@ def test_a_mode_that_watches_changes_no_value(torch):
         oracle.assert_same(relu_xp.leaky_relu(x, s).numpy(), want)
 
 
-OF_ONNX = {"relu": ["Relu"], "leaky_relu": ["LeakyRelu"], "clipped_relu": ["Clip"], "squared_relu": ["Relu", "Mul"]}
+OF_ONNX = {
+    "relu": ["Relu"],
+    "leaky_relu": ["LeakyRelu"],
+    "clipped_relu": ["Clip"],
+    "squared_relu": ["Relu", "Mul"],
+}
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's own: the older way is on its way out
@@ -784,13 +892,19 @@ def test_onnx_gets_its_own_operators(torch, name, dynamo):
         args = oracle.arrays_of(name, x)
         want = getattr(relu_xp, name)(*args).numpy()
         file = io.BytesIO()
-        torch.onnx.export(module_of(torch, getattr(relu_xp, name)), args, file, dynamo=dynamo, verbose=False)
+        torch.onnx.export(
+            module_of(torch, getattr(relu_xp, name)), args, file, dynamo=dynamo, verbose=False
+        )
         nodes = [node.op_type for node in onnx.load_from_string(file.getvalue()).graph.node]
         if name in OF_ONNX:
             assert [each for each in nodes if each != "Constant"] == OF_ONNX[name]
         session = onnxruntime.InferenceSession(file.getvalue())
-        (got,) = session.run(None, {each.name: a.numpy() for each, a in zip(session.get_inputs(), args, strict=True)})
-        oracle.assert_same(got + got.dtype.type(0), want + want.dtype.type(0), f"{name}, {dtype}")  # -0 and 0 alike
+        (got,) = session.run(
+            None, {each.name: a.numpy() for each, a in zip(session.get_inputs(), args, strict=True)}
+        )
+        oracle.assert_same(
+            got + got.dtype.type(0), want + want.dtype.type(0), f"{name}, {dtype}"
+        )  # -0 and 0 alike
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's own
@@ -804,7 +918,13 @@ def test_onnx_gets_slopes(torch, dynamo):
 
     s = torch.tensor([0.25, -0.5, 0.1, 0.3])
     whole = torch.tensor(POINTS[:8] * 5)
-    cases = [((10, 4), s), ((2, 4, 5), s.reshape(4, 1)), ((40,), s[:1]), ((4, 10), s[0]), ((4, 10), s.reshape(4, 1))]
+    cases = [
+        ((10, 4), s),
+        ((2, 4, 5), s.reshape(4, 1)),
+        ((40,), s[:1]),
+        ((4, 10), s[0]),
+        ((4, 10), s.reshape(4, 1)),
+    ]
     for shape, slopes in cases:
         x, file = whole.reshape(shape), io.BytesIO()
         net = module_of(torch, lambda x, s=slopes: relu_xp.leaky_relu(x, s))
@@ -853,7 +973,9 @@ def learned(torch, way, function, x, s, g):
         return torch.autograd.grad(function(x, s), (x, s), g, create_graph=way == "create_graph")
 
 
-@pytest.mark.parametrize("way", ["autograd", "create_graph", "func.vjp", "aot_eager", INDUCTOR, "autocast", "export"])
+@pytest.mark.parametrize(
+    "way", ["autograd", "create_graph", "func.vjp", "aot_eager", INDUCTOR, "autocast", "export"]
+)
 def test_a_slope_is_learned(torch, way):
     x = torch.tensor([[1.5, -2.0, 0.0, -0.0], [NAN, INF, -INF, -1e-7]])
     g = torch.tensor([[1.0, 2.0, -0.0, 3.0], [4.0, 5.0, 6.0, -INF]])
@@ -861,22 +983,37 @@ def test_a_slope_is_learned(torch, way):
         for dtype in (torch.float32, torch.float64):
             s = torch.linspace(-0.5, 0.9, int(np.prod(shape))).reshape(shape).to(dtype)
             for z in (1.0, 0.0, -0.5):
-                by_x, by_s = learned(torch, way, lambda x, s, z=z: relu_xp.leaky_relu(x, s, grad_at_zero=z), x, s, g)
-                oracle.assert_same(by_s.detach().numpy(), slope_gradient(torch, x, g, s).numpy(), f"{shape}, {z}")
+                by_x, by_s = learned(
+                    torch, way, lambda x, s, z=z: relu_xp.leaky_relu(x, s, grad_at_zero=z), x, s, g
+                )
+                oracle.assert_same(
+                    by_s.detach().numpy(), slope_gradient(torch, x, g, s).numpy(), f"{shape}, {z}"
+                )
                 want = torch.stack([
                     relu_xp.leaky_relu_vjp(*(a.reshape(1) for a in each[:2]), float(each[2]), grad_at_zero=z)
                     for each in zip(x.ravel(), g.ravel(), s.float().expand(x.shape).ravel(), strict=True)
                 ]).reshape(x.shape)  # fmt: skip
                 oracle.assert_same(by_x.detach().numpy(), want.numpy(), f"{shape}, {z}")
-                oracle.assert_same(relu_xp.leaky_relu_vjp(x, g, s, grad_at_zero=z).numpy(), want.numpy())
+                oracle.assert_same(
+                    relu_xp.leaky_relu_vjp(x, g, s, grad_at_zero=z).numpy(), want.numpy()
+                )
 
 
 def test_a_slope_is_learned_in_the_derivatives_and_forward_mode(torch):
-    x, g = torch.tensor([[1.5, -2.0, 3.0], [-1.0, 2.0, -0.5]]), torch.tensor([[1.0, 2.0, -1.0], [3.0, 4.0, 5.0]])
+    x, g = (
+        torch.tensor([[1.5, -2.0, 3.0], [-1.0, 2.0, -0.5]]),
+        torch.tensor([[1.0, 2.0, -1.0], [3.0, 4.0, 5.0]]),
+    )
     s = torch.tensor([0.25, 0.5, -0.5], requires_grad=True)
     assert torch.autograd.grad(relu_xp.leaky_relu_grad(x, s), s, g)[0].tolist() == [3.0, 2.0, 5.0]
-    assert torch.autograd.grad(relu_xp.leaky_relu_vjp(x, g, s), s, g)[0].tolist() == [9.0, 4.0, 25.0]
-    value, tangent = torch.func.jvp(lambda s: relu_xp.leaky_relu(x, s), (s.detach(),), (torch.ones(3),))
+    assert torch.autograd.grad(relu_xp.leaky_relu_vjp(x, g, s), s, g)[0].tolist() == [
+        9.0,
+        4.0,
+        25.0,
+    ]
+    value, tangent = torch.func.jvp(
+        lambda s: relu_xp.leaky_relu(x, s), (s.detach(),), (torch.ones(3),)
+    )
     assert torch.equal(value, relu_xp.leaky_relu(x, s))
     assert tangent.tolist() == [[0.0, -2.0, 0.0], [-1.0, 0.0, -0.5]]
     double = x.double().requires_grad_(), s.detach().double().requires_grad_()
@@ -903,7 +1040,9 @@ def test_compiled_numbers_that_are_ints_or_change(torch):
     torch.compiler.reset()
     x = torch.tensor([1.0, -2.0, 0.0], requires_grad=True)
     compiled = torch.compile(
-        lambda x, s, z: relu_xp.leaky_relu(x, s, grad_at_zero=z), fullgraph=True, backend="aot_eager"
+        lambda x, s, z: relu_xp.leaky_relu(x, s, grad_at_zero=z),
+        fullgraph=True,
+        backend="aot_eager",
     )
     for s, z in ((1, 1), (2, 0), (0.5, 3), (0.25, 0.5), (0.75, 2.0), (3, 0.125)):
         result = compiled(x, s, z)
@@ -946,7 +1085,9 @@ def test_layouts_of_derivatives_are_those_that_torch_gives(torch):
         for x in (whole, last):
             for g in (whole, last):
                 v = x.clone().requires_grad_()
-                ours, theirs = (torch.autograd.grad(f(v), v, g)[0] for f in (getattr(relu_xp, name), own))
+                ours, theirs = (
+                    torch.autograd.grad(f(v), v, g)[0] for f in (getattr(relu_xp, name), own)
+                )
                 assert ours.stride() == theirs.stride() or ours.stride() == x.stride()
                 assert getattr(relu_xp, f"{name}_vjp")(x, g).stride() == x.stride()
 
@@ -959,7 +1100,14 @@ def threads(torch, request):
     torch.set_num_threads(before)
 
 
-SIZES = (1, 7, 1000, 1 << 15, (1 << 15) + 1, (1 << 17) + 1)  # on both sides of those where the way changes
+SIZES = (
+    1,
+    7,
+    1000,
+    1 << 15,
+    (1 << 15) + 1,
+    (1 << 17) + 1,
+)  # on both sides of those where the way changes
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
@@ -969,7 +1117,16 @@ def test_the_fast_way_is_left_where_elements_need_it(torch, backend, dtype, thre
     least = np.nextafter(dtype.type(0), dtype.type(1))
     for n in SIZES[:5] if threads == 1 else SIZES[3:]:
         g = np.full(n, -3.0, dtype)
-        for specials in ([], [0.0], [-0.0], [NAN], [-NAN], [-0.0, NAN], [0.0, -0.0, -NAN], [least, -least]):
+        for specials in (
+            [],
+            [0.0],
+            [-0.0],
+            [NAN],
+            [-NAN],
+            [-0.0, NAN],
+            [0.0, -0.0, -NAN],
+            [least, -least],
+        ):
             a = normal[:n].copy()
             a[n - len(specials[:n]) :] = specials[:n]
             for name, slope, grad_at_zero in each((0.01, -0.5), (1.0, 0.0, 0.5)):
@@ -980,7 +1137,9 @@ def test_the_fast_way_is_left_where_elements_need_it(torch, backend, dtype, thre
                 y = function(x)
                 (got,) = torch.autograd.grad(y, x, backend.put(g, "cpu"))
                 context = f"{name}, {slope}, {grad_at_zero}, {n}, {specials}"
-                oracle.assert_same(backend.get(y), expected(name, (a,), slope, grad_at_zero), context)
+                oracle.assert_same(
+                    backend.get(y), expected(name, (a,), slope, grad_at_zero), context
+                )
                 want = expected(f"{name}_vjp", (a, g), slope, grad_at_zero)
                 oracle.assert_same(backend.get(got), want, context)
 
@@ -1009,10 +1168,18 @@ def test_one_tensor_is_kept_for_the_backward_pass(torch, threads, n):
     for name in VALUES:
         x = torch.randn(n, requires_grad=True) + 0.0
         y = getattr(relu_xp, name)(x)
-        kept = {each.data_ptr() for each in gc.get_objects() if type(each) is torch.Tensor and each.nbytes == x.nbytes}
+        kept = {
+            each.data_ptr()
+            for each in gc.get_objects()
+            if type(each) is torch.Tensor and each.nbytes == x.nbytes
+        }
         assert {x.data_ptr(), y.data_ptr()} <= kept
         del x
-        after = {each.data_ptr() for each in gc.get_objects() if type(each) is torch.Tensor and each.nbytes == y.nbytes}
+        after = {
+            each.data_ptr()
+            for each in gc.get_objects()
+            if type(each) is torch.Tensor and each.nbytes == y.nbytes
+        }
         assert after <= kept
         y.sum().backward()
 
@@ -1022,7 +1189,9 @@ def test_what_is_saved_may_be_kept_elsewhere(torch, n):
     """By hooks of the caller's, as an offload or a checkpoint has them: these are used, and ours are not."""
     for name in ("relu", "leaky_relu"):
         x, packed = torch.randn(n).clamp(0.0).requires_grad_(), []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, p=packed: p.append(t) or t.clone(), lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, p=packed: p.append(t) or t.clone(), lambda t: t
+        ):
             y = getattr(relu_xp, name)(x)
         assert len(packed) == 1
         y.sum().backward()
@@ -1047,7 +1216,12 @@ def test_subnormals_may_be_zeros(torch, threads, when):
                 torch.set_flush_denormal(when != "in other threads")
                 (got,) = torch.autograd.grad(y, x, torch.full((n,), 3.0))
                 torch.set_flush_denormal(False)
-                want = expected(f"{name}_vjp", (x.detach().numpy(), np.full(n, 3, np.float32)), slope, grad_at_zero)
+                want = expected(
+                    f"{name}_vjp",
+                    (x.detach().numpy(), np.full(n, 3, np.float32)),
+                    slope,
+                    grad_at_zero,
+                )
                 oracle.assert_same(got.numpy(), want, f"{name} {grad_at_zero} {n}")
     finally:
         torch.set_flush_denormal(False)
@@ -1066,7 +1240,12 @@ def test_a_cotangent_has_a_tangent(torch):
             with forward_ad.dual_level():
                 g = forward_ad.make_dual(torch.ones(n), torch.full((n,), 3.0))
                 got = forward_ad.unpack_dual(torch.autograd.grad(y, x, g)[0]).tangent
-            assert torch.equal(got, vjp(x.detach(), torch.full((n,), 3.0))), (name, slope, grad_at_zero, n)
+            assert torch.equal(got, vjp(x.detach(), torch.full((n,), 3.0))), (
+                name,
+                slope,
+                grad_at_zero,
+                n,
+            )
 
 
 def test_inside_of_an_operation_nothing_is_recorded(torch):
@@ -1093,7 +1272,9 @@ assert x.grad.tolist() == [1.0] * 5
 
 @pytest.mark.parametrize("mode", ["torch.device('meta')", "FakeTensorMode()"])
 def test_the_first_call_may_be_on_tensors_without_elements(torch, mode):
-    done = subprocess.run([sys.executable, "-c", FIRST.format(mode=mode)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST.format(mode=mode)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -1123,7 +1304,9 @@ for n in (3, 100_000):
 )
 def test_the_first_call_may_be_in_an_odd_place(torch, first):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ODD.format(first=first)], capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", ODD.format(first=first)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 
@@ -1151,10 +1334,14 @@ assert relu_xp.relu(x).tolist() == [1.0, 0.0, 0.0]
 """
 
 
-@pytest.mark.parametrize("first", ["", "relu_xp.relu(x)", "import numpy; relu_xp.relu(numpy.ones(3))"])
+@pytest.mark.parametrize(
+    "first", ["", "relu_xp.relu(x)", "import numpy; relu_xp.relu(numpy.ones(3))"]
+)
 def test_the_first_array_of_all_may_be_met_anywhere(torch, first):
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_FRESH_PROCESS.format(first=first)], capture_output=True, text=True
+        [sys.executable, "-c", IN_A_FRESH_PROCESS.format(first=first)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 
@@ -1177,7 +1364,9 @@ def test_private_names_are_there(torch):
         assert [
             n
             for n in each.split()
-            if not hasattr(operator.attrgetter(owner.partition(".")[2])(torch) if "." in owner else torch, n)
+            if not hasattr(
+                operator.attrgetter(owner.partition(".")[2])(torch) if "." in owner else torch, n
+            )
         ] == []
     assert hasattr(torch.ops.aten, "_prelu_kernel")
     node = torch.threshold(torch.ones(2, requires_grad=True), 0, 0).grad_fn
@@ -1186,7 +1375,9 @@ def test_private_names_are_there(torch):
     assert "_dynamo_marked_constant" in inspect.getsource(functions)
     assert _torch_private.eager_apply(torch.autograd.Function) is not None
     source = inspect.getsource(importlib.import_module("relu_xp._backends.torch"))
-    assert not re.findall(r"torch(?:\.\w+)*\._\w+|forward_ad\._\w+", source)  # none stands anywhere else
+    assert not re.findall(
+        r"torch(?:\.\w+)*\._\w+|forward_ad\._\w+", source
+    )  # none stands anywhere else
 
 
 def test_devices(torch, backend):

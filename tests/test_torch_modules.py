@@ -55,7 +55,11 @@ def test_a_module_is_copied_pickled_and_saved(torch, modules, name, tmp_path):
     net = torch.nn.Sequential(torch.nn.Linear(3, 3), of(modules, name))
     x = torch.tensor([[1.0, -2.0, 0.5]])
     torch.save(net, tmp_path / "net.pt")
-    others = copy.deepcopy(net), pickle.loads(pickle.dumps(net)), torch.load(tmp_path / "net.pt", weights_only=False)
+    others = (
+        copy.deepcopy(net),
+        pickle.loads(pickle.dumps(net)),
+        torch.load(tmp_path / "net.pt", weights_only=False),
+    )
     for other in others:
         assert torch.equal(other(x), net(x))
         assert repr(other) == repr(net)
@@ -74,8 +78,14 @@ def test_a_module_is_exported_and_compiled(torch, modules, name):
 
 def test_what_they_print(modules):
     assert repr(modules.ReLU()) == "ReLU(grad_at_zero=1.0)"
-    assert repr(modules.LeakyReLU(0.2, True)) == "LeakyReLU(negative_slope=0.2, grad_at_zero=1.0, inplace=True)"
-    assert repr(modules.ReLU6(inplace=True)) == "ReLU6(grad_at_zero=1.0, grad_at_ceiling=0.0, inplace=True)"
+    assert (
+        repr(modules.LeakyReLU(0.2, True))
+        == "LeakyReLU(negative_slope=0.2, grad_at_zero=1.0, inplace=True)"
+    )
+    assert (
+        repr(modules.ReLU6(inplace=True))
+        == "ReLU6(grad_at_zero=1.0, grad_at_ceiling=0.0, inplace=True)"
+    )
     assert repr(modules.PReLU(3)) == "PReLU(num_parameters=3, grad_at_zero=1.0)"
     assert repr(modules.SquaredReLU()) == "SquaredReLU()"
 
@@ -83,13 +93,17 @@ def test_what_they_print(modules):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_constructors_are_those_of_torch(torch, modules, name):
     """With torch's own arguments, by place and by name; those of `torch.nn` that have no module are ReLU's."""
-    arguments = {"LeakyReLU": [(0.2,), (0.2, True)], "PReLU": [(), (3,), (3, 0.5)]}.get(name, [(), (True,)])
+    arguments = {"LeakyReLU": [(0.2,), (0.2, True)], "PReLU": [(), (3,), (3, 0.5)]}.get(
+        name, [(), (True,)]
+    )
     for given in arguments:
         ours = getattr(modules, name)(*given)
         theirs = getattr(torch.nn, name, torch.nn.ReLU)(*given)
         for each in ("negative_slope", "num_parameters"):
             if hasattr(theirs, each):
-                assert getattr(ours, each, getattr(ours, "numbers", {}).get(each)) == getattr(theirs, each)
+                assert getattr(ours, each, getattr(ours, "numbers", {}).get(each)) == getattr(
+                    theirs, each
+                )
         assert getattr(ours, "inplace", None) == getattr(theirs, "inplace", None)
     made = modules.PReLU(num_parameters=2, init=0.5, device="cpu", dtype=torch.float64)
     assert made.weight.tolist() == [0.5, 0.5]
@@ -142,7 +156,9 @@ def test_the_derivative_at_zero_is_told_apart(torch, modules):
 def test_bad_numbers_are_refused_when_a_module_is_made(modules):
     with pytest.raises(ValueError, match=r"relu_xp\.relu: grad_at_zero must be finite"):
         modules.ReLU(grad_at_zero=float("nan"))
-    with pytest.raises(TypeError, match=r"relu_xp\.leaky_relu: negative_slope must be a real number"):
+    with pytest.raises(
+        TypeError, match=r"relu_xp\.leaky_relu: negative_slope must be a real number"
+    ):
         modules.LeakyReLU("a")
     with pytest.raises(TypeError, match="grad_at_zero must be a real number"):
         modules.PReLU(grad_at_zero=True)
@@ -159,14 +175,21 @@ def test_attributes_are_those_of_torch(torch, modules):
         slopes = modules.PReLU(3, init=0.5)
     slopes.to_empty(device="cpu").reset_parameters()
     assert slopes.weight.tolist() == [slopes.init] * 3
-    with pytest.raises(ValueError, match=r"relu_xp\.torch\.PReLU: x must have 3 channels as axis 1"):
+    with pytest.raises(
+        ValueError, match=r"relu_xp\.torch\.PReLU: x must have 3 channels as axis 1"
+    ):
         slopes(torch.ones(3))
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit")  # of torch's own, at its first use of torch.func
 def test_in_place_within_transforms(torch, modules):
     x = torch.tensor([[-1.0, 2.0], [3.0, -4.0]])
-    assert torch.func.vmap(modules.ReLU(inplace=True))(x.clone()).tolist() == [[0.0, 2.0], [3.0, 0.0]]
-    value, tangent = torch.func.jvp(lambda x: modules.LeakyReLU(0.5, inplace=True)(x * 1.0), (x,), (torch.ones(2, 2),))
+    assert torch.func.vmap(modules.ReLU(inplace=True))(x.clone()).tolist() == [
+        [0.0, 2.0],
+        [3.0, 0.0],
+    ]
+    value, tangent = torch.func.jvp(
+        lambda x: modules.LeakyReLU(0.5, inplace=True)(x * 1.0), (x,), (torch.ones(2, 2),)
+    )
     assert value.tolist() == [[-0.5, 2.0], [3.0, -2.0]]
     assert tangent.tolist() == [[0.5, 1.0], [1.0, 0.5]]

@@ -46,7 +46,10 @@ def groups(document):
     """Each group's scalars, arrays and due results."""
     dtype = DTYPES[document["dtype"]]
     for group in document["groups"]:
-        columns = [array([case[name] for case in group["cases"]], dtype) for name in (*document["arrays"], "due")]
+        columns = [
+            array([case[name] for case in group["cases"]], dtype)
+            for name in (*document["arrays"], "due")
+        ]
         yield (
             {name: each["value"] for name, each in group["scalars"].items()},
             columns[:-1],
@@ -85,11 +88,17 @@ def test_they_follow_their_schema(vectors, documents):
 )
 def test_their_schema_refuses_what_has_too_little_or_too_much(vectors, documents, name, changed):
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema: not installed")
-    validator = jsonschema.Draft202012Validator(json.loads((vectors / "vectors.schema.json").read_text()))
+    validator = jsonschema.Draft202012Validator(
+        json.loads((vectors / "vectors.schema.json").read_text())
+    )
     group = documents[name]["groups"][0]
-    case = next(case for case in group["cases"] if case["status"] == "convention" or "grad" not in name)
+    case = next(
+        case for case in group["cases"] if case["status"] == "convention" or "grad" not in name
+    )
     wrong = {key: value for key, value in {**case, **changed}.items() if value is not None}
-    right, spoilt = ({**documents[name], "groups": [{**group, "cases": [each]}]} for each in (case, wrong))
+    right, spoilt = (
+        {**documents[name], "groups": [{**group, "cases": [each]}]} for each in (case, wrong)
+    )
     validator.validate(right)
     with pytest.raises(jsonschema.ValidationError):
         validator.validate(spoilt)
@@ -118,7 +127,9 @@ def test_numpy_passes_the_vectors(wanted, vectors, documents):
         dtype = DTYPES[document["dtype"]]
         for long in document["long"]:
             given = {name: each["value"] for name, each in long["scalars"].items()}
-            *arrays, due = (np.load(vectors / long[name]).view(dtype) for name in (*document["arrays"], "due"))
+            *arrays, due = (
+                np.load(vectors / long[name]).view(dtype) for name in (*document["arrays"], "due")
+            )
             with np.errstate(all="ignore"):
                 assert same_bits(f(*arrays, **given), due).all()
             assert due.size > 5000
@@ -128,7 +139,9 @@ def test_jax_passes_the_vectors(jax, documents):
     """But for what XLA flushes, which the vectors have a flag for."""
     counted = 0
     for document in documents.values():
-        if document["dtype"] == "float64":  # which costs as many compilations, and tells as much as float32
+        if (
+            document["dtype"] == "float64"
+        ):  # which costs as many compilations, and tells as much as float32
             continue
         f = getattr(relu_xp, document["function"])
         for (scalars, arrays, due), group in zip(groups(document), document["groups"], strict=True):
@@ -173,7 +186,9 @@ def test_flags_and_conventions(documents):
     assert case("relu_grad_float16", "0x0000") == {
         "due": "0x3c00", "flags": ["kink"], **convention, "rival": "grad_at_zero=0.0", "rival_due": "0x0000",
     }  # fmt: skip
-    assert case("leaky_relu_vjp_float32", "0x00000000", "0x3f800000")["rival"] == "grad_at_zero=0.01"
+    assert (
+        case("leaky_relu_vjp_float32", "0x00000000", "0x3f800000")["rival"] == "grad_at_zero=0.01"
+    )
     at_ceiling = case("clipped_relu_grad_float16", "0x4600")
     assert (at_ceiling["rival"], at_ceiling["rival_due"]) == ("grad_at_ceiling=1.0", "0x3c00")
     rivals = Counter(
@@ -226,7 +241,11 @@ def test_some_functions_and_dtypes_alone(tmp_path, capsys):
 def test_every_setting_of_the_scalars_on_request(tmp_path):
     write(tmp_path, ["leaky_relu_grad"], ["float16", "float32"], exhaustive=True)
     half = json.loads((tmp_path / "leaky_relu_grad_float16.json").read_text())["long"]
-    assert len(half) > len(json.loads((tmp_path / "leaky_relu_grad_float32.json").read_text())["long"]) == 1
+    assert (
+        len(half)
+        > len(json.loads((tmp_path / "leaky_relu_grad_float32.json").read_text())["long"])
+        == 1
+    )
     x = np.load(tmp_path / "x_float16.npy").view(np.float16)
     for long in half:
         due = np.load(tmp_path / long["due"]).view(np.float16)
@@ -241,7 +260,10 @@ def test_what_cannot_be_written_is_said_in_a_line(tmp_path, capsys, monkeypatch)
     assert capsys.readouterr().err.startswith("relu-xp vectors: ")
     monkeypatch.setitem(__main__.sys.modules, "onnx", None)
     assert __main__.main(["vectors", "--out", str(tmp_path / "onnx"), "--format", "onnx"]) == 2
-    assert "--format onnx needs onnx; to have it: python3 -m pip install onnx" in capsys.readouterr().err
+    assert (
+        "--format onnx needs onnx; to have it: python3 -m pip install onnx"
+        in capsys.readouterr().err
+    )
     with pytest.raises(SystemExit) as stop:
         __main__.main(["vectors", "--out", str(tmp_path), "--functions", "gelu"])
     assert stop.value.code == 2
@@ -278,7 +300,9 @@ def test_the_example_in_c_reads_them(wanted, vectors, tmp_path):
         program = tmp_path / "hold"
         options = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", *flags]
         subprocess.run([compiler, *options, "-o", program, EXAMPLE], check=True)
-        return subprocess.run([program, vectors / "leaky_relu_vjp_float32.json"], capture_output=True, text=True)
+        return subprocess.run(
+            [program, vectors / "leaky_relu_vjp_float32.json"], capture_output=True, text=True
+        )
 
     right, wrong = run(), run("-DMASKED")
     assert right.returncode == 0
@@ -336,7 +360,9 @@ def found(runtime, folders):
             with np.errstate(all="ignore"):
                 (got,) = runtime(folder / "model.onnx").run(None, given)
         except Exception as error:
-            result[folder.name] = {"not implemented" if "NOT_IMPLEMENTED" in str(error) else str(error)}
+            result[folder.name] = {
+                "not implemented" if "NOT_IMPLEMENTED" in str(error) else str(error)
+            }
             continue
         assert (got.dtype, got.shape) == (due.dtype, due.shape)
         (node,) = model.graph.node
@@ -360,7 +386,10 @@ def test_what_onnx_runtimes_get_wrong(wanted, folders, name):
     assert len(folders) == len(OPERATORS) * len(FLOATS)
     wrong = found(runtimes()[name], folders)
     assert wrong
-    assert wrong.items() <= {folder: {kind} for kind, each in WRONG[name].items() for folder in each}.items()
+    assert (
+        wrong.items()
+        <= {folder: {kind} for kind, each in WRONG[name].items() for folder in each}.items()
+    )
 
 
 def named(pattern, *dtypes):

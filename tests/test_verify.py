@@ -20,15 +20,23 @@ HERE = _machine.Target("numpy", backend, "cpu")
 EVERY = FUNCTIONS.values()
 
 
-@pytest.mark.parametrize("dtype", [dtype for dtype in verify.dtypes() if dtype.kind not in "iu"], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [dtype for dtype in verify.dtypes() if dtype.kind not in "iu"], ids=str
+)
 @pytest.mark.parametrize("function", EVERY, ids=str)
 def test_the_paths_are_the_definition(function, dtype):
     """Both ways to the expected values agree: value by value, and by the paths through the definition's text."""
     for case in _cases.cases(dtype, (function,)):
         if case.kind != "values":
             continue
-        scalars = {each.name: _expected.rounded(case.scalars[each.name], dtype) for each in function.scalars}
-        values = {**dict(zip(function.arrays, (a[::7] for a in _cases.values(case)), strict=True)), **scalars}
+        scalars = {
+            each.name: _expected.rounded(case.scalars[each.name], dtype)
+            for each in function.scalars
+        }
+        values = {
+            **dict(zip(function.arrays, (a[::7] for a in _cases.values(case)), strict=True)),
+            **scalars,
+        }
         with np.errstate(all="ignore"):
             by_paths = _expected._by_paths(function, values)
             if _expected._rounds_once(function):
@@ -55,11 +63,16 @@ def test_a_new_function_needs_nothing_in_the_verifier(monkeypatch):
     function = Function("between", "between", "vjp", scalars)
     assert len(_expected.paths(function)) == 7
     f4 = np.dtype(np.float32)
-    x, g = (a.ravel() for a in np.meshgrid(*2 * [np.array([-1, 0, 5.5, 6, 7, np.nan, np.inf, 3e38], f4)]))
+    x, g = (
+        a.ravel()
+        for a in np.meshgrid(*2 * [np.array([-1, 0, 5.5, 6, 7, np.nan, np.inf, 3e38], f4)])
+    )
     for ceiling, at in itertools.product((6.0, 0.1, np.inf), (0.0, 0.5)):
         given = {"ceiling": np.float32(ceiling), "grad_at_ceiling": np.float32(at)}
         with np.errstate(all="ignore"):
-            want = np.array([between(*row, **given) for row in zip(x, g, strict=True)], f4)  # NumPy's own arithmetic
+            want = np.array(
+                [between(*row, **given) for row in zip(x, g, strict=True)], f4
+            )  # NumPy's own arithmetic
         assert verify.same_bits(verify.expected(function, (x, g), given), want).all()
     half = np.array([60000, 5], np.float16)
     result = verify.expected(
@@ -78,14 +91,20 @@ def test_a_new_function_needs_nothing_in_the_verifier(monkeypatch):
     "dtype", [dtype for dtype in verify.dtypes() if dtype.itemsize == 2 and dtype.kind not in "iu"]
 )
 def test_rounding_by_search_is_the_processors(dtype):
-    values = np.concatenate([_cases.sample(np.dtype(np.float32)).astype(np.float64), [65519.99, 65520.0, 2.0**-25]])
+    values = np.concatenate(
+        [_cases.sample(np.dtype(np.float32)).astype(np.float64), [65519.99, 65520.0, 2.0**-25]]
+    )
     with np.errstate(all="ignore"):
-        # Of float32 values, to float16 by the processor and to bfloat16 by ml_dtypes, one cast is one rounding.
+        # Of float32 values, to float16 by the processor and to bfloat16 by ml_dtypes, one cast is
+        # one rounding.
         exact = values.astype(np.float32).astype(np.float64) == values
-        assert verify.same_bits(_expected.rounded(values, dtype), values.astype(np.float32).astype(dtype))[exact].all()
+        assert verify.same_bits(
+            _expected.rounded(values, dtype), values.astype(np.float32).astype(dtype)
+        )[exact].all()
 
 
-# Each takes the right call, the function, its arrays, its scalars by name, and out; and computes something wrong.
+# Each takes the right call, the function, its arrays, its scalars by name, and out; and computes
+# something wrong.
 def swallows_nan(right, function, arrays, s, out):
     return np.where(np.isnan(arrays[0]), np.zeros_like(arrays[0]), right(function, arrays, s, out))
 
@@ -117,7 +136,9 @@ def forgets_the_tail(right, function, arrays, s, out):
 
 def flushes_subnormals(right, function, arrays, s, out):
     tiny = [np.abs(x) < np.finfo(x.dtype).smallest_normal for x in arrays]
-    flat = tuple(np.where(t, np.copysign(0, x).astype(x.dtype), x) for t, x in zip(tiny, arrays, strict=True))
+    flat = tuple(
+        np.where(t, np.copysign(0, x).astype(x.dtype), x) for t, x in zip(tiny, arrays, strict=True)
+    )
     return right(function, flat, s, out)
 
 
@@ -140,14 +161,18 @@ def reads_what_it_has_written(right, function, arrays, s, out):
 
 
 def ignores_strides(right, function, arrays, s, out):
-    packed = tuple(x if x.flags.c_contiguous or x.base is None else np.resize(x.base, x.shape) for x in arrays)
+    packed = tuple(
+        x if x.flags.c_contiguous or x.base is None else np.resize(x.base, x.shape) for x in arrays
+    )
     return right(function, packed, s, out)
 
 
 def multiplies_where_it_should_select(right, function, arrays, s, out):
     x, g = arrays
     with np.errstate(all="ignore"):
-        return np.where(x == 0, x.dtype.type(s["grad_at_zero"]) * g, right(function, arrays, s, None))
+        return np.where(
+            x == 0, x.dtype.type(s["grad_at_zero"]) * g, right(function, arrays, s, None)
+        )
 
 
 def gives_another_dtype(right, function, arrays, s, out):
@@ -156,7 +181,12 @@ def gives_another_dtype(right, function, arrays, s, out):
 
 def takes_one_slope_for_all(right, function, arrays, s, out):
     slope = s["negative_slope"]
-    return right(function, arrays, {**s, "negative_slope": slope if np.ndim(slope) == 0 else slope.ravel()[:1]}, out)
+    return right(
+        function,
+        arrays,
+        {**s, "negative_slope": slope if np.ndim(slope) == 0 else slope.ravel()[:1]},
+        out,
+    )
 
 
 def raises(right, function, arrays, s, out):
@@ -165,7 +195,12 @@ def raises(right, function, arrays, s, out):
 
 WRONG = [
     (swallows_nan, "relu", "float32", "nan"),
-    (greater_for_greater_or_equal, "relu_grad", "float32", "got 0.0 (0x00000000), want 1.0 (0x3f800000)"),
+    (
+        greater_for_greater_or_equal,
+        "relu_grad",
+        "float32",
+        "got 0.0 (0x00000000), want 1.0 (0x3f800000)",
+    ),
     (multiplies_by_a_mask, "relu_vjp", "float64", "want 0.0"),
     (rounds_the_slope_too_late, "leaky_relu", "float16", "negative_slope=0.01"),
     (gives_minus_zero, "relu", "float32", "got -0.0 (0x80000000), want 0.0 (0x00000000)"),
@@ -187,7 +222,9 @@ def plant(monkeypatch, wrong, name):
     right = backend.call
 
     def by_name(function, arrays, scalars, out):
-        return right(function, arrays, tuple(scalars[each.name] for each in function.parameters), out)
+        return right(
+            function, arrays, tuple(scalars[each.name] for each in function.parameters), out
+        )
 
     def call(function, arrays, scalars, out):
         if function.name != name:
@@ -200,8 +237,12 @@ def plant(monkeypatch, wrong, name):
             monkeypatch.setattr(_dispatch, cache, {})
 
 
-@pytest.mark.parametrize(("wrong", "function", "dtype", "says"), WRONG, ids=lambda p: getattr(p, "__name__", None))
-def test_a_wrong_kernel_is_caught_by_the_quick_run(monkeypatch, capsys, wrong, function, dtype, says):
+@pytest.mark.parametrize(
+    ("wrong", "function", "dtype", "says"), WRONG, ids=lambda p: getattr(p, "__name__", None)
+)
+def test_a_wrong_kernel_is_caught_by_the_quick_run(
+    monkeypatch, capsys, wrong, function, dtype, says
+):
     pytest.importorskip("rich", reason="rich: not installed")
     command = ["verify", "--quick", "--backend", "numpy", "--function", function, "--dtype", dtype]
     monkeypatch.setenv("COLUMNS", "300")
@@ -231,7 +272,9 @@ def test_an_exception_lets_nothing_else_pass():
     assert (on_cpu.mismatches, list(on_cpu.excepted)) == (0, ["XLA flushes subnormals"])
     assert on_cpu.excepted["XLA flushes subnormals"] > 0
 
-    def quadruples(right, function, arrays, s, out):  # wrong for subnormals in another way, and for the smallest normal
+    def quadruples(
+        right, function, arrays, s, out
+    ):  # wrong for subnormals in another way, and for the smallest normal
         tiny = np.abs(arrays[0]) <= np.finfo(np.float32).smallest_normal
         return np.where(tiny, right(function, arrays, s, out) * 4, right(function, arrays, s, out))
 
@@ -261,11 +304,20 @@ def test_integers_have_relu_alone():
 
 def test_every_pair_of_scalars_is_tried_but_with_minus_zero():
     """At most two differ from their defaults, so that many scalars do not make many more cases."""
-    given = [case.scalars for case in _cases.cases(np.dtype(np.float32), (LEAKY_RELU.vjp,)) if case.kind == "values"]
+    given = [
+        case.scalars
+        for case in _cases.cases(np.dtype(np.float32), (LEAKY_RELU.vjp,))
+        if case.kind == "values"
+    ]
     assert {"negative_slope": 2.0, "grad_at_zero": 0.5} in given
     texts = [str(each) for each in given]
     assert len(set(texts)) == len(texts) == 5 * 3 + 2
-    many = Function("many", "many", "grad", tuple(Scalar(name, values[0]) for name, values in _cases.SCALARS.items()))
+    many = Function(
+        "many",
+        "many",
+        "grad",
+        tuple(Scalar(name, values[0]) for name, values in _cases.SCALARS.items()),
+    )
     assert len(list(_cases._settings(many))) == 1 + 5 + 3 + 2 + 3  # but one of more than two
 
 
@@ -273,7 +325,16 @@ def test_without_ml_dtypes(monkeypatch, capsys):
     pytest.importorskip("rich", reason="rich: not installed")
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     assert "bfloat16" not in [dtype.name for dtype in verify.dtypes()]
-    command = ["verify", "--quick", "--backend", "numpy", "--function", "relu", "--dtype", "bfloat16"]
+    command = [
+        "verify",
+        "--quick",
+        "--backend",
+        "numpy",
+        "--function",
+        "relu",
+        "--dtype",
+        "bfloat16",
+    ]
     assert __main__.main(command) == 2
     assert "bfloat16: ml_dtypes is not installed" in capsys.readouterr().out
     assert __main__.main([*command, "int8"]) == 2
@@ -302,7 +363,10 @@ def test_missing_backend_exits_with_2(capsys):
     [
         (["--peers", "--backend", "numpy"], "--peers takes no --backend"),
         (["--exhaustive", "--dtype", "float16"], "--exhaustive is about float32"),
-        (["--function", "leaky_relu", "--dtype", "int8"], "no such cases: only relu takes integers"),
+        (
+            ["--function", "leaky_relu", "--dtype", "int8"],
+            "no such cases: only relu takes integers",
+        ),
     ],
 )
 def test_options_that_contradict_each_other(capsys, options, says):
@@ -343,7 +407,17 @@ def test_unknown_names_are_refused(capsys, option):
 def test_json(tmp_path):
     pytest.importorskip("rich", reason="rich: not installed")
     file = tmp_path / "found.json"
-    options = ["--quick", "--backend", "numpy", "--dtype", "float16", "--function", "relu", "--json", str(file)]
+    options = [
+        "--quick",
+        "--backend",
+        "numpy",
+        "--dtype",
+        "float16",
+        "--function",
+        "relu",
+        "--json",
+        str(file),
+    ]
     assert __main__.main(["verify", *options]) == 0
     [target] = json.loads(file.read_text())["targets"]
     assert target["backend"] == "numpy"
@@ -363,10 +437,22 @@ def test_an_interrupted_sweep_says_what_was_covered(monkeypatch, capsys):
 
     monkeypatch.setattr(_report, "sweep", interrupted)
     monkeypatch.setenv("COLUMNS", "300")
-    command = ["verify", "--exhaustive", "--backend", "numpy", "--dtype", "float32", "--function", "relu"]
+    command = [
+        "verify",
+        "--exhaustive",
+        "--backend",
+        "numpy",
+        "--dtype",
+        "float32",
+        "--function",
+        "relu",
+    ]
     assert __main__.main(command) == 130
     printed = capsys.readouterr().out
-    assert "Covered: the cases in the tables, and 2,048 of 2**32 float32 through relu on numpy." in printed
+    assert (
+        "Covered: the cases in the tables, and 2,048 of 2**32 float32 through relu on numpy."
+        in printed
+    )
 
 
 def test_a_sweep_to_the_end(monkeypatch, tmp_path, capsys):
@@ -378,7 +464,16 @@ def test_a_sweep_to_the_end(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(_report, "sweep", short)
     file = tmp_path / "found.json"
-    command = ["verify", "--exhaustive", "--backend", "numpy", "--dtype", "float32", "--json", str(file)]
+    command = [
+        "verify",
+        "--exhaustive",
+        "--backend",
+        "numpy",
+        "--dtype",
+        "float32",
+        "--json",
+        str(file),
+    ]
     assert __main__.main([*command, "--function", "relu", "relu_vjp"]) == 0
     said = capsys.readouterr().out
     assert "equal the definition, bit for bit." in said
@@ -396,7 +491,9 @@ def peers(tmp_path_factory):
     assert __main__.main(["verify", "--peers", "--json", str(file)]) == 0
     found = json.loads(file.read_text())["peers"]
     assert all(each["names"].keys() == each["reasons"].keys() <= {*KINDS} for each in found)
-    assert not any(kind == "other" and not name for each in found for kind, name in each["names"].items())
+    assert not any(
+        kind == "other" and not name for each in found for kind, name in each["names"].items()
+    )
     return {(each["peer"], each["function"], each["dtype"]): each["reasons"] for each in found}
 
 
@@ -427,7 +524,9 @@ def test_peers_differ_where_they_are_known_to(peers):
     assert peers["x > 0, cast", "relu_grad", "float16"] == {"kink": 2}
     assert peers["g * (x > 0)", "relu_vjp", "float32"]["masked_product"] > 0
     assert peers["x * (x > 0)", "relu", "float32"]["zero_sign"] > 0
-    assert peers["np.maximum(x, s*x)", "leaky_relu", "float32"]["other"] > 0  # right for 0 < s <= 1 alone
+    assert (
+        peers["np.maximum(x, s*x)", "leaky_relu", "float32"]["other"] > 0
+    )  # right for 0 < s <= 1 alone
     if ("jax.nn, jit", "relu", "float32") in peers:
         assert set(peers["jax.nn, jit", "relu", "float32"]) <= {"subnormal_flush"}
         assert not peers["jax.nn, jit", "leaky_relu", "float16"]
@@ -450,14 +549,18 @@ def planted_in_jax(jax, fault):
         return jnp.where(x >= 0, x, s * x)
 
     def right(x, t, s, z):
-        return jnp.where(x > 0, t, jnp.where(x == 0, jnp.where(z == 0, jnp.zeros_like(t), z * t), s * t))
+        return jnp.where(
+            x > 0, t, jnp.where(x == 0, jnp.where(z == 0, jnp.zeros_like(t), z * t), s * t)
+        )
 
     rules = {
         "zero": lambda x, t, s, z: jnp.where(x > 0, t, s * t),
         "mask": lambda x, t, s, z: t * (x > 0) + s * t * (x < 0) + z * t * (x == 0),
         "nan": lambda x, t, s, z: jnp.where(jnp.isnan(x), x, right(x, t, s, z)),
         "doubled": lambda x, t, s, z: 2 * right(x, t, s, z),
-        "fused": lambda x, t, s, z: t * jnp.where(x > 0, 1, jnp.where(x == 0, z, s)).astype(x.dtype),
+        "fused": lambda x, t, s, z: (
+            t * jnp.where(x > 0, 1, jnp.where(x == 0, z, s)).astype(x.dtype)
+        ),
         "unreduced": right,
     }
 
@@ -488,7 +591,11 @@ def planted_in_jax(jax, fault):
 @pytest.mark.parametrize("fault", ["zero", "mask", "nan", "doubled", "fused", "unreduced"])
 def test_a_wrong_derivative_is_seen(wanted, monkeypatch, fault):
     jax = wanted("jax")
-    target = next(each for each in _machine.survey() if isinstance(each, _machine.Target) and each.name == "jax")
+    target = next(
+        each
+        for each in _machine.survey()
+        if isinstance(each, _machine.Target) and each.name == "jax"
+    )
     monkeypatch.setattr(relu_xp, LEAKY_RELU.name, planted_in_jax(jax, fault))
     seen = set()
     for case, _, want, call in _autodiff.derivatives(target, np.dtype(np.float32), (LEAKY_RELU,)):
@@ -508,7 +615,15 @@ def test_a_wrong_derivative_is_seen(wanted, monkeypatch, fault):
 
 TRANSFORMS = {
     "jax": {"vmap", "remat"},
-    "torch": {"vmap", "compiled", "export", "decomposed export", "trace", "fx", "ONNX, in onnxruntime"},
+    "torch": {
+        "vmap",
+        "compiled",
+        "export",
+        "decomposed export",
+        "trace",
+        "fx",
+        "ONNX, in onnxruntime",
+    },
     "mlx": {"reverse"},
 }
 
@@ -528,7 +643,11 @@ def test_derivatives_are_right(wanted, name):
 
 def test_a_torch_derivative_that_is_wrong_is_seen(wanted, monkeypatch):
     torch = wanted("torch")
-    target = next(each for each in _machine.survey() if isinstance(each, _machine.Target) and each.name == "torch")
+    target = next(
+        each
+        for each in _machine.survey()
+        if isinstance(each, _machine.Target) and each.name == "torch"
+    )
     monkeypatch.setattr(relu_xp, RELU.name, lambda x, *, grad_at_zero=1.0: torch.threshold(x, 0, 0))
     tally = verify.Tally()
     _engine.differentiate(target, np.dtype(np.float32), (RELU,), tally)

@@ -44,7 +44,9 @@ __all__ = [
     "unregister_backend",
 ]
 
-_arrivals.when_imported("keras", "relu_xp.keras")  # Keras would take its own functions of these names for ours
+_arrivals.when_imported(
+    "keras", "relu_xp.keras"
+)  # Keras would take its own functions of these names for ours
 
 if not _typing.TYPE_CHECKING:  # to a type checker, what is not here is an error
 

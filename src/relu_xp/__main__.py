@@ -97,8 +97,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     )
     parser.add_argument("--version", action="version", version=relu_xp.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("demo", help="run the functions on every backend here, and train a small classifier with them")
-    commands.add_parser("info", help="list versions, backends and devices, and say why one is not usable")
+    commands.add_parser(
+        "demo",
+        help="run the functions on every backend here, and train a small classifier with them",
+    )
+    commands.add_parser(
+        "info", help="list versions, backends and devices, and say why one is not usable"
+    )
     verify = _verify_parser(commands)
     bench = _bench_parser(commands)
     _vectors_parser(commands)
@@ -115,8 +120,16 @@ def _run(arguments: Sequence[str] | None) -> int:
     if lacks := _missing(command, options):
         print(lacks, file=sys.stderr)
         return BAD_USAGE
-    outputs = [each for each in (getattr(options, name, None) for name in ("json", "report")) if each]
-    command_of = {"demo": _demo, "info": _info, "verify": _verify, "bench": _bench, "vectors": _vectors}[command]
+    outputs = [
+        each for each in (getattr(options, name, None) for name in ("json", "report")) if each
+    ]
+    command_of = {
+        "demo": _demo,
+        "info": _info,
+        "verify": _verify,
+        "bench": _bench,
+        "vectors": _vectors,
+    }[command]
     only = any(each.file == "-" for each in outputs)
     with contextlib.redirect_stdout(sys.stderr) if only else contextlib.nullcontext():
         status = command_of(_console(), options)
@@ -126,30 +139,61 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _signature(name: str) -> str:
     """How a function is called, without `out=`, which all have."""
     signature = inspect.signature(getattr(relu_xp, name))
-    given = [each.replace(annotation=each.empty) for each in signature.parameters.values() if each.name != "out"]
+    given = [
+        each.replace(annotation=each.empty)
+        for each in signature.parameters.values()
+        if each.name != "out"
+    ]
     return name + str(signature.replace(parameters=given, return_annotation=signature.empty))
 
 
 def _verify_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
-    verify = commands.add_parser("verify", help="compare every backend here with the scalar definition, bit for bit")
+    verify = commands.add_parser(
+        "verify", help="compare every backend here with the scalar definition, bit for bit"
+    )
     verify.add_argument(
-        "--backend", nargs="+", metavar="NAME", help="only these; exit status 2 if one is missing; default: all"
+        "--backend",
+        nargs="+",
+        metavar="NAME",
+        help="only these; exit status 2 if one is missing; default: all",
     )
-    verify.add_argument("--device", metavar="NAME", help="only this device, as `relu-xp info` names it; default: all")
-    verify.add_argument("--dtype", nargs="+", choices=DTYPES, metavar="NAME", help=f"default: {', '.join(DTYPES)}")
-    verify.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}")
+    verify.add_argument(
+        "--device",
+        metavar="NAME",
+        help="only this device, as `relu-xp info` names it; default: all",
+    )
+    verify.add_argument(
+        "--dtype", nargs="+", choices=DTYPES, metavar="NAME", help=f"default: {', '.join(DTYPES)}"
+    )
+    verify.add_argument(
+        "--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}"
+    )
     effort = verify.add_mutually_exclusive_group()
-    effort.add_argument("--quick", action="store_true", help="try fewer array lengths and memory layouts")
     effort.add_argument(
-        "--exhaustive", action="store_true", help="also run all 2**32 float32 values through each function: minutes"
+        "--quick", action="store_true", help="try fewer array lengths and memory layouts"
     )
     effort.add_argument(
-        "--peers", action="store_true", help="show instead how other libraries differ on the same cases"
+        "--exhaustive",
+        action="store_true",
+        help="also run all 2**32 float32 values through each function: minutes",
     )
-    verify.add_argument("--json", type=Output, metavar="FILE", help="write the record; - for standard output")
+    effort.add_argument(
+        "--peers",
+        action="store_true",
+        help="show instead how other libraries differ on the same cases",
+    )
+    verify.add_argument(
+        "--json", type=Output, metavar="FILE", help="write the record; - for standard output"
+    )
     kernel = verify.add_argument_group("instead of a backend, any function of arrays")
-    kernel.add_argument("--kernel", metavar="MODULE:FUNCTION", help="what to hold to the definition: f(x), or f(x, g)")
-    kernel.add_argument("--as", dest="name", choices=FUNCTIONS, metavar="NAME", help="the function that it computes")
+    kernel.add_argument(
+        "--kernel",
+        metavar="MODULE:FUNCTION",
+        help="what to hold to the definition: f(x), or f(x, g)",
+    )
+    kernel.add_argument(
+        "--as", dest="name", choices=FUNCTIONS, metavar="NAME", help="the function that it computes"
+    )
     kernel.add_argument("--library", metavar="NAME", help="whose arrays it takes; default: numpy")
     kernel.add_argument(
         "--scalar",
@@ -159,43 +203,71 @@ def _verify_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
         metavar="NAME=NUMBER",
         help="what it computes with; default: the function's",
     )
-    kernel.add_argument("--layouts", action="store_true", help="give it strided, reversed and 0-d arrays too")
+    kernel.add_argument(
+        "--layouts", action="store_true", help="give it strided, reversed and 0-d arrays too"
+    )
     kernel.add_argument("--no-zero-signs", action="store_true", help="let signs of zeros pass")
     kernel.add_argument("--no-subnormals", action="store_true", help="leave out subnormal numbers")
     kernel.add_argument("--no-nan", action="store_true", help="leave out NaN")
-    kernel.add_argument("--timeout", type=float, metavar="SECONDS", help="that a call may take; default: 60")
+    kernel.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="that a call may take; default: 60"
+    )
     return verify
 
 
 def _vectors_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
     vectors = commands.add_parser(
-        "vectors", help="write inputs and due results as files, for kernels in other languages and for ONNX runtimes"
-    )
-    vectors.add_argument("--out", required=True, metavar="DIR", help="a folder, which is made if need be")
-    vectors.add_argument("--functions", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}")
-    vectors.add_argument("--dtypes", nargs="+", choices=FLOATS, metavar="NAME", help=f"default: {', '.join(FLOATS)}")
-    vectors.add_argument(
-        "--format", choices=("json", "onnx"), default="json", help="default: json, with .npy beside it"
+        "vectors",
+        help="write inputs and due results as files, for kernels in other languages and for ONNX runtimes",
     )
     vectors.add_argument(
-        "--exhaustive", action="store_true", help="all values of the 16-bit types under every setting too: 25 MB in all"
+        "--out", required=True, metavar="DIR", help="a folder, which is made if need be"
+    )
+    vectors.add_argument(
+        "--functions", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}"
+    )
+    vectors.add_argument(
+        "--dtypes", nargs="+", choices=FLOATS, metavar="NAME", help=f"default: {', '.join(FLOATS)}"
+    )
+    vectors.add_argument(
+        "--format",
+        choices=("json", "onnx"),
+        default="json",
+        help="default: json, with .npy beside it",
+    )
+    vectors.add_argument(
+        "--exhaustive",
+        action="store_true",
+        help="all values of the 16-bit types under every setting too: 25 MB in all",
     )
     return vectors
 
 
 def _bench_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
     bench = commands.add_parser(
-        "bench", help="measure every backend here beside a copy of the same array and beside NumPy idioms"
+        "bench",
+        help="measure every backend here beside a copy of the same array and beside NumPy idioms",
     )
     bench.add_argument(
-        "--backend", nargs="+", metavar="NAME", help="only these; exit status 2 if one is missing; default: all"
+        "--backend",
+        nargs="+",
+        metavar="NAME",
+        help="only these; exit status 2 if one is missing; default: all",
     )
     bench.add_argument(
-        "--peers", action="store_true", help="also measure jax.nn, PyTorch, keras, thinc and onnxruntime, if here"
+        "--peers",
+        action="store_true",
+        help="also measure jax.nn, PyTorch, keras, thinc and onnxruntime, if here",
     )
-    bench.add_argument("--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}")
     bench.add_argument(
-        "--dtype", nargs="+", choices=FLOATS, metavar="NAME", help=f"of {', '.join(FLOATS)}; default: float32"
+        "--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}"
+    )
+    bench.add_argument(
+        "--dtype",
+        nargs="+",
+        choices=FLOATS,
+        metavar="NAME",
+        help=f"of {', '.join(FLOATS)}; default: float32",
     )
     bench.add_argument(
         "--sizes",
@@ -204,12 +276,22 @@ def _bench_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
         help="in elements, as a range or a list, 1000,2**20; default: 2**10:2**22, every fourth power of two",
     )
     bench.add_argument(
-        "--seconds", type=float, default=60.0, help="to sample for; setting up comes on top; default: 60"
+        "--seconds",
+        type=float,
+        default=60.0,
+        help="to sample for; setting up comes on top; default: 60",
     )
-    bench.add_argument("--report", type=Output, metavar="FILE", help="write a page with plots, for any browser")
-    bench.add_argument("--json", type=Output, metavar="FILE", help="write every sample; - for standard output")
     bench.add_argument(
-        "--compare", nargs="+", metavar="OLD", help="say what changed since that run; given two, between them"
+        "--report", type=Output, metavar="FILE", help="write a page with plots, for any browser"
+    )
+    bench.add_argument(
+        "--json", type=Output, metavar="FILE", help="write every sample; - for standard output"
+    )
+    bench.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="OLD",
+        help="say what changed since that run; given two, between them",
     )
     return bench
 
@@ -217,17 +299,30 @@ def _bench_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
 _NAMES = ", ".join(FUNCTIONS)
 
 
-_OF_KERNELS = ("name", "library", "scalar", "layouts", "no_zero_signs", "no_subnormals", "no_nan", "timeout")
+_OF_KERNELS = (
+    "name",
+    "library",
+    "scalar",
+    "layouts",
+    "no_zero_signs",
+    "no_subnormals",
+    "no_nan",
+    "timeout",
+)
 
 
 def _check_kernel(verify: _Parser, options: argparse.Namespace) -> None:
     if not options.kernel:
         for name in (each for each in _OF_KERNELS if getattr(options, each)):
-            verify.error(f"--{'as' if name == 'name' else name.replace('_', '-')} goes with --kernel")
+            verify.error(
+                f"--{'as' if name == 'name' else name.replace('_', '-')} goes with --kernel"
+            )
         return
     if not options.name:
         verify.error(f"--kernel needs --as: which function does it compute? There are {_NAMES}")
-    for name in (each for each in ("backend", "function", "quick", "peers") if getattr(options, each)):
+    for name in (
+        each for each in ("backend", "function", "quick", "peers") if getattr(options, each)
+    ):
         verify.error(f"--kernel takes no --{name}")
 
 
@@ -239,7 +334,11 @@ def _check_verify(verify: _Parser, options: argparse.Namespace) -> None:
     if options.exhaustive and options.dtype and "float32" not in options.dtype:
         verify.error("--exhaustive is about float32: name it in --dtype, or leave --dtype out")
     chosen = [FUNCTIONS[name] for name in options.function or FUNCTIONS]
-    if options.dtype and not {*options.dtype} & {*FLOATS} and not any(each.takes_integers for each in chosen):
+    if (
+        options.dtype
+        and not {*options.dtype} & {*FLOATS}
+        and not any(each.takes_integers for each in chosen)
+    ):
         takers = ", ".join(each.name for each in FUNCTIONS.values() if each.takes_integers)
         verify.error(f"no such cases: only {takers} takes integers")
 
@@ -253,7 +352,9 @@ def _check_bench(bench: _Parser, options: argparse.Namespace) -> None:
         for old in options.compare or ():
             if (output := getattr(options, name)) and output.is_file(old):
                 bench.error(f"--{name} would overwrite {old}, which --compare reads")
-    measuring = [o for o in ("backend", "peers", "function", "dtype", "sizes", "json") if getattr(options, o)]
+    measuring = [
+        o for o in ("backend", "peers", "function", "dtype", "sizes", "json") if getattr(options, o)
+    ]
     if len(options.compare or ()) == 2 and measuring:
         bench.error(f"--compare of two files takes no --{measuring[0]}: nothing is measured")
     if len(options.compare or ()) > 2:
@@ -368,17 +469,21 @@ def _vectors(console: Console, options: argparse.Namespace) -> int:
 
     try:
         write = _vectors.write_onnx if options.format == "onnx" else _vectors.write
-        count, size = write(Path(options.out), options.functions, options.dtypes, exhaustive=options.exhaustive)
+        count, size = write(
+            Path(options.out), options.functions, options.dtypes, exhaustive=options.exhaustive
+        )
     except (OSError, ImportError, ValueError) as error:
         print(f"relu-xp vectors: {error}", file=sys.stderr)
         return UNWRITTEN if isinstance(error, OSError) else BAD_USAGE
-    console.print(f"{count} files, {size / 1e6:.1f} MB, in {options.out}", markup=False, highlight=False)
+    console.print(
+        f"{count} files, {size / 1e6:.1f} MB, in {options.out}", markup=False, highlight=False
+    )
     return 0
 
 
 def _bench(console: Console, options: argparse.Namespace) -> int:
-    # Read by what is imported only now: float64 in JAX, room for others on a GPU, and threads that sleep while they
-    # wait, since otherwise they would spin through the next candidate's turn.
+    # Read by what is imported only now: float64 in JAX, room for others on a GPU, and threads that
+    # sleep while they wait, since otherwise they would spin through the next candidate's turn.
     if "float64" in (options.dtype or ()):
         os.environ.setdefault("JAX_ENABLE_X64", "1")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

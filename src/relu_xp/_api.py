@@ -1,7 +1,7 @@
 """The public functions: each hands over to the backend that owns x, which checks and computes.
 
-To type checkers what comes in comes out, except that a Python int becomes a float, which takes an overload; a function
-that takes integers needs none.
+To type checkers what comes in comes out, except that a Python int becomes a float, which takes an
+overload; a function that takes integers needs none.
 """
 
 from typing import Any, Protocol, TypeVar, overload
@@ -58,7 +58,8 @@ class Int(Protocol[Float]):
     def __truediv__(self, other: int, /) -> Float: ...
 
 
-# The defaults are the records' own objects, and so is the tuple of them: by it a backend knows a default call at once.
+# The defaults are the records' own objects, and so is the tuple of them: by it a backend knows a
+# default call at once.
 _SLOPE, _AT_ZERO = NEGATIVE_SLOPE.default, GRAD_AT_ZERO.default
 _CEILING, _AT_CEILING = CEILING.default, GRAD_AT_CEILING.default
 
@@ -71,11 +72,11 @@ def relu(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = Non
     x : array or number
         Any shape; any real floating or integer dtype. Python and NumPy scalars are taken too.
     grad_at_zero : float, default 1.0
-        The derivative that automatic differentiation uses at x == 0. The value does not depend on it. JAX,
-        PyTorch and TensorFlow take 0.0 for their own relu.
+        The derivative that automatic differentiation uses at x == 0. The value does not depend on
+        it. JAX, PyTorch and TensorFlow take 0.0 for their own relu.
     out : array, optional
-        Where to write the result: of its library, shape, dtype and device. May be x, or overlap it. Not for
-        arrays that can't be written, such as JAX's.
+        Where to write the result: of its library, shape, dtype and device. May be x, or overlap it.
+        Not for arrays that can't be written, such as JAX's.
 
     Returns
     -------
@@ -85,8 +86,8 @@ def relu(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = Non
     Raises
     ------
     TypeError
-        If x is no array or number, its dtype is boolean, complex or no number at all, grad_at_zero is not a real
-        number, or `out` is of another library or dtype.
+        If x is no array or number, its dtype is boolean, complex or no number at all, grad_at_zero
+        is not a real number, or `out` is of another library or dtype.
     ValueError
         If grad_at_zero is not finite, or `out` has another shape or is read-only.
 
@@ -117,7 +118,8 @@ def relu_grad(x: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> 
     x : array or number
         Any shape; any real floating dtype. A Python int counts as a float.
     grad_at_zero : float, default 1.0
-        The result at x == 0, of either sign: any finite number, though only those in [0, 1] are subgradients.
+        The result at x == 0, of either sign: any finite number, though only those in [0, 1] are
+        subgradients.
     out : array, optional
         Where to write the result, see `relu`.
 
@@ -129,8 +131,8 @@ def relu_grad(x: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> 
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, grad_at_zero is not a real number, or `out`
-        is of another library or dtype.
+        If x is no array or number or its dtype is not real floating, grad_at_zero is not a real
+        number, or `out` is of another library or dtype.
     ValueError
         If grad_at_zero is not finite in the dtype of x, or `out` has another shape or is read-only.
 
@@ -152,17 +154,22 @@ def relu_grad(x: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> 
     >>> relu_xp.relu_grad(0.0, grad_at_zero=0.5)
     0.5
     """
-    return call(RELU_GRAD, (x,), RELU_GRAD.defaults if grad_at_zero is _AT_ZERO else (grad_at_zero,), out)
+    return call(
+        RELU_GRAD, (x,), RELU_GRAD.defaults if grad_at_zero is _AT_ZERO else (grad_at_zero,), out
+    )
 
 
 @overload
 def relu_vjp(x: Int[Float], cotangent: float, /, *, grad_at_zero: float = ...) -> Float: ...
 @overload
-def relu_vjp(x: Array, cotangent: Array, /, *, grad_at_zero: float = ..., out: Array | None = None) -> Array: ...
+def relu_vjp(
+    x: Array, cotangent: Array, /, *, grad_at_zero: float = ..., out: Array | None = None
+) -> Array: ...
 def relu_vjp(x: Any, cotangent: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
     """Pull a cotangent back through relu: kept where x > 0, scaled where x == 0, else +0 (NaN included).
 
-    Inactive elements select +0 rather than multiply by 0, so an infinite or NaN cotangent there leaves no NaN.
+    Inactive elements select +0 rather than multiply by 0, so an infinite or NaN cotangent there
+    leaves no NaN.
 
     Parameters
     ----------
@@ -171,7 +178,8 @@ def relu_vjp(x: Any, cotangent: Any, /, *, grad_at_zero: float = _AT_ZERO, out: 
     cotangent : array or number
         The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
     grad_at_zero : float, default 1.0
-        The share of the cotangent that passes at x == 0: all of it for 1, +0 for 0, else the product.
+        The share of the cotangent that passes at x == 0: all of it for 1, +0 for 0, else the
+        product.
     out : array, optional
         Where to write the result, see `relu`. May be x or cotangent, or overlap them.
 
@@ -183,10 +191,12 @@ def relu_vjp(x: Any, cotangent: Any, /, *, grad_at_zero: float = _AT_ZERO, out: 
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, the cotangent is of another library or dtype,
-        grad_at_zero is not a real number, or `out` is of another library or dtype.
+        If x is no array or number or its dtype is not real floating, the cotangent is of another
+        library or dtype, grad_at_zero is not a real number, or `out` is of another library or
+        dtype.
     ValueError
-        If the shapes or devices differ, grad_at_zero is not finite in the dtype of x, or `out` is read-only.
+        If the shapes or devices differ, grad_at_zero is not finite in the dtype of x, or `out` is
+        read-only.
 
     Examples
     --------
@@ -194,16 +204,25 @@ def relu_vjp(x: Any, cotangent: Any, /, *, grad_at_zero: float = _AT_ZERO, out: 
     >>> relu_xp.relu_vjp(np.array([2.0, 0.0, -3.0]), np.array([0.5, 0.5, np.inf]))
     array([0.5, 0.5, 0. ])
     """
-    return call(RELU_VJP, (x, cotangent), RELU_VJP.defaults if grad_at_zero is _AT_ZERO else (grad_at_zero,), out)
+    return call(
+        RELU_VJP,
+        (x, cotangent),
+        RELU_VJP.defaults if grad_at_zero is _AT_ZERO else (grad_at_zero,),
+        out,
+    )
 
 
 @overload
-def leaky_relu(x: Int[Float], /, negative_slope: float = ..., *, grad_at_zero: float = ...) -> Float: ...
+def leaky_relu(
+    x: Int[Float], /, negative_slope: float = ..., *, grad_at_zero: float = ...
+) -> Float: ...
 @overload
 def leaky_relu(
     x: Array, /, negative_slope: Real = ..., *, grad_at_zero: float = ..., out: Array | None = None
 ) -> Array: ...
-def leaky_relu(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
+def leaky_relu(
+    x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None
+) -> Any:
     """Rectify with a leak: x where x >= 0, negative_slope * x where x < 0, NaN where x is NaN.
 
     Parameters
@@ -211,12 +230,12 @@ def leaky_relu(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float =
     x : array or number
         Any shape; any real floating dtype. A Python int counts as a float.
     negative_slope : float or array, default 0.01
-        Any finite number, rounded once to the dtype of x; negative and above 1 too. Or a real floating array of the
-        library of x, one slope a channel, a row or an element: it broadcasts to the shape of x, and its values are
-        not looked at. JAX and PyTorch differentiate in it.
+        Any finite number, rounded once to the dtype of x; negative and above 1 too. Or a real
+        floating array of the library of x, one slope a channel, a row or an element: it broadcasts
+        to the shape of x, and its values are not looked at. JAX and PyTorch differentiate in it.
     grad_at_zero : float, default 1.0
-        The derivative that automatic differentiation uses at x == 0. The value does not depend on it. PyTorch and
-        TensorFlow take negative_slope for their own leaky ReLU.
+        The derivative that automatic differentiation uses at x == 0. The value does not depend on
+        it. PyTorch and TensorFlow take negative_slope for their own leaky ReLU.
     out : array, optional
         Where to write the result, see `relu`.
 
@@ -228,11 +247,11 @@ def leaky_relu(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float =
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, negative_slope or grad_at_zero is not a real
-        number, or `out` is of another library or dtype.
+        If x is no array or number or its dtype is not real floating, negative_slope or grad_at_zero
+        is not a real number, or `out` is of another library or dtype.
     ValueError
-        If negative_slope or grad_at_zero is not finite in the dtype of x, or `out` has another shape or is
-        read-only.
+        If negative_slope or grad_at_zero is not finite in the dtype of x, or `out` has another
+        shape or is read-only.
 
     See Also
     --------
@@ -247,16 +266,22 @@ def leaky_relu(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float =
     array([ 1. , -0.1,  0. , 15. , -0.2])
     """
     is_default = negative_slope is _SLOPE and grad_at_zero is _AT_ZERO
-    return call(LEAKY_RELU, (x,), LEAKY_RELU.defaults if is_default else (negative_slope, grad_at_zero), out)
+    return call(
+        LEAKY_RELU, (x,), LEAKY_RELU.defaults if is_default else (negative_slope, grad_at_zero), out
+    )
 
 
 @overload
-def leaky_relu_grad(x: Int[Float], /, negative_slope: float = ..., *, grad_at_zero: float = ...) -> Float: ...
+def leaky_relu_grad(
+    x: Int[Float], /, negative_slope: float = ..., *, grad_at_zero: float = ...
+) -> Float: ...
 @overload
 def leaky_relu_grad(
     x: Array, /, negative_slope: Real = ..., *, grad_at_zero: float = ..., out: Array | None = None
 ) -> Array: ...
-def leaky_relu_grad(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
+def leaky_relu_grad(
+    x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None
+) -> Any:
     """Differentiate leaky_relu: 1 where x > 0, grad_at_zero where x == 0, else negative_slope (NaN included).
 
     Parameters
@@ -289,7 +314,12 @@ def leaky_relu_grad(x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: fl
     array([1.  , 0.01, 1.  , 1.  , 0.01])
     """
     is_default = negative_slope is _SLOPE and grad_at_zero is _AT_ZERO
-    return call(LEAKY_RELU_GRAD, (x,), LEAKY_RELU_GRAD.defaults if is_default else (negative_slope, grad_at_zero), out)
+    return call(
+        LEAKY_RELU_GRAD,
+        (x,),
+        LEAKY_RELU_GRAD.defaults if is_default else (negative_slope, grad_at_zero),
+        out,
+    )
 
 
 @overload
@@ -298,10 +328,22 @@ def leaky_relu_vjp(
 ) -> Float: ...
 @overload
 def leaky_relu_vjp(
-    x: Array, cotangent: Array, /, negative_slope: Real = ..., *, grad_at_zero: float = ..., out: Array | None = None
+    x: Array,
+    cotangent: Array,
+    /,
+    negative_slope: Real = ...,
+    *,
+    grad_at_zero: float = ...,
+    out: Array | None = None,
 ) -> Array: ...
 def leaky_relu_vjp(
-    x: Any, cotangent: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None
+    x: Any,
+    cotangent: Any,
+    /,
+    negative_slope: Any = _SLOPE,
+    *,
+    grad_at_zero: float = _AT_ZERO,
+    out: Any = None,
 ) -> Any:
     """Pull a cotangent back through leaky_relu: kept where x > 0, else scaled by the derivative.
 
@@ -314,7 +356,8 @@ def leaky_relu_vjp(
     negative_slope : float or array, default 0.01
         As for `leaky_relu`; the factor where x < 0 or x is NaN.
     grad_at_zero : float, default 1.0
-        The share of the cotangent that passes at x == 0: all of it for 1, +0 for 0, else the product.
+        The share of the cotangent that passes at x == 0: all of it for 1, +0 for 0, else the
+        product.
     out : array, optional
         Where to write the result, see `relu`. May be x or cotangent, or overlap them.
 
@@ -338,7 +381,10 @@ def leaky_relu_vjp(
     """
     is_default = negative_slope is _SLOPE and grad_at_zero is _AT_ZERO
     return call(
-        LEAKY_RELU_VJP, (x, cotangent), LEAKY_RELU_VJP.defaults if is_default else (negative_slope, grad_at_zero), out
+        LEAKY_RELU_VJP,
+        (x, cotangent),
+        LEAKY_RELU_VJP.defaults if is_default else (negative_slope, grad_at_zero),
+        out,
     )
 
 
@@ -349,7 +395,8 @@ def leaky_relu_slope_vjp(x: Array, cotangent: Array, /, *, out: Array | None = N
 def leaky_relu_slope_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
     """Pull a cotangent back to the slope of leaky_relu: x * cotangent where x < 0, else +0 (NaN included).
 
-    The gradient of a slope that several elements share is the sum of theirs, which is the caller's to take.
+    The gradient of a slope that several elements share is the sum of theirs, which is the caller's
+    to take.
 
     Parameters
     ----------
@@ -368,8 +415,8 @@ def leaky_relu_slope_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, or the cotangent or `out` is of another library
-        or dtype.
+        If x is no array or number or its dtype is not real floating, or the cotangent or `out` is
+        of another library or dtype.
     ValueError
         If the shapes or devices differ, or `out` is read-only.
 
@@ -393,7 +440,12 @@ def leaky_relu_slope_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
 
 @overload
 def clipped_relu(
-    x: Int[Float], /, ceiling: float = ..., *, grad_at_zero: float = ..., grad_at_ceiling: float = ...
+    x: Int[Float],
+    /,
+    ceiling: float = ...,
+    *,
+    grad_at_zero: float = ...,
+    grad_at_ceiling: float = ...,
 ) -> Float: ...
 @overload
 def clipped_relu(
@@ -421,10 +473,11 @@ def clipped_relu(
     x : array or number
         Any shape; any real floating dtype. A Python int counts as a float.
     ceiling : float, default 6.0
-        Any finite number above 0, rounded once to the dtype of x. The default is that of mobile networks [1]_.
+        Any finite number above 0, rounded once to the dtype of x. The default is that of mobile
+        networks [1]_.
     grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
-        The derivatives that automatic differentiation uses at x == 0 and at x == ceiling: those from the right. The
-        value does not depend on them. JAX and PyTorch take 0.0 at both.
+        The derivatives that automatic differentiation uses at x == 0 and at x == ceiling: those
+        from the right. The value does not depend on them. JAX and PyTorch take 0.0 at both.
     out : array, optional
         Where to write the result, see `relu`.
 
@@ -436,11 +489,11 @@ def clipped_relu(
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, a scalar is not a real number, or `out` is of
-        another library or dtype.
+        If x is no array or number or its dtype is not real floating, a scalar is not a real number,
+        or `out` is of another library or dtype.
     ValueError
-        If a scalar is not finite, or the ceiling not above 0, in the dtype of x, or `out` has another shape or is
-        read-only.
+        If a scalar is not finite, or the ceiling not above 0, in the dtype of x, or `out` has
+        another shape or is read-only.
 
     References
     ----------
@@ -455,13 +508,21 @@ def clipped_relu(
     """
     is_default = ceiling is _CEILING and grad_at_zero is _AT_ZERO and grad_at_ceiling is _AT_CEILING
     return call(
-        CLIPPED_RELU, (x,), CLIPPED_RELU.defaults if is_default else (ceiling, grad_at_zero, grad_at_ceiling), out
+        CLIPPED_RELU,
+        (x,),
+        CLIPPED_RELU.defaults if is_default else (ceiling, grad_at_zero, grad_at_ceiling),
+        out,
     )
 
 
 @overload
 def clipped_relu_grad(
-    x: Int[Float], /, ceiling: float = ..., *, grad_at_zero: float = ..., grad_at_ceiling: float = ...
+    x: Int[Float],
+    /,
+    ceiling: float = ...,
+    *,
+    grad_at_zero: float = ...,
+    grad_at_ceiling: float = ...,
 ) -> Float: ...
 @overload
 def clipped_relu_grad(
@@ -524,7 +585,13 @@ def clipped_relu_grad(
 
 @overload
 def clipped_relu_vjp(
-    x: Int[Float], cotangent: float, /, ceiling: float = ..., *, grad_at_zero: float = ..., grad_at_ceiling: float = ...
+    x: Int[Float],
+    cotangent: float,
+    /,
+    ceiling: float = ...,
+    *,
+    grad_at_zero: float = ...,
+    grad_at_ceiling: float = ...,
 ) -> Float: ...
 @overload
 def clipped_relu_vjp(
@@ -558,7 +625,8 @@ def clipped_relu_vjp(
     ceiling : float, default 6.0
         As for `clipped_relu`.
     grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
-        The shares of the cotangent that pass at x == 0 and x == ceiling: all of it for 1, +0 for 0, else the product.
+        The shares of the cotangent that pass at x == 0 and x == ceiling: all of it for 1, +0 for 0,
+        else the product.
     out : array, optional
         Where to write the result, see `relu`. May be x or cotangent, or overlap them.
 
@@ -613,7 +681,8 @@ def squared_relu(x: Any, /, *, out: Any = None) -> Any:
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, or `out` is of another library or dtype.
+        If x is no array or number or its dtype is not real floating, or `out` is of another library
+        or dtype.
     ValueError
         If `out` has another shape or is read-only.
 

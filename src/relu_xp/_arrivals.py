@@ -17,7 +17,9 @@ class _Finder:
         if name != self.package:
             return None
         others = [each for each in sys.meta_path if each is not self and hasattr(each, "find_spec")]
-        spec = next((found for each in others if (found := each.find_spec(name, path, target))), None)
+        spec = next(
+            (found for each in others if (found := each.find_spec(name, path, target))), None
+        )
         # A loader of a namespace package, or of an extension, may refuse the attribute.
         with contextlib.suppress(AttributeError, TypeError):
             _then(spec.loader, self)  # type: ignore[union-attr]

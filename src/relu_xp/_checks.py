@@ -21,17 +21,27 @@ class Library:
 
     array: str  # what one is called: "a cupy.ndarray"
     is_array: Callable[[object], bool]
-    dtype: Callable[[Array], Any] = lambda a: a.dtype  # not attrgetter, which torch.compile cannot trace
+    dtype: Callable[[Array], Any] = lambda a: (
+        a.dtype
+    )  # not attrgetter, which torch.compile cannot trace
     shape: Callable[[Array], Any] = lambda a: a.shape
     device: Callable[[Array], Any] = lambda _: None
     kind: Callable[[Any], str] = _dtypes.kind
-    is_writeable: Callable[[Array], bool] | None = None  # None where no array of the library can be written
+    is_writeable: Callable[[Array], bool] | None = (
+        None  # None where no array of the library can be written
+    )
     cast: str = "cast it first, for example x.astype('float32')"
-    make: str = ""  # what makes an array of a list by name, in the dtype of x; none where it is not known
+    make: str = (
+        ""  # what makes an array of a list by name, in the dtype of x; none where it is not known
+    )
 
 
 def call(
-    library: Library, function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
+    library: Library,
+    function: Function,
+    arrays: tuple[Array, ...],
+    scalars: tuple[Any, ...],
+    out: Array,
 ) -> tuple[Any, ...]:
     """Check every argument of a call; return the scalars, rounded to the dtype of x, but for arrays among them."""
     x, *others = arrays
@@ -79,7 +89,11 @@ def _conversion(function: Function, name: str, x: Any) -> str:
 def _numpy_conversion(function: Function, name: str, x: Any) -> str:
     """Try what NumPy makes of it, where the type alone does not tell."""
     if isinstance(x, numbers.Number):
-        return _OTHER_CASTS["complex"] if isinstance(x, complex) else f"convert it first, for example float({name})"
+        return (
+            _OTHER_CASTS["complex"]
+            if isinstance(x, complex)
+            else f"convert it first, for example float({name})"
+        )
     import numpy as np  # late: for what is refused alone
 
     for dtype in (None, "float64"):
@@ -100,7 +114,9 @@ def not_computed(function: Function, x: object, error: Exception) -> TypeError:
     )
 
 
-def same_library(function: Function, x: object, other: object, name: str = "cotangent") -> TypeError:
+def same_library(
+    function: Function, x: object, other: object, name: str = "cotangent"
+) -> TypeError:
     """For a cotangent or a slope that another library owns."""
     return TypeError(
         f"relu_xp.{function}: x and {name} must come from one library, got {type_name(x)} and "
@@ -128,12 +144,16 @@ def dtype(function: Function, given: object, kind: str, cast: str) -> None:
         return
     if cast.startswith("cast"):  # as most can be
         cast = next((other for word, other in _OTHER_CASTS.items() if word in str(given)), cast)
-    takes = "real floating and integer dtypes" if function.takes_integers else "real floating dtypes"
+    takes = (
+        "real floating and integer dtypes" if function.takes_integers else "real floating dtypes"
+    )
     msg = f"relu_xp.{function}: takes {takes}, got {given}; {cast}"
     raise TypeError(msg)
 
 
-def alike(function: Function, x_dtype: object, x_shape: object, dtype: object, shape: object) -> None:
+def alike(
+    function: Function, x_dtype: object, x_shape: object, dtype: object, shape: object
+) -> None:
     """A cotangent has the dtype and the shape of x: nothing is promoted, nothing broadcast."""
     if dtype != x_dtype:
         msg = f"relu_xp.{function}: x and cotangent must have one dtype, got {x_dtype} and {dtype}; cast one of them"
@@ -189,10 +209,14 @@ def _array_scalar(library: Library, function: Function, name: str, value: Array,
     return value
 
 
-def broadcasts(function: Function, name: str, shape: tuple[Any, ...], x_shape: tuple[Any, ...]) -> None:
+def broadcasts(
+    function: Function, name: str, shape: tuple[Any, ...], x_shape: tuple[Any, ...]
+) -> None:
     """An array in the place of a scalar broadcasts to x, and does not enlarge it."""
     aligned = x_shape[len(x_shape) - len(shape) :]
-    if len(shape) > len(x_shape) or any(n not in (1, of_x) for n, of_x in zip(shape, aligned, strict=True)):
+    if len(shape) > len(x_shape) or any(
+        n not in (1, of_x) for n, of_x in zip(shape, aligned, strict=True)
+    ):
         msg = (
             f"relu_xp.{function}: {name} must broadcast to the shape of x, {x_shape}, got {shape}; "
             "reshape it, for example to (channels, 1, 1)"
@@ -210,7 +234,11 @@ def number(function: Function, parameter: Scalar, value: Any, dtype: Any) -> Any
     if result is None:
         exact = _dtypes.exact(value)
         long = exact.numerator.bit_length() + exact.denominator.bit_length() > 256
-        shown = f"about 2**{_dtypes.exponent(exact)}" if long and isinstance(value, numbers.Rational) else value
+        shown = (
+            f"about 2**{_dtypes.exponent(exact)}"
+            if long and isinstance(value, numbers.Rational)
+            else value
+        )
         msg = f"relu_xp.{function}: {name} must be finite in {dtype}, got {shown}"
         raise ValueError(msg)
     if parameter.above_zero and not result > 0:
@@ -221,12 +249,18 @@ def number(function: Function, parameter: Scalar, value: Any, dtype: Any) -> Any
 
 def real(function: Function, name: str, value: Any) -> Any:
     """Let pass a finite real number, of whatever type."""
-    if type(value) is float and -math.inf < value < math.inf:  # as most are: a call should not wait for the rest
+    if (
+        type(value) is float and -math.inf < value < math.inf
+    ):  # as most are: a call should not wait for the rest
         return value
     if module_of(type(value)) == "ml_dtypes":  # whose scalars are registered as no kind of number
         value = float(value)
     # Of NumPy's scalars, a span of time counts as an integer.
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or "timedelta64" in _dtype_of(value):
+    if (
+        not isinstance(value, numbers.Real)
+        or isinstance(value, bool)
+        or "timedelta64" in _dtype_of(value)
+    ):
         raise _no_number(function, name, value)
     if not isinstance(value, numbers.Rational) and not hasattr(value, "as_integer_ratio"):
         value = float(value)  # of such a number no other value can be had exactly
@@ -237,7 +271,10 @@ def real(function: Function, name: str, value: Any) -> Any:
 
 
 def no_array_scalars(
-    function: Function, x: object, scalars: tuple[Any, ...], slope_like: Callable[[Any, str], str | None] | None
+    function: Function,
+    x: object,
+    scalars: tuple[Any, ...],
+    slope_like: Callable[[Any, str], str | None] | None,
 ) -> None:
     """Refuse an array of slopes where x is computed in parts, with which it can't be cut; x takes its own kind's."""
     for each, value in zip(function.parameters, scalars, strict=True):
@@ -253,12 +290,16 @@ def inside(function: Function, where: str, error: Exception, part: str = "") -> 
         return error
     name = f"relu_xp.{function}: "
     said, semicolon, advice = str(error).replace(name, f"{name}{where}: ", 1).partition("; ")
-    return type(error)(said + semicolon + (re.sub(r"(?<!')\bx\b(?!')", lambda _: part, advice) if part else advice))
+    return type(error)(
+        said + semicolon + (re.sub(r"(?<!')\bx\b(?!')", lambda _: part, advice) if part else advice)
+    )
 
 
 def has_unit(function: Function, name: str, unit: str, numbers: str) -> TypeError:
     """For what is compared with a number, or is one itself."""
-    return TypeError(f"relu_xp.{function}: {name} must have no unit, got {unit}; convert it, or pass {numbers}")
+    return TypeError(
+        f"relu_xp.{function}: {name} must have no unit, got {unit}; convert it, or pass {numbers}"
+    )
 
 
 def no_out(function: Function, out: object, library: str) -> None:
@@ -304,9 +345,14 @@ def _no_number(function: Function, name: str, value: Any, alternative: str = "")
         alternative = f", for example {name} / numpy.timedelta64(1, 's')"
     elif isinstance(value, numbers.Number) and not isinstance(value, complex):
         alternative = f", for example float({name})"
-    if module_of(type(value)).partition(".")[0] == "keras" and attribute(value, "value") is not None:
+    if (
+        module_of(type(value)).partition(".")[0] == "keras"
+        and attribute(value, "value") is not None
+    ):
         alternative = f", or what the variable holds, for example {name}.value"
-    elif attribute(value, "aval") is not None:  # of JAX, whose slope is learned where the array is not
+    elif (
+        attribute(value, "aval") is not None
+    ):  # of JAX, whose slope is learned where the array is not
         alternative = ", or make x a JAX array too"
     return TypeError(
         f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float{alternative}"

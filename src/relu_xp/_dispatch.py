@@ -1,8 +1,9 @@
 """Which backend owns an array: found once per type, from the names its classes go by, then confirmed by the backend.
 
-Backends load late and by name. A class says where it comes from (`__module__` of each class in its MRO); only that
-package's backend is asked, and only if the package is imported already, since otherwise it cannot have made the
-caller's array. Because names can lie (`numpy.dtype` is no array), the backend confirms with `isinstance`.
+Backends load late and by name. A class says where it comes from (`__module__` of each class in its
+MRO); only that package's backend is asked, and only if the package is imported already, since
+otherwise it cannot have made the caller's array. Because names can lie (`numpy.dtype` is no array),
+the backend confirms with `isinstance`.
 """
 
 import functools
@@ -36,28 +37,54 @@ class Holder(Protocol):
 class Backend(Holder, Protocol):
     """One that computes."""
 
-    def call(self, function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any, /) -> Any:
+    def call(
+        self, function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any, /
+    ) -> Any:
         """Check the arguments and compute; the scalars are those of `function.parameters`, in their order."""
 
 
 class Delegating(Holder, Protocol):
     """One whose arrays hold others, which have backends of their own."""
 
-    def delegate(self, function: Function, inside: Callable[..., Any], arrays: tuple[Any, ...], out: Any, /) -> Any:
+    def delegate(
+        self, function: Function, inside: Callable[..., Any], arrays: tuple[Any, ...], out: Any, /
+    ) -> Any:
         """Compute by inside(*arrays) on what is held, which has the scalars already; wrap the result again."""
 
 
-# The registry: packages whose arrays the module of the same name in `_backends` may own, in the order of every list.
-BACKENDS = ("numpy", "jax", "cupy", "torch", "tensorflow", "dask", "xarray", "pandas", "polars", "scipy", "pint")
-# From the top-level package of a class to that module. Keras' symbolic tensors hold no values: no list has them.
-_MODULES = {**{name: name for name in BACKENDS}, "jaxlib": "jax", "builtins": "python", "keras": "keras"}
-ENTRY_POINTS = "relu_xp.backends"  # the group in which an installed plug-in names its package and its module
+# The registry: packages whose arrays the module of the same name in `_backends` may own, in the
+# order of every list.
+BACKENDS = (
+    "numpy",
+    "jax",
+    "cupy",
+    "torch",
+    "tensorflow",
+    "dask",
+    "xarray",
+    "pandas",
+    "polars",
+    "scipy",
+    "pint",
+)
+# From the top-level package of a class to that module. Keras' symbolic tensors hold no values: no
+# list has them.
+_MODULES = {
+    **{name: name for name in BACKENDS},
+    "jaxlib": "jax",
+    "builtins": "python",
+    "keras": "keras",
+}
+ENTRY_POINTS = (
+    "relu_xp.backends"  # the group in which an installed plug-in names its package and its module
+)
 _INTERFACE = ("owns", "devices", "put", "get")
 
 _registered: dict[str, Any] = {}
 _loaded: dict[str, Any] = {}  # by the names of their modules
 MOST_TYPES = 64  # so that classes made again and again, as each registry of units makes its own, are not kept for ever
-# By type, its backend and what runs a call there. Two threads may both find a new type's: both store the same.
+# By type, its backend and what runs a call there. Two threads may both find a new type's: both
+# store the same.
 _OWNERS: dict[type, tuple[Any, Run]] = {}
 
 
@@ -113,7 +140,9 @@ def _run(backend: Any) -> Run:
             scalars = tuple([_HELD if backend.owns(s) else s for s in scalars])
         if in_parts or slope_like:
             _checks.no_array_scalars(function, arrays[0], scalars, slope_like)
-        return backend.delegate(function, functools.partial(_inside, function, scalars), arrays, out)
+        return backend.delegate(
+            function, functools.partial(_inside, function, scalars), arrays, out
+        )
 
     return run
 
@@ -129,19 +158,20 @@ def _inside(function: Function, scalars: tuple[Any, ...], *arrays: Any) -> Any:
 def register_backend(package: str, backend: Any) -> None:
     """Let a backend of yours own the arrays of a package.
 
-    Where several could own an array, the package of its most derived class decides; for one package a registered
-    backend comes before relu_xp's own, and that before an installed plug-in's. An installed plug-in needs no call: it
-    names its backend in the entry-point group ``relu_xp.backends``.
+    Where several could own an array, the package of its most derived class decides; for one package
+    a registered backend comes before relu_xp's own, and that before an installed plug-in's. An
+    installed plug-in needs no call: it names its backend in the entry-point group
+    ``relu_xp.backends``.
 
     Parameters
     ----------
     package : str
         The top-level package that the arrays' class is defined in, such as ``"awkward"``.
     backend : str, module or object
-        The backend, or the full name of a module that is imported when the first array of that package arrives. It has
-        ``owns(x)`` to confirm; ``call(function, arrays, scalars, out)``, or, where its arrays hold others,
-        ``delegate(function, inside, arrays, out)``; and ``devices()``, ``put(array, device)`` and ``get(x)`` for
-        `relu_xp.verify`.
+        The backend, or the full name of a module that is imported when the first array of that
+        package arrives. It has ``owns(x)`` to confirm; ``call(function, arrays, scalars, out)``,
+        or, where its arrays hold others, ``delegate(function, inside, arrays, out)``; and
+        ``devices()``, ``put(array, device)`` and ``get(x)`` for `relu_xp.verify`.
 
     Raises
     ------
@@ -198,9 +228,10 @@ def info() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``python`` and ``platform``, strings; ``versions``, by the name of the distribution; ``backends``, a list with a
-        dict for each device: ``backend``, ``device``, ``usable``, and ``reason``, why it is not; and
-        ``compiled_loops``, whether NumPy's loops were compiled, and for which processors. It can be written as JSON.
+        ``python`` and ``platform``, strings; ``versions``, by the name of the distribution;
+        ``backends``, a list with a dict for each device: ``backend``, ``device``, ``usable``, and
+        ``reason``, why it is not; and ``compiled_loops``, whether NumPy's loops were compiled, and
+        for which processors. It can be written as JSON.
 
     Examples
     --------
@@ -208,7 +239,9 @@ def info() -> dict[str, Any]:
     >>> [each["backend"] for each in relu_xp.info()["backends"] if each["usable"]][0]
     'numpy'
     """
-    return importlib.import_module("relu_xp._machine").info()  # late, and by name: it stands on top of all the rest
+    return importlib.import_module(
+        "relu_xp._machine"
+    ).info()  # late, and by name: it stands on top of all the rest
 
 
 def _check_package(function: str, package: object) -> None:
@@ -216,14 +249,18 @@ def _check_package(function: str, package: object) -> None:
         msg = f"relu_xp.{function}: package must be a string, got {_checks.type_name(package)}"
         raise TypeError(msg)
     if not package.isidentifier():
-        msg = f"relu_xp.{function}: package must be the name of a top-level package, got {package!r}"
+        msg = (
+            f"relu_xp.{function}: package must be the name of a top-level package, got {package!r}"
+        )
         raise ValueError(msg)
 
 
 def _check_interface(name: str, backend: Any) -> None:
     lacks = [each for each in _INTERFACE if not callable(getattr(backend, each, None))]
     if not any(callable(getattr(backend, each, None)) for each in ("call", "delegate")):
-        lacks.append("call(function, arrays, scalars, out), or delegate(function, inside, arrays, out)")
+        lacks.append(
+            "call(function, arrays, scalars, out), or delegate(function, inside, arrays, out)"
+        )
     if lacks:
         msg = f"{name} must have {', '.join(_INTERFACE)}, and call or delegate; it lacks {', '.join(lacks)}"
         raise TypeError(msg)
@@ -239,7 +276,9 @@ def _installed() -> dict[str, str]:
     import importlib.metadata  # late: reading every distribution's metadata takes longer than to import relu_xp
 
     try:
-        return {each.name: each.value for each in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+        return {
+            each.name: each.value for each in importlib.metadata.entry_points(group=ENTRY_POINTS)
+        }
     except Exception:  # of whatever kind: a distribution that has nothing to do with us is damaged
         return _found_one_by_one(importlib.metadata.distributions())
 
@@ -251,8 +290,12 @@ def _found_one_by_one(distributions: Iterable[Any]) -> dict[str, str]:
         try:
             ours = [each for each in distribution.entry_points if each.group == ENTRY_POINTS]
         except Exception as error:
-            name = getattr(distribution, "_path", distribution)  # the name may be what can't be read
-            _checks.warn(f"relu_xp: the entry points of {name} cannot be read, {error!r}; reinstall or remove it")
+            name = getattr(
+                distribution, "_path", distribution
+            )  # the name may be what can't be read
+            _checks.warn(
+                f"relu_xp: the entry points of {name} cannot be read, {error!r}; reinstall or remove it"
+            )
         else:
             found = {each.name: each.value for each in ours} | found
     return found
@@ -261,7 +304,9 @@ def _found_one_by_one(distributions: Iterable[Any]) -> dict[str, str]:
 def _find(function: Function, name: str, x: object) -> Any:
     for package, found in _candidates(type(x)):
         load(package, found)
-        backend = _loaded[found] if isinstance(found, str) else found  # torch.compile takes no module from `load`
+        backend = (
+            _loaded[found] if isinstance(found, str) else found
+        )  # torch.compile takes no module from `load`
         if backend.owns(x):
             return backend
     raise _checks.not_an_array(function, name, x)
@@ -296,7 +341,8 @@ def load(package: str, backend: Any) -> Any:
     return backend
 
 
-# torch.compile takes the result of these as it stands, and does not trace them: they import modules, or compute with
-# fractions. Torch's public name for it, torch.compiler.assume_constant_result, would import all of torch.
+# torch.compile takes the result of these as it stands, and does not trace them: they import
+# modules, or compute with fractions. Torch's public name for it,
+# torch.compiler.assume_constant_result, would import all of torch.
 for _each in (_candidates, load, _checks.module_of, _dtypes.rounded, _dtypes.kind):
     vars(_each)["_dynamo_marked_constant"] = True

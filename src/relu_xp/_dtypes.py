@@ -18,7 +18,9 @@ class Format:
     lowest: int  # the exponent of the smallest number
     max: Any
     number: Any = float  # a type that holds all its values
-    ldexp: Any = math.ldexp  # scales one by a power of two, exactly; a product with the power might tell of underflow
+    ldexp: Any = (
+        math.ldexp
+    )  # scales one by a power of two, exactly; a product with the power might tell of underflow
 
 
 def _ieee(digits: int, smallest_normal: int) -> Format:
@@ -44,11 +46,12 @@ def kind(dtype: Any) -> str:
     return _kind(dtype)  # a plain function, which torch.compile can be told not to trace
 
 
-# Typed, here and below: two libraries' dtypes may hash alike, and array_api_strict warns when they are compared.
+# Typed, here and below: two libraries' dtypes may hash alike, and array_api_strict warns when they
+# are compared.
 @functools.lru_cache(maxsize=None, typed=True)
 def _kind(dtype: Any) -> str:
-    # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's results. JAX's float0
-    # has no values at all.
+    # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's
+    # results. JAX's float0 has no values at all.
     if found := re.fullmatch(r"(?!float8_e8m0fnu|float0)b?(f|i|u)(loat|nt|int)\d+\w*", name(dtype)):
         return found[1]
     return ""
@@ -104,7 +107,9 @@ def _format(dtype: Any) -> Format:
         import numpy as np  # late: this dtype is NumPy's own
 
         info, number, ldexp = np.finfo(np.longdouble), np.longdouble, np.ldexp
-    eps, smallest_normal = (exponent(exact(number(each))) for each in (info.eps, info.smallest_normal))
+    eps, smallest_normal = (
+        exponent(exact(number(each))) for each in (info.eps, info.smallest_normal)
+    )
     return Format(1 - eps, smallest_normal + eps, number(info.max), number, ldexp)
 
 

@@ -1,8 +1,9 @@
 """THE maths, once, in array-API terms: what backends run, or are held bit-identical to.
 
-`xp` is the array's namespace. The scalars are already rounded to its dtype: the slope `s`, a number or an array that
-broadcasts to x; and the numbers `z`, the derivative at zero, `c`, the ceiling, and `k`, the derivative there. Three
-rules shape every line, see `relu_xp.reference` for the definition itself:
+`xp` is the array's namespace. The scalars are already rounded to its dtype: the slope `s`, a number
+or an array that broadcasts to x; and the numbers `z`, the derivative at zero, `c`, the ceiling, and
+`k`, the derivative there. Three rules shape every line, see `relu_xp.reference` for the definition
+itself:
 
 - Products meet only the elements that the definition multiplies: the others are multiplied by one, exactly. So no
   overflow or invalid operation is raised for a value that is then thrown away.
@@ -84,7 +85,9 @@ def clipped_relu_vjp(xp: Namespace, x: Array, g: Array, c: float, z: float, k: f
     return xp.where(derivative == 1, g, xp.where(derivative == 0, zero, product))
 
 
-def _clipped_derivative(xp: Namespace, x: Array, like: Array, c: float, z: float, k: float) -> Array:
+def _clipped_derivative(
+    xp: Namespace, x: Array, like: Array, c: float, z: float, k: float
+) -> Array:
     zero, one = xp.zeros_like(like), xp.ones_like(like)
     positive = xp.where(x < c, one, xp.where(x == c, xp.full_like(like, k), zero))
     return xp.where(x > 0, positive, xp.where(x == 0, xp.full_like(like, z), zero))

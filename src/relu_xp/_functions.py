@@ -25,11 +25,16 @@ class Function:
     rectifier: str  # the value function to whose family it belongs
     role: Role
     scalars: tuple[Scalar, ...]  # those that it computes with, in the order of every signature
-    for_autodiff: tuple[Scalar, ...] = ()  # after them: those that decide only what autodiff takes for its derivative
+    for_autodiff: tuple[
+        Scalar, ...
+    ] = ()  # after them: those that decide only what autodiff takes for its derivative
     takes_integers: bool = False
-    degree: int | None = 1  # of the rectifier as a function of x > 0, as units have it; None: x has no unit
+    degree: int | None = (
+        1  # of the rectifier as a function of x > 0, as units have it; None: x has no unit
+    )
 
-    # Attributes, not properties: these would take every call some time, and torch.compile cannot trace their first use.
+    # Attributes, not properties: these would take every call some time, and torch.compile cannot
+    # trace their first use.
     arrays: tuple[str, ...] = field(
         init=False, repr=False
     )  # the names of its arrays, all of one library, dtype and shape
@@ -53,7 +58,12 @@ class Function:
     def powers(self) -> tuple[int, int]:
         """How often the units of x and of the cotangent stand in the result's."""
         degree = self.degree or 1
-        return {"value": (degree, 0), "grad": (degree - 1, 0), "vjp": (degree - 1, 1), "slope_vjp": (1, 1)}[self.role]
+        return {
+            "value": (degree, 0),
+            "grad": (degree - 1, 0),
+            "vjp": (degree - 1, 1),
+            "slope_vjp": (1, 1),
+        }[self.role]
 
     @property
     def vjp(self) -> "Function":
@@ -93,7 +103,9 @@ LEAKY_RELU_VJP = Function("leaky_relu_vjp", "leaky_relu", "vjp", _LEAKY)
 LEAKY_RELU_SLOPE_VJP = Function("leaky_relu_slope_vjp", "leaky_relu", "slope_vjp", ())
 
 _CLIPPED = (CEILING, GRAD_AT_ZERO, GRAD_AT_CEILING)
-CLIPPED_RELU = Function("clipped_relu", "clipped_relu", "value", (CEILING,), _CLIPPED[1:], degree=None)
+CLIPPED_RELU = Function(
+    "clipped_relu", "clipped_relu", "value", (CEILING,), _CLIPPED[1:], degree=None
+)
 CLIPPED_RELU_GRAD = Function("clipped_relu_grad", "clipped_relu", "grad", _CLIPPED, degree=None)
 CLIPPED_RELU_VJP = Function("clipped_relu_vjp", "clipped_relu", "vjp", _CLIPPED, degree=None)
 

@@ -49,7 +49,9 @@ class Target:
     def trouble(self) -> str:
         """Run a function there once; return what went wrong, or nothing."""
         try:
-            result = self.get(getattr(relu_xp, RELU.name)(self.put(np.array([-1.0, 2.0], np.float32))))
+            result = self.get(
+                getattr(relu_xp, RELU.name)(self.put(np.array([-1.0, 2.0], np.float32)))
+            )
         except Exception as error:  # whatever an installed library breaks of its own
             return first_line(error)
         return "" if result.tolist() == [0.0, 2.0] else f"{RELU} of [-1, 2] gives {result.tolist()}"
@@ -91,14 +93,20 @@ def names() -> list[str]:
     return [*NAMES, *array_api.LIBRARIES, *_dispatch.plugins()]
 
 
-def choose(console: Any, names: Sequence[str] | None = None, device: str | None = None) -> list[Target]:
+def choose(
+    console: Any, names: Sequence[str] | None = None, device: str | None = None
+) -> list[Target]:
     """The targets of the backends named, or of all; none if one that was named is missing. Tells why others are not."""
     found = list(survey())
     present = [each for each in found if isinstance(each, Target)]
     here = list(dict.fromkeys(each.name for each in present))
     wanted = names or here
     # A device may be named by its kind: cpu is cpu:0 too.
-    targets = [p for p in present if p.name in wanted and (not device or f"{p.where}:".startswith(f"{device}:"))]
+    targets = [
+        p
+        for p in present
+        if p.name in wanted and (not device or f"{p.where}:".startswith(f"{device}:"))
+    ]
     reasons = {each.name: each.reason for each in found if isinstance(each, Unavailable)}
     for name in (name for name in wanted if name not in {target.name for target in targets}):
         devices = ", ".join(each.where for each in present if each.name == name)
@@ -106,7 +114,9 @@ def choose(console: Any, names: Sequence[str] | None = None, device: str | None 
         reasons[name] = f"is on {devices} here" if devices else reasons.get(name, none)
         known = (*NAMES, *array_api.LIBRARIES)
         if names and name in known and importlib.util.find_spec(name) is None:
-            reasons[name] = f"not installed; to have it: python3 -m pip install {_INSTALL.get(name, name)}"
+            reasons[name] = (
+                f"not installed; to have it: python3 -m pip install {_INSTALL.get(name, name)}"
+            )
     for name, reason in reasons.items():
         style = "dim" if targets and name not in (names or ()) else "red"
         console.print(f"{name}: {reason}", style=style, markup=False, highlight=False)
@@ -119,7 +129,14 @@ def info() -> dict[str, Any]:
     for found in survey():
         reason = found.trouble() if isinstance(found, Target) else found.reason
         device = found.where if isinstance(found, Target) else None
-        backends.append({"backend": found.name, "device": device, "usable": not reason, "reason": reason or None})
+        backends.append(
+            {
+                "backend": found.name,
+                "device": device,
+                "usable": not reason,
+                "reason": reason or None,
+            }
+        )
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -4,7 +4,15 @@ import importlib.util
 import re
 from types import ModuleType
 
-from relu_xp._functions import CLIPPED_RELU, FUNCTIONS, LEAKY_RELU, RELU, SQUARED_RELU, Function, Role
+from relu_xp._functions import (
+    CLIPPED_RELU,
+    FUNCTIONS,
+    LEAKY_RELU,
+    RELU,
+    SQUARED_RELU,
+    Function,
+    Role,
+)
 
 # Parts of such names, in small letters and without underscores.
 _RECTIFIERS = {
@@ -37,7 +45,9 @@ def no_attribute(module: ModuleType, name: str) -> AttributeError:
     text = f"module {module.__name__!r} has no attribute {name!r}"
     if not name.startswith("_"):
         if importlib.util.find_spec(f"{module.__name__}.{name}"):
-            return AttributeError(f"{text}; it is a module of its own, import {module.__name__}.{name}")
+            return AttributeError(
+                f"{text}; it is a module of its own, import {module.__name__}.{name}"
+            )
         if meant := ours(name):
             return AttributeError(f"{text}; ours is {' or '.join(meant)}")
     return AttributeError(text, name=name, obj=module)

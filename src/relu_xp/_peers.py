@@ -1,7 +1,8 @@
 """What people use instead of this library, as calls without arguments: `verify` compares their bits, `bench` times.
 
-A peer takes a function's record, x, the cotangent (of ones, for a derivative) and the scalars by name; it gives its
-ways of computing that function, by name, or none. Each imports its library only then, and fails if that is missing.
+A peer takes a function's record, x, the cotangent (of ones, for a derivative) and the scalars by
+name; it gives its ways of computing that function, by name, or none. Each imports its library only
+then, and fails if that is missing.
 """
 
 import functools
@@ -43,15 +44,24 @@ def idioms(function: Function, x: Array, g: Array, scalars: Scalars, xp: Any = n
             f"{name}.heaviside": lambda: xp.heaviside(x, half),
         },
         ("leaky_relu", "grad"): {f"{name}.where": lambda: xp.where(x > 0, one, slope)},
-        ("relu", "vjp"): {f"{name}.where": lambda: xp.where(x > 0, g, zero), "g * (x > 0)": lambda: g * (x > 0)},
+        ("relu", "vjp"): {
+            f"{name}.where": lambda: xp.where(x > 0, g, zero),
+            "g * (x > 0)": lambda: g * (x > 0),
+        },
         ("leaky_relu", "vjp"): {f"{name}.where": lambda: xp.where(x > 0, g, slope * g)},
         ("leaky_relu", "slope_vjp"): {f"{name}.where": lambda: xp.where(x > 0, zero, x * g)},
         ("clipped_relu", "value"): {f"{name}.clip": lambda: xp.clip(x, zero, ceiling)},
-        ("clipped_relu", "grad"): {f"{name}.where": lambda: xp.where((x > 0) & (x < ceiling), one, zero)},
-        ("clipped_relu", "vjp"): {f"{name}.where": lambda: xp.where((x > 0) & (x < ceiling), g, zero)},
+        ("clipped_relu", "grad"): {
+            f"{name}.where": lambda: xp.where((x > 0) & (x < ceiling), one, zero)
+        },
+        ("clipped_relu", "vjp"): {
+            f"{name}.where": lambda: xp.where((x > 0) & (x < ceiling), g, zero)
+        },
         ("squared_relu", "value"): {f"{name}.maximum(x, 0) ** 2": lambda: xp.maximum(x, 0) ** 2},
         ("squared_relu", "grad"): {f"2 * {name}.maximum(x, 0)": lambda: 2 * xp.maximum(x, 0)},
-        ("squared_relu", "vjp"): {f"2 * {name}.maximum(x, 0) * g": lambda: 2 * xp.maximum(x, 0) * g},
+        ("squared_relu", "vjp"): {
+            f"2 * {name}.maximum(x, 0) * g": lambda: 2 * xp.maximum(x, 0) * g
+        },
     }
     return table.get((function.rectifier, function.role), {})
 
@@ -65,7 +75,9 @@ def idioms_into(out: Array, function: Function, x: Array, g: Array, scalars: Sca
             "np.maximum(x, s*x)": lambda: np.maximum(x, np.multiply(x, slope, out=out), out=out),
         },
         ("relu", "vjp"): {"g * (x > 0)": lambda: np.multiply(g, x > 0, out=out)},
-        ("clipped_relu", "value"): {"np.clip": lambda: np.clip(x, 0, x.dtype.type(scalars.get("ceiling", 6)), out=out)},
+        ("clipped_relu", "value"): {
+            "np.clip": lambda: np.clip(x, 0, x.dtype.type(scalars.get("ceiling", 6)), out=out)
+        },
         ("squared_relu", "value"): {
             "np.maximum(x, 0) ** 2": lambda: np.square(np.maximum(x, 0, out=out), out=out),
         },
@@ -73,14 +85,21 @@ def idioms_into(out: Array, function: Function, x: Array, g: Array, scalars: Sca
     return table.get((function.rectifier, function.role), {})
 
 
-# How a network written in NumPy has a rectifier and its VJP: of x and the slope; of x, the cotangent and the slope.
+# How a network written in NumPy has a rectifier and its VJP: of x and the slope; of x, the
+# cotangent and the slope.
 TEXTBOOK: dict[str, tuple[str, Callable[..., Array], Callable[..., Array]]] = {
     "relu": ("np.maximum, g * (x > 0)", lambda x, s: np.maximum(x, 0), lambda x, g, s: g * (x > 0)),
-    "leaky_relu": ("np.where", lambda x, s: np.where(x > 0, x, s * x), lambda x, g, s: np.where(x > 0, g, s * g)),
+    "leaky_relu": (
+        "np.where",
+        lambda x, s: np.where(x > 0, x, s * x),
+        lambda x, g, s: np.where(x > 0, g, s * g),
+    ),
 }
 
 
-def _cupy(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:  # pragma: no cover  # on a GPU
+def _cupy(
+    function: Function, x: Array, g: Array, scalars: Scalars
+) -> Calls:  # pragma: no cover  # on a GPU
     import cupy
 
     return idioms(function, x, g, scalars, cupy)
@@ -102,7 +121,10 @@ def _jax(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     if nn is None or function.role == "slope_vjp":
         return {}
     if function.role == "value":
-        return {"jax.nn, jit": functools.partial(jax.jit(nn), x), "jax.nn, eager": functools.partial(nn, x)}
+        return {
+            "jax.nn, jit": functools.partial(jax.jit(nn), x),
+            "jax.nn, eager": functools.partial(nn, x),
+        }
     pull = jax.jit(lambda x, g: jax.vjp(nn, x)[1](g)[0])
     return {"jax.nn, jit(vjp)": functools.partial(pull, x, g)}
 
@@ -123,11 +145,17 @@ def _torch(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     }
     derivatives: dict[str, Calls] = {
         "relu": {"torch.ops.aten": functools.partial(aten.threshold_backward, g, x, 0)},
-        "leaky_relu": {"torch.ops.aten": functools.partial(aten.leaky_relu_backward, g, x, s, False)},
+        "leaky_relu": {
+            "torch.ops.aten": functools.partial(aten.leaky_relu_backward, g, x, s, False)
+        },
         "clipped_relu": {"torch.ops.aten": functools.partial(aten.hardtanh_backward, g, x, 0, c)},
     }
     if function.role == "slope_vjp":
-        return {"torch.ops.aten": lambda: aten._prelu_kernel_backward(g, x, x.new_ones(()).expand_as(x))[1]}
+        return {
+            "torch.ops.aten": lambda: aten._prelu_kernel_backward(
+                g, x, x.new_ones(()).expand_as(x)
+            )[1]
+        }
     return (values if function.role == "value" else derivatives).get(function.rectifier, {})
 
 
@@ -137,7 +165,9 @@ def _keras(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
 
     table: dict[tuple[str, str], Call] = {
         ("relu", "value"): functools.partial(keras.ops.relu, x),
-        ("leaky_relu", "value"): functools.partial(keras.ops.leaky_relu, x, scalars.get("negative_slope")),
+        ("leaky_relu", "value"): functools.partial(
+            keras.ops.leaky_relu, x, scalars.get("negative_slope")
+        ),
     }
     if scalars.get("ceiling") == _SIX:
         table["clipped_relu", "value"] = functools.partial(keras.ops.relu6, x)
@@ -178,13 +208,19 @@ def _onnx_session(operator: str, attributes: tuple[tuple[str, Any], ...], dtype:
     import onnxruntime
     from onnx import helper
 
-    kind = getattr(onnx.TensorProto, {"float32": "FLOAT", "float64": "DOUBLE"}.get(dtype, dtype.upper()))
+    kind = getattr(
+        onnx.TensorProto, {"float32": "FLOAT", "float64": "DOUBLE"}.get(dtype, dtype.upper())
+    )
     ends = [[helper.make_tensor_value_info(name, kind, ["n"])] for name in "xy"]
-    graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"], **dict(attributes))], operator, *ends)
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["x"], ["y"], **dict(attributes))], operator, *ends
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _threads.workers()
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, ["CPUExecutionProvider"]
+    )
 
 
 # By the backend whose arrays they take.

@@ -27,7 +27,8 @@ class Plans(dict[Any, Any]):
 def bits(scalars: tuple[Any, ...]) -> bytes | None:
     """Give scalars as a key that tells -0.0 from 0.0; None if one is not a Python float.
 
-    As keys 1, 1.0, True and Decimal(1) would be the same, and an array none at all: so these have no plan.
+    As keys 1, 1.0, True and Decimal(1) would be the same, and an array none at all: so these have
+    no plan.
     """
     for scalar in scalars:
         if type(scalar) is not float:

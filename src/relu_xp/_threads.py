@@ -16,20 +16,24 @@ if TYPE_CHECKING:
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _VARIABLE = "RELU_XP_WORKERS"
 
-# In force here, in this thread and task. What the environment names is not looked at before `workers` is called.
-_workers: contextvars.ContextVar[int | None] = contextvars.ContextVar("relu_xp_workers", default=None)
+# In force here, in this thread and task. What the environment names is not looked at before
+# `workers` is called.
+_workers: contextvars.ContextVar[int | None] = contextvars.ContextVar(
+    "relu_xp_workers", default=None
+)
 
 
 class cpu_options(contextlib.ContextDecorator):  # noqa: N801  # used as a function, like numpy.errstate
     """Let calls on NumPy arrays use several threads, within a `with` block or a decorated function.
 
-    The results are the same to the bit. For a whole process, set the environment variable RELU_XP_WORKERS instead. An
-    object may be used again, and within itself.
+    The results are the same to the bit. For a whole process, set the environment variable
+    RELU_XP_WORKERS instead. An object may be used again, and within itself.
 
     Parameters
     ----------
     workers : int
-        How many threads at most, for large arrays; -1 for as many as the process may use processors.
+        How many threads at most, for large arrays; -1 for as many as the process may use
+        processors.
 
     Raises
     ------
@@ -47,7 +51,9 @@ class cpu_options(contextlib.ContextDecorator):  # noqa: N801  # used as a funct
 
     def __init__(self, *, workers: int) -> None:
         self._count = _count("relu_xp.cpu_options: workers", workers)
-        self._before: contextvars.ContextVar[tuple[int | None, ...]] = contextvars.ContextVar("before", default=())
+        self._before: contextvars.ContextVar[tuple[int | None, ...]] = contextvars.ContextVar(
+            "before", default=()
+        )
 
     def __enter__(self) -> None:
         self._before.set((*self._before.get(), _workers.get()))
@@ -100,7 +106,9 @@ def share(threads: int, work: Callable[..., None], pieces: Iterable[Any]) -> Non
 
     others: list[Future[None]] = []
     try:
-        with contextlib.suppress(RuntimeError):  # no thread can be started, as where the interpreter ends: do with less
+        with contextlib.suppress(
+            RuntimeError
+        ):  # no thread can be started, as where the interpreter ends: do with less
             for _ in range(threads - 1):
                 context = contextvars.copy_context()
                 others.append(_pool().submit(context.run, take))
@@ -134,7 +142,9 @@ def _pool() -> "ThreadPoolExecutor":
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # the child of a fork has none of the threads
+    os.register_at_fork(
+        after_in_child=_pool.cache_clear
+    )  # the child of a fork has none of the threads
 
 
 def _count(name: str, number: int) -> int:

@@ -22,7 +22,8 @@ EPOCHS = 30
 BATCH = 32
 LEARNING_RATE = 0.05
 MOMENTUM = 0.9
-# Low enough for many units to start below zero on every image, as a step too far in training would leave them.
+# Low enough for many units to start below zero on every image, as a step too far in training would
+# leave them.
 FIRST_BIAS = -1.0
 WANTED_ACCURACY = 0.93
 
@@ -68,12 +69,22 @@ def _show_tutorial(console: Console, targets: list[_machine.Target]) -> bool:
         definition.add_column(heading, justify="right")
     for function, values in wanted.items():
         definition.add_row(function.name, *(f"{v:g}" for v in values.tolist()))
-    held = Table("backend", "device", "functions", title="Every backend here, held against it bit for bit")
+    held = Table(
+        "backend", "device", "functions", title="Every backend here, held against it bit for bit"
+    )
     fine = True
     for target in targets:
         results = {each: target.get(getattr(relu_xp, each.name)(target.put(x))) for each in SHOWN}
-        wrong = [f"{f} gives {got.tolist()}" for f, got in results.items() if got.tobytes() != wanted[f].tobytes()]
-        held.add_row(target.name, target.where, _verdict(not wrong, f"all {len(SHOWN)} equal", "; ".join(wrong)))
+        wrong = [
+            f"{f} gives {got.tolist()}"
+            for f, got in results.items()
+            if got.tobytes() != wanted[f].tobytes()
+        ]
+        held.add_row(
+            target.name,
+            target.where,
+            _verdict(not wrong, f"all {len(SHOWN)} equal", "; ".join(wrong)),
+        )
         fine &= not wrong
     console.print(definition, held, sep="\n")
     return fine
@@ -115,7 +126,9 @@ def _show_digits(console: Console, targets: list[_machine.Target]) -> bool:
             )
             w1, b1, w2, b2 = params
             for target in targets:
-                hidden = target.get(getattr(relu_xp, function.name)(target.put(digits.test @ w1 + b1)))
+                hidden = target.get(
+                    getattr(relu_xp, function.name)(target.put(digits.test @ w1 + b1))
+                )
                 there = (hidden @ w2 + b2).argmax(1)  # labelled arrays multiply by their names
                 if differ := int((there != predicted).sum()):
                     wrong[target].append(f"{differ} of {len(predicted)} differ with {function}")
@@ -161,7 +174,9 @@ def _predict(function: Function, params: Params, x: Array) -> Array:
 
 def _dead_share(function: Function, params: Params, x: Array) -> float:
     """Share of the hidden units whose derivative is 0 on every image."""
-    [derivative] = (each for each in SHOWN if each.role == "grad" and each.rectifier == function.rectifier)
+    [derivative] = (
+        each for each in SHOWN if each.role == "grad" and each.rectifier == function.rectifier
+    )
     slopes = getattr(relu_xp, derivative.name)(x @ params[0] + params[1])
     return float((slopes.max(0) == 0).mean())
 
@@ -171,16 +186,22 @@ def _batches(digits: Digits, epoch: int) -> list[tuple[Array, Array]]:
     order = np.random.default_rng(epoch).permutation(len(digits.train))
     onehot = np.eye(10, dtype=np.float32)[digits.train_labels]
     count = len(order) // BATCH
-    return [(digits.train[batch], onehot[batch]) for batch in np.split(order[: count * BATCH], count)]
+    return [
+        (digits.train[batch], onehot[batch]) for batch in np.split(order[: count * BATCH], count)
+    ]
 
 
 def _moved(params: Params, velocity: Params, slopes: Params) -> tuple[Params, Params]:
     """One step of gradient descent with momentum."""
-    velocity = tuple(MOMENTUM * v - LEARNING_RATE * d for v, d in zip(velocity, slopes, strict=True))
+    velocity = tuple(
+        MOMENTUM * v - LEARNING_RATE * d for v, d in zip(velocity, slopes, strict=True)
+    )
     return tuple(p + v for p, v in zip(params, velocity, strict=True)), velocity
 
 
-def _train(step: Callable[..., tuple[Params, Params]], params: Params, digits: Digits) -> Iterator[Any]:
+def _train(
+    step: Callable[..., tuple[Params, Params]], params: Params, digits: Digits
+) -> Iterator[Any]:
     """Yield the parameters after each epoch, as NumPy arrays, without end."""
     velocity = tuple(np.zeros_like(p) for p in params)
     for epoch in itertools.count():  # pragma: no branch  # it has no end

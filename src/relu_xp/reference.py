@@ -1,8 +1,8 @@
 """The definition: each rectifier for one Python float, in plain `if`s, for every backend to be held against.
 
-The names and arguments are those of `relu_xp`. Python floats are IEEE binary64, so the products here are binary64
-products; for a narrower dtype, round the result of each operation once: a binary64 product of two float32, bfloat16 or
-float16 values is exact.
+The names and arguments are those of `relu_xp`. Python floats are IEEE binary64, so the products
+here are binary64 products; for a narrower dtype, round the result of each operation once: a
+binary64 product of two float32, bfloat16 or float16 values is exact.
 
 >>> [relu(x) for x in (1.0, -10.0, 0.0, 15.0, -20.0)]
 [1.0, 0.0, 0.0, 15.0, 0.0]
@@ -34,7 +34,9 @@ def relu_grad(x: float, /, *, grad_at_zero: float = 1.0) -> float:
     return 0.0
 
 
-def leaky_relu_grad(x: float, /, negative_slope: float = 0.01, *, grad_at_zero: float = 1.0) -> float:
+def leaky_relu_grad(
+    x: float, /, negative_slope: float = 0.01, *, grad_at_zero: float = 1.0
+) -> float:
     """1 where x > 0, grad_at_zero where x == 0, else negative_slope (NaN included)."""
     if x > 0.0:
         return 1.0
@@ -52,7 +54,9 @@ def relu_vjp(x: float, cotangent: float, /, *, grad_at_zero: float = 1.0) -> flo
     return 0.0
 
 
-def leaky_relu_vjp(x: float, cotangent: float, /, negative_slope: float = 0.01, *, grad_at_zero: float = 1.0) -> float:
+def leaky_relu_vjp(
+    x: float, cotangent: float, /, negative_slope: float = 0.01, *, grad_at_zero: float = 1.0
+) -> float:
     """The cotangent where x > 0; at 0 its share grad_at_zero; else negative_slope * cotangent."""
     if x > 0.0:
         return cotangent

@@ -1,6 +1,7 @@
 """For those who build PyTorch models of modules: the rectifiers as `torch.nn` has them, and `relu_xp`'s operators.
 
-To import this module makes the operators known that `torch.export` records, so that a saved program can be loaded.
+To import this module makes the operators known that `torch.export` records, so that a saved program
+can be loaded.
 """
 
 from typing import Any
@@ -49,7 +50,8 @@ class ReLU(_Rectifier):
     Parameters
     ----------
     inplace : bool, default False
-        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all the same.
+        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all
+        the same.
     grad_at_zero : float, default 1.0
         The derivative at x == 0; that of `torch.nn.ReLU` is 0.0.
 
@@ -86,7 +88,8 @@ class LeakyReLU(_Rectifier):
     negative_slope : float, default 0.01
         The slope below zero.
     inplace : bool, default False
-        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all the same.
+        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all
+        the same.
     grad_at_zero : float, default 1.0
         The derivative at x == 0; that of `torch.nn.LeakyReLU` is negative_slope.
 
@@ -105,7 +108,9 @@ class LeakyReLU(_Rectifier):
 
     _numbers = ("negative_slope", "grad_at_zero")
 
-    def __init__(self, negative_slope: float = 0.01, inplace: bool = False, *, grad_at_zero: float = 1.0) -> None:
+    def __init__(
+        self, negative_slope: float = 0.01, inplace: bool = False, *, grad_at_zero: float = 1.0
+    ) -> None:
         super().__init__(inplace, negative_slope=negative_slope, grad_at_zero=grad_at_zero)
 
     def _call(self, x: Any) -> Any:
@@ -118,7 +123,8 @@ class ReLU6(_Rectifier):
     Parameters
     ----------
     inplace : bool, default False
-        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all the same.
+        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all
+        the same.
     grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
         The derivatives at x == 0 and at x == 6; both of `torch.nn.ReLU6` are 0.0.
 
@@ -138,7 +144,9 @@ class ReLU6(_Rectifier):
     _numbers = ("grad_at_zero", "grad_at_ceiling")
     min_val, max_val = 0.0, 6.0
 
-    def __init__(self, inplace: bool = False, *, grad_at_zero: float = 1.0, grad_at_ceiling: float = 0.0) -> None:
+    def __init__(
+        self, inplace: bool = False, *, grad_at_zero: float = 1.0, grad_at_ceiling: float = 0.0
+    ) -> None:
         super().__init__(inplace, grad_at_zero=grad_at_zero, grad_at_ceiling=grad_at_ceiling)
 
     def _call(self, x: Any) -> Any:
@@ -153,7 +161,8 @@ class SquaredReLU(_Rectifier):
     Parameters
     ----------
     inplace : bool, default False
-        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all the same.
+        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all
+        the same.
 
     Examples
     --------
@@ -187,7 +196,8 @@ class PReLU(torch.nn.Module):  # type: ignore[misc]
     Raises
     ------
     TypeError, ValueError
-        If grad_at_zero is not a finite real number; by a call, if x has not as many channels as there are slopes.
+        If grad_at_zero is not a finite real number; by a call, if x has not as many channels as
+        there are slopes.
 
     Examples
     --------
@@ -214,9 +224,7 @@ class PReLU(torch.nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         """Rectify a tensor with a slope for each channel, or one for all."""
         if self.num_parameters > 1 and x.ndim < 2:
-            msg = (
-                f"relu_xp.torch.PReLU: x must have {self.num_parameters} channels as axis 1, got shape {tuple(x.shape)}"
-            )
+            msg = f"relu_xp.torch.PReLU: x must have {self.num_parameters} channels as axis 1, got shape {tuple(x.shape)}"
             raise ValueError(msg)
         of_slopes = () if self.num_parameters == 1 else (-1, *[1] * (x.ndim - 2))
         return relu_xp.leaky_relu(x, self.weight.reshape(of_slopes), grad_at_zero=self.grad_at_zero)

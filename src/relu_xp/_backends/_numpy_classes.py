@@ -11,12 +11,15 @@ from relu_xp._functions import Function
 
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
 
-# What says nothing of its own about results: NumPy's classes, and those of its users that leave the protocols alone.
+# What says nothing of its own about results: NumPy's classes, and those of its users that leave the
+# protocols alone.
 _UFUNC_PROTOCOLS = {np.ndarray.__array_ufunc__}
 _WRAP_PROTOCOLS = {np.ndarray.__array_wrap__, np.memmap.__array_wrap__}
 
 
-def check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> None:
+def check(
+    function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
+) -> None:
     """Refuse what can't be kept: in a result, in `out`, or of an array that stands in the place of a scalar."""
     in_place_of = [
         (each.name, value)
@@ -25,7 +28,10 @@ def check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...
     ]
     for name, a in (*zip(function.arrays, arrays, strict=True), *in_place_of, ("out", out)):
         _check_class(function, name, a)
-    carriers, masked = [a for a in arrays if _carries(a)], any(isinstance(a, np.ma.MaskedArray) for a in arrays)
+    carriers, masked = (
+        [a for a in arrays if _carries(a)],
+        any(isinstance(a, np.ma.MaskedArray) for a in arrays),
+    )
     if carriers and masked:
         names = " and ".join(map(_checks.type_name, arrays))
         msg = f"relu_xp.{function}: no array has both a mask and a unit, got {names}; pass numpy.asarray of one of them"
@@ -41,9 +47,13 @@ def check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...
     if not isinstance(out, np.ndarray):
         raise _checks.out_type(function, out, "a numpy.ndarray")
     if masked != isinstance(out, np.ma.MaskedArray):
-        raise _checks.out_type(function, out, "a numpy.ma.MaskedArray" if masked else "no masked array, as x is none")
+        raise _checks.out_type(
+            function, out, "a numpy.ma.MaskedArray" if masked else "no masked array, as x is none"
+        )
     for a in (*carriers, *filter(_carries, [out])):
-        raise _checks.out_type(function, out, f"None, since {_checks.type_name(a)} may carry more than its numbers")
+        raise _checks.out_type(
+            function, out, f"None, since {_checks.type_name(a)} may carry more than its numbers"
+        )
 
 
 def wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
@@ -51,7 +61,9 @@ def wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
     for like in arrays:
         if isinstance(like, np.ma.MaskedArray):
             return like if like is np.ma.masked else _masked(result, like, arrays)
-    wrapped = [(a, power) for a, power in zip(arrays, function.powers, strict=False) if not _is_plain(a)]
+    wrapped = [
+        (a, power) for a, power in zip(arrays, function.powers, strict=False) if not _is_plain(a)
+    ]
     if any(_carries(a) for a in arrays):
         return _with_unit(function, arrays, wrapped, result)
     if wrapped:
@@ -62,11 +74,14 @@ def wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
 def set_mask(a: Array, arrays: Iterable[Array]) -> None:
     """Give a masked array the union of the arrays' masks, in memory of its own.
 
-    Its present mask may be another array's too, an input's or one that the caller holds: so it is not written to, which
-    the property `mask` does. A hard mask unmasks nothing.
+    Its present mask may be another array's too, an input's or one that the caller holds: so it is
+    not written to, which the property `mask` does. A hard mask unmasks nothing.
     """
     masks = [np.ma.getmask(each) for each in (*arrays, *[a][: a.hardmask])]
-    a._mask, a._sharedmask = functools.reduce(functools.partial(np.ma.mask_or, shrink=False), masks).copy(), False
+    a._mask, a._sharedmask = (
+        functools.reduce(functools.partial(np.ma.mask_or, shrink=False), masks).copy(),
+        False,
+    )
 
 
 def _check_class(function: Function, name: str, a: Array) -> None:
@@ -117,7 +132,9 @@ def _has_a_unit(function: Function, name: str, a: Array) -> TypeError:
     return _checks.has_unit(function, name, unit, f"numpy.asarray({name})")
 
 
-def _with_unit(function: Function, arrays: tuple[Array, ...], wrapped: list[tuple[Array, int]], result: Array) -> Array:
+def _with_unit(
+    function: Function, arrays: tuple[Array, ...], wrapped: list[tuple[Array, int]], result: Array
+) -> Array:
     """Multiply by one with the units of the result, as the arrays' own classes multiply: a product by 1 is exact."""
     ones = [_one(a, result.shape) for a, power in wrapped for _ in range(power)]
     for name, a in zip(function.arrays, arrays, strict=True):
@@ -148,7 +165,8 @@ def _one_without_unit(a: Array, shape: tuple[int, ...]) -> Array | None:
     one = _one(a, shape)
     if _units(one) and _computes_units(one):
         return None
-    # A class may refuse quotients: what has no unit needs none, and what else another carries is unknown.
+    # A class may refuse quotients: what has no unit needs none, and what else another carries is
+    # unknown.
     return one if _is_bare(one) else np.divide(one, one)
 
 

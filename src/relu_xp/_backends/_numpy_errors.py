@@ -12,7 +12,8 @@ import numpy as np
 from relu_xp import _checks
 from relu_xp._functions import Function
 
-# Floating-point errors: NumPy's flag of each, as the loops collect them, its name in numpy.errstate, and the words.
+# Floating-point errors: NumPy's flag of each, as the loops collect them, its name in
+# numpy.errstate, and the words.
 _ERRORS = (2, "over", "overflow"), (4, "under", "underflow"), (8, "invalid", "invalid value")
 
 
@@ -44,7 +45,9 @@ def _handler(mode: str, what: str, wanted: str) -> Any:
     """What numpy.seterrcall was given; the mode alone is not enough, as NumPy says in such words."""
     handler: Any = np.geterrcall()
     if handler is None:
-        msg = f"{what} specified, numpy.errstate(... '{mode}'), but no {wanted} found; pass call= too"
+        msg = (
+            f"{what} specified, numpy.errstate(... '{mode}'), but no {wanted} found; pass call= too"
+        )
         raise NameError(msg)
     return handler
 
@@ -59,7 +62,9 @@ _TELL = {
 }
 
 
-def without(inside: Callable[..., Any], values: Sequence[Any], cleared: Callable[[], Sequence[Any]]) -> Any:
+def without(
+    inside: Callable[..., Any], values: Sequence[Any], cleared: Callable[[], Sequence[Any]]
+) -> Any:
     """Compute values that hold anything in places that do not count; what is cleared of it, if there is an error."""
     errors: list[object] = []
     with np.errstate(all="call", call=lambda *error: errors.append(error)):

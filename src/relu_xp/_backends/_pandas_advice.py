@@ -1,6 +1,7 @@
 """Says what makes numbers of a pandas column that holds none, or holds them as something else.
 
-Each line computes, or leads to the next error, whose advice does; the tests follow them for every dtype.
+Each line computes, or leads to the next error, whose advice does; the tests follow them for every
+dtype.
 """
 
 import datetime
@@ -38,7 +39,10 @@ _OBJECTS = (  # by what all elements are
     ((str,), _TEXT),
     ((datetime.time,), _TIMES),
     ((datetime.date,), "convert it first, for example pandas.to_datetime(x)"),
-    ((datetime.timedelta, pd.Period, pd.Interval), "infer its dtype, for example x.infer_objects()"),
+    (
+        (datetime.timedelta, pd.Period, pd.Interval),
+        "infer its dtype, for example x.infer_objects()",
+    ),
     ((complex,), "cast it first, for example x.astype('complex128')"),
 )
 
@@ -75,7 +79,11 @@ def _arrow(dtype: Any) -> str:
 def _categories(dtype: Any) -> str:
     if isinstance(dtype, pd.StringDtype):
         return _TEXT
-    return _NUMBERS if dtype.kind in "fiub" else "convert it first, for example x.astype(x.cat.categories.dtype)"
+    return (
+        _NUMBERS
+        if dtype.kind in "fiub"
+        else "convert it first, for example x.astype(x.cat.categories.dtype)"
+    )
 
 
 def _object(x: Column) -> str:

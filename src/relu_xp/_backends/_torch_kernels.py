@@ -4,8 +4,8 @@
   which it runs on several threads.
 - On few elements torch's own backward pass is given 1 or 0 in place of x, where it then is ours.
 - Elsewhere, and in whatever records operations, torch's kernels give the definition's values. None is `where`, which
-  takes a CPU sixty times as long as they do. Backward kernels get 1 or 0 in place of x: they would let the cotangent of
-  a NaN pass, and count a zero as negative.
+  takes a CPU sixty times as long as they do. Backward kernels get 1 or 0 in place of x: they would
+  let the cotangent of a NaN pass, and count a zero as negative.
 - What is left, such as a derivative of 0.5 at zero on a GPU, the formulas compute.
 """
 
@@ -42,7 +42,8 @@ Arrays = tuple[Array, ...]
 
 _aten = torch.ops.aten
 leaky = torch.nn.functional.leaky_relu
-# The dtypes, with the character by which our loops know each, which is Python's format of it but for bfloat16.
+# The dtypes, with the character by which our loops know each, which is Python's format of it but
+# for bfloat16.
 FLOATS = {torch.float16: "e", torch.bfloat16: "E", torch.float32: "f", torch.float64: "d"}
 FEW = 1 << 14  # elements, up to which a Function of ours would cost more than all else
 SHARE = 1 << 20  # elements that are worth a thread of ours
@@ -55,9 +56,21 @@ class Plan:
     """
 
     own: Any
-    __slots__ = ("function", "hooks", "is_torchs", "loop", "numbers", "own", "packed", "slope_vjp", "vjp")
+    __slots__ = (
+        "function",
+        "hooks",
+        "is_torchs",
+        "loop",
+        "numbers",
+        "own",
+        "packed",
+        "slope_vjp",
+        "vjp",
+    )
 
-    def __init__(self, function: Function, dtype: Any, numbers: tuple[float, ...], *, slopes: bool) -> None:
+    def __init__(
+        self, function: Function, dtype: Any, numbers: tuple[float, ...], *, slopes: bool
+    ) -> None:
         self.function, self.numbers = function, numbers
         self.vjp = self.slope_vjp = None
         if function.role == "value":
@@ -70,7 +83,9 @@ class Plan:
         self.own = None if slopes else _own(function, numbers)
         self.hooks = None if self.own is None else _hooks(function, dtype, numbers)
         # Where z is the slope, the derivative of torch's own kernel is ours too, at 0 and at NaN.
-        self.is_torchs = function is LEAKY_RELU and self.own is not None and numbers[0] == numbers[1] != 0
+        self.is_torchs = (
+            function is LEAKY_RELU and self.own is not None and numbers[0] == numbers[1] != 0
+        )
 
 
 def _own(function: Function, numbers: tuple[float, ...]) -> Any:
@@ -146,9 +161,13 @@ def _by_loop(plan: Plan, arrays: Arrays) -> Array | None:
             return None
     try:
         addresses = [a.data_ptr() for a in (*arrays, result)]
-    except RuntimeError:  # a wrapper has none: of a batch, or what is left of a transform that has ended
+    except (
+        RuntimeError
+    ):  # a wrapper has none: of a batch, or what is left of a transform that has ended
         held = private.unwrapped(arrays)
-        return None if all(a is b for a, b in zip(held, arrays, strict=True)) else _by_loop(plan, held)
+        return (
+            None if all(a is b for a, b in zip(held, arrays, strict=True)) else _by_loop(plan, held)
+        )
     if not all(addresses):  # a tensor of zeros that has no memory, as forward mode makes
         return None
     threads = 1 if count < 2 * SHARE else min(torch.get_num_threads(), count // SHARE)
@@ -159,7 +178,9 @@ def _by_loop(plan: Plan, arrays: Arrays) -> Array | None:
     return result
 
 
-def _on_threads(threads: int, plan: Plan, count: int, size: int, addresses: list[int], spread: bool) -> None:
+def _on_threads(
+    threads: int, plan: Plan, count: int, size: int, addresses: list[int], spread: bool
+) -> None:
     edges = [count * i // threads for i in range(threads + 1)]
 
     def work(piece: tuple[int, int]) -> None:
@@ -245,7 +266,9 @@ def _leaky_relu(x: Array, s: Any, z: float) -> Array:
         return _prelu(x, s) if private.is_tracing() else None
     if math.copysign(1.0, s) > 0:
         return leaky(x, s)
-    return _scaled(x, _active(x, 1), s)  # of a slope with a sign torch's own would turn the sign of a zero
+    return _scaled(
+        x, _active(x, 1), s
+    )  # of a slope with a sign torch's own would turn the sign of a zero
 
 
 def _leaky_relu_vjp(x: Array, g: Array, s: Any, z: float) -> Array | None:
@@ -284,15 +307,23 @@ _KERNELS: dict[Function, Any] = {
     SQUARED_RELU: _squared_relu,
     SQUARED_RELU_VJP: _squared_relu_vjp,
 }
-_OF_PROGRAMS: dict[Function, Any] = {  # in torch's core operations, to which the above would be taken apart as `where`s
+_OF_PROGRAMS: dict[
+    Function, Any
+] = {  # in torch's core operations, to which the above would be taken apart as `where`s
     RELU: lambda x, z: torch.clamp_min(x, 0.0) + 0.0,  # the sum is no -0
-    LEAKY_RELU: lambda x, s, z: _prelu(x, s) if isinstance(s, torch.Tensor) else _leaky_of_programs(x, s),
+    LEAKY_RELU: lambda x, s, z: (
+        _prelu(x, s) if isinstance(s, torch.Tensor) else _leaky_of_programs(x, s)
+    ),
     CLIPPED_RELU: lambda x, c, z, k: torch.clamp(x, 0.0, c) + 0.0,
     SQUARED_RELU: lambda x: torch.clamp_min(x, 0.0).square(),
 }
-_OF_ONNX: dict[Function, Any] = {  # as its exporters write Relu, LeakyRelu or PRelu, Clip, and Relu with Mul
+_OF_ONNX: dict[
+    Function, Any
+] = {  # as its exporters write Relu, LeakyRelu or PRelu, Clip, and Relu with Mul
     RELU: lambda x, z: torch.relu(x),
-    LEAKY_RELU: lambda x, s, z: _prelu_of_channels(x, s) if isinstance(s, torch.Tensor) else leaky(x, s),
+    LEAKY_RELU: lambda x, s, z: (
+        _prelu_of_channels(x, s) if isinstance(s, torch.Tensor) else leaky(x, s)
+    ),
     CLIPPED_RELU: lambda x, c, z, k: torch.clamp(x, 0.0, c),
     SQUARED_RELU: lambda x: torch.relu(x) * torch.relu(x),
 }

@@ -13,8 +13,13 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from relu_xp._functions import Function
 
-prelu = torch.ops.aten._prelu_kernel  # of slopes of any shape; public, of one for each channel: functional.prelu
-PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)  # not subclasses, which may watch what is done to them
+prelu = (
+    torch.ops.aten._prelu_kernel
+)  # of slopes of any shape; public, of one for each channel: functional.prelu
+PLAIN_TYPES = (
+    torch.Tensor,
+    torch.nn.Parameter,
+)  # not subclasses, which may watch what is done to them
 _functorch_is_active = torch._C._are_functorch_transforms_active
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 _unwrap = torch._C._functorch.unwrap_if_dead
@@ -40,7 +45,8 @@ def apply_of(rule: type[torch.autograd.Function], function: Function) -> Any:
 def is_transformed(function: Function) -> bool:
     """Whether torch.func transforms what is done, and parts its transforms itself; not public yet.
 
-    It has no rule yet for an autograd.Function within `functionalize`: there autograd's own serves, for one derivative.
+    It has no rule yet for an autograd.Function within `functionalize`: there autograd's own serves,
+    for one derivative.
     """
     if not _functorch_is_active():
         return False
@@ -74,7 +80,9 @@ def is_watched_by_any() -> bool:
 
 def is_recorded() -> bool:
     """Whether anything but autograd watches what is done; of all but tracing not public yet."""
-    return bool(_functorch_is_active() or _dispatch_modes() or _is_included(_PRE_DISPATCH) or is_tracing())
+    return bool(
+        _functorch_is_active() or _dispatch_modes() or _is_included(_PRE_DISPATCH) or is_tracing()
+    )
 
 
 def is_program() -> bool:
@@ -139,7 +147,9 @@ def shares_elements(out: torch.Tensor) -> bool:
         return known == 1
     reach = 0
     for stride, n in sorted(zip(out.stride(), out.shape, strict=True)):
-        if n > 1 and stride <= reach:  # within the reach of smaller strides: only then can two be at one place
+        if (
+            n > 1 and stride <= reach
+        ):  # within the reach of smaller strides: only then can two be at one place
             return _meets_itself(out)
         reach += stride * (n - 1)
     return False

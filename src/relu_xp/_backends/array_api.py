@@ -1,7 +1,8 @@
 """Any other array that speaks the array API standard: the formulas, run in the array's own namespace.
 
-Where the library may differentiate, the values are spelled so that its plain autodiff takes the definition's
-derivative: comparisons and constants have none, and x reaches a result by one way alone.
+Where the library may differentiate, the values are spelled so that its plain autodiff takes the
+definition's derivative: comparisons and constants have none, and x reaches a result by one way
+alone.
 """
 
 import functools
@@ -19,7 +20,8 @@ from relu_xp._functions import CLIPPED_RELU, LEAKY_RELU, RELU, SQUARED_RELU, Fun
 
 Array = Any
 
-# Libraries that the demo and the tests know how to hand an array to; any other is served all the same.
+# Libraries that the demo and the tests know how to hand an array to; any other is served all the
+# same.
 LIBRARIES = ("array_api_strict", "sparse", "ndonnx", "mlx")
 
 
@@ -54,7 +56,9 @@ def get(x: Array) -> Array:
     return np.asarray(x)
 
 
-def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+def call(
+    function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
+) -> Array:
     """Compute; what is not even like an array, though it says so, is refused in our words."""
     try:
         return _computed(function, arrays, scalars, out)
@@ -64,15 +68,23 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         raise _checks.not_computed(function, arrays[0], error) from error
 
 
-def _computed(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+def _computed(
+    function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
+) -> Array:
     """Check every argument, compute in the arrays' namespace, and only then write."""
     x = arrays[0]
     try:
         xp = array_api_compat.array_namespace(*{type(a): a for a in arrays}.values())
     except TypeError:  # what answers to every name, as a tracer may, is not even one library's
         alone = len(arrays) == 1
-        raise (_checks.not_an_array(function, "x", x) if alone else _checks.same_library(function, *arrays)) from None
-    if out is not None and (array_api_compat.is_lazy_array(x) or not array_api_compat.is_writeable_array(x)):
+        raise (
+            _checks.not_an_array(function, "x", x)
+            if alone
+            else _checks.same_library(function, *arrays)
+        ) from None
+    if out is not None and (
+        array_api_compat.is_lazy_array(x) or not array_api_compat.is_writeable_array(x)
+    ):
         _checks.no_out(function, out, _checks.type_name(x))
     rounded = _checks.call(_library(xp, _checks.type_name(x)), function, arrays, scalars, out)
     if _kind(xp, x.dtype) == "u":  # never negative, for which some libraries have no comparison
@@ -86,7 +98,9 @@ def _computed(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any,
     return out
 
 
-def _in_namespace(function: Function, xp: Any, arrays: tuple[Array, ...], operands: list[Any]) -> Array:
+def _in_namespace(
+    function: Function, xp: Any, arrays: tuple[Array, ...], operands: list[Any]
+) -> Array:
     x = arrays[0]
     if function in _SPELLED and _package(x) not in _WITHOUT_AUTODIFF and _kind(xp, x.dtype) == "f":
         return _SPELLED[function](xp, x, *operands)

@@ -1,9 +1,10 @@
 """CuPy arrays: one fused CUDA kernel for each function and dtype, on the array's own device and its current stream.
 
-A schedule of the C++ text in `_native`, whose CUDA part says there why it works on bits. CuPy's own elementwise kernel
-runs it on small arrays, where the call is what costs, and on any layout. It loads one element a thread, a quarter of
-the bandwidth for the short types: large contiguous arrays get a kernel that loads 16 bytes. Scalars are arguments, so a
-kernel is compiled once for a device, and CuPy keeps it on disk.
+A schedule of the C++ text in `_native`, whose CUDA part says there why it works on bits. CuPy's own
+elementwise kernel runs it on small arrays, where the call is what costs, and on any layout. It
+loads one element a thread, a quarter of the bandwidth for the short types: large contiguous arrays
+get a kernel that loads 16 bytes. Scalars are arguments, so a kernel is compiled once for a device,
+and CuPy keeps it on disk.
 """
 
 import functools
@@ -25,7 +26,10 @@ _plans = Plans()  # the words of rounded scalars, by function, dtype and the bit
 LARGE = 1 << 18  # bytes of x
 PACK = 16  # bytes of the widest load
 IN_FLIGHT = 4  # packs a thread, as in the CUDA text
-WIDE, NARROW = 512, 128  # threads of a block: where there is work for all processors, and where it must be spread
+WIDE, NARROW = (
+    512,
+    128,
+)  # threads of a block: where there is work for all processors, and where it must be spread
 MANY_PACKS = 1 << 19
 
 
@@ -34,7 +38,9 @@ def owns(x: object) -> bool:
     return isinstance(x, cupy.ndarray)
 
 
-def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+def call(
+    function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
+) -> Array:
     """Check every argument, and launch without waiting for the result."""
     x = arrays[0]
     device = x.data.device_id
@@ -52,7 +58,9 @@ def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...]
         arrays = tuple([_copy_if_overlapping(a, out) for a in arrays])
     elif type(x) is not cupy.ndarray:
         out = cupy.empty_like(x).view(type(x))
-        out.__array_finalize__(x)  # as CuPy's own functions do, so that a subclass keeps what it holds
+        out.__array_finalize__(
+            x
+        )  # as CuPy's own functions do, so that a subclass keeps what it holds
     elif x.nbytes >= LARGE or (x.ndim > 1 and not x.flags.c_contiguous):
         out = cupy.empty_like(x)  # in the memory order of x, which no elementwise kernel keeps
     if out is None:
@@ -88,7 +96,10 @@ _FLOATS = ("float16", "bfloat16", "float32", "float64")
 @functools.cache
 def _kind(dtype: np.dtype[Any]) -> str:
     """Those of the dtypes that the CUDA text has a type for."""
-    has = dtype.isnative and dtype.name in (*_FLOATS, *(f"{u}int{8 << n}" for u in ("", "u") for n in range(4)))
+    has = dtype.isnative and dtype.name in (
+        *_FLOATS,
+        *(f"{u}int{8 << n}" for u in ("", "u") for n in range(4)),
+    )
     return _dtypes.kind(dtype) if has else ""
 
 
@@ -126,7 +137,12 @@ def _elementwise(function: Function, dtype: np.dtype[Any], arrays: int) -> Any:
     """CuPy's own kernel around the text, built once."""
     scalars = len(function.arrays) + len(function.scalars) - arrays
     names, bits = "abc"[:arrays], "pqr"[:scalars]
-    words = ", ".join([*(f"relu_xp::bits({name})" for name in names), *(f"relu_xp::Word({name})" for name in bits)])
+    words = ", ".join(
+        [
+            *(f"relu_xp::bits({name})" for name in names),
+            *(f"relu_xp::Word({name})" for name in bits),
+        ]
+    )
     return cupy.ElementwiseKernel(
         ", ".join([*(f"T {name}" for name in names), *(f"uint64 {name}" for name in bits)]),
         "T y",
@@ -137,7 +153,9 @@ def _elementwise(function: Function, dtype: np.dtype[Any], arrays: int) -> Any:
     )
 
 
-def _launch(function: Function, arrays: tuple[Array, ...], scalars: tuple[int, ...], out: Array) -> bool:
+def _launch(
+    function: Function, arrays: tuple[Array, ...], scalars: tuple[int, ...], out: Array
+) -> bool:
     """Launch the kernel for contiguous arrays; False if these are not, in one order."""
     if not all(a.strides == out.strides and a.shape == out.shape for a in arrays):
         return False
@@ -160,20 +178,27 @@ def _launch(function: Function, arrays: tuple[Array, ...], scalars: tuple[int, .
 def _contiguous(function: Function, dtype: np.dtype[Any], arrays: int) -> Any:
     """The kernel for contiguous arrays, built once; CuPy compiles it at its first launch on each device."""
     name = f"{function}_{dtype.name}_contiguous"  # what profilers show
-    return cupy.RawKernel(source(), name, (*options(function, dtype.name, arrays), f"-DCONTIGUOUS={name}"))
+    return cupy.RawKernel(
+        source(), name, (*options(function, dtype.name, arrays), f"-DCONTIGUOUS={name}")
+    )
 
 
 def source() -> str:
     """The C++ text and its CUDA part as one: NVRTC is given no folder to include from."""
     native = resources.files("relu_xp._native")
-    return "".join(native.joinpath(f"rectifiers.{suffix}").read_text("utf-8") for suffix in ("hpp", "cu"))
+    return "".join(
+        native.joinpath(f"rectifiers.{suffix}").read_text("utf-8") for suffix in ("hpp", "cu")
+    )
 
 
 def options(function: Function, dtype: str, arrays: int) -> tuple[str, ...]:
     """What the text is compiled for."""
     operands = len(function.arrays) + len(function.scalars)
     defined = {"FUNCTION": function, "TYPE": dtype, "ARRAYS": arrays, "OPERANDS": operands}
-    return ("-DRELU_XP_DEVICE=__device__", *(f"-D{name}={value}" for name, value in defined.items()))
+    return (
+        "-DRELU_XP_DEVICE=__device__",
+        *(f"-D{name}={value}" for name, value in defined.items()),
+    )
 
 
 def _copy_if_overlapping(a: Array, out: Array) -> Array:
@@ -190,6 +215,8 @@ def _overlaps(out: Array, a: Array) -> bool:
 
 def _extent(a: Array) -> tuple[int, int]:
     """Address of the first byte of a, and of the byte after its last."""
-    spans = [(n - 1) * stride for n, stride in zip(a.shape, a.strides, strict=True)] if a.size else []
+    spans = (
+        [(n - 1) * stride for n, stride in zip(a.shape, a.strides, strict=True)] if a.size else []
+    )
     start = a.data.ptr + sum(span for span in spans if span < 0)
     return start, a.data.ptr + sum(span for span in spans if span > 0) + a.itemsize

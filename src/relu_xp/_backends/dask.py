@@ -22,13 +22,21 @@ def owns(x: object) -> bool:
 
 
 def _is_frame(x: object) -> bool:
-    dd: Any = sys.modules.get("dask.dataframe")  # which needs pandas; not there, it cannot have made x
-    return dd is not None and isinstance(x, dd.DataFrame | dd.Series) and not isinstance(x, dd.Index)
+    dd: Any = sys.modules.get(
+        "dask.dataframe"
+    )  # which needs pandas; not there, it cannot have made x
+    return (
+        dd is not None and isinstance(x, dd.DataFrame | dd.Series) and not isinstance(x, dd.Index)
+    )
 
 
 def slope_like(x: Array | Frame, name: str) -> str | None:
     """Say what makes a slope of a list, which must be Dask's, to be cut as x is; a frame takes none."""
-    return None if _is_frame(x) else f"a dask.array.Array, for example dask.array.asarray({name}, dtype=float)"
+    return (
+        None
+        if _is_frame(x)
+        else f"a dask.array.Array, for example dask.array.asarray({name}, dtype=float)"
+    )
 
 
 def devices() -> list[str]:
@@ -46,7 +54,9 @@ def get(x: Array) -> Any:
     return x.compute()
 
 
-def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Array, ...], out: None) -> Array:
+def delegate(
+    function: Function, inside: Callable[..., Any], arrays: tuple[Array, ...], out: None
+) -> Array:
     """Add one task a block or partition."""
     _checks.no_out(function, out, "a Dask array")
     count = len(function.arrays)
@@ -58,10 +68,14 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Array
             raise _checks.same_library(function, x, a, name)
     _checks.alike(function, _native(x.dtype), _sizes(x), _native(g.dtype), _sizes(g))
     arrays = (*arrays[:count], *(_cut_as(function, x, slope) for slope in arrays[count:]))
-    meta = inside(*(a._meta for a in arrays))  # empty, of the blocks' type: refuses now what they would
+    meta = inside(
+        *(a._meta for a in arrays)
+    )  # empty, of the blocks' type: refuses now what they would
     axes = tuple(range(x.ndim))
     operands = [each for a in arrays for each in (a, axes[x.ndim - a.ndim :])]
-    return da.blockwise(inside, axes, *operands, name=None, token=function.name, dtype=meta.dtype, meta=meta)
+    return da.blockwise(
+        inside, axes, *operands, name=None, token=function.name, dtype=meta.dtype, meta=meta
+    )
 
 
 def _frame(function: Function, inside: Callable[..., Any], frames: tuple[Frame, ...]) -> Frame:
@@ -86,7 +100,9 @@ def _cut_as(function: Function, x: Array, slope: Array) -> Array:
     """A slope in the chunks of x, so that x stays as it is."""
     _checks.broadcasts(function, NEGATIVE_SLOPE.name, _sizes(slope), _sizes(x))
     chunks = x.chunks[x.ndim - slope.ndim :]
-    return slope.rechunk(tuple((1,) if n == 1 else c for n, c in zip(slope.shape, chunks, strict=True)))
+    return slope.rechunk(
+        tuple((1,) if n == 1 else c for n, c in zip(slope.shape, chunks, strict=True))
+    )
 
 
 def _native(dtype: Any) -> Any:

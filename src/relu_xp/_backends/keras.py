@@ -1,6 +1,7 @@
 """Keras' symbolic tensors: a call adds an operation to the model, which runs on what Keras then hands it.
 
-They hold no values, so there is nothing here to verify or to measure: what runs is the backend of Keras' own.
+They hold no values, so there is nothing here to verify or to measure: what runs is the backend of
+Keras' own.
 """
 
 import importlib
@@ -41,34 +42,50 @@ def get(x: Symbolic) -> NoReturn:
     raise TypeError(msg)
 
 
-def call(function: Function, arrays: tuple[Symbolic, ...], scalars: tuple[Any, ...], out: None) -> Symbolic:
+def call(
+    function: Function, arrays: tuple[Symbolic, ...], scalars: tuple[Any, ...], out: None
+) -> Symbolic:
     """Check all that is known now, and add the operation."""
     _checks.no_out(function, out, "a symbolic tensor of Keras")
     x, g = arrays[0], arrays[-1]
-    _checks.dtype(function, x.dtype, _dtypes.kind(x.dtype), "cast it first, for example keras.ops.cast(x, 'float32')")
+    _checks.dtype(
+        function,
+        x.dtype,
+        _dtypes.kind(x.dtype),
+        "cast it first, for example keras.ops.cast(x, 'float32')",
+    )
     _checks.alike(function, x.dtype, x.shape, g.dtype, _as_far_as_known(g.shape, x.shape))
     for each, value in zip(function.parameters, scalars, strict=True):
-        if isinstance(value, keras.Variable):  # whose value is an array, which a symbolic tensor takes as little
+        if isinstance(
+            value, keras.Variable
+        ):  # whose value is an array, which a symbolic tensor takes as little
             held = "" if len(value.shape) else f", for example float({each.name})"
             got = f"{each.name} must be a real number, got {_checks.type_name(value)}"
             msg = f"relu_xp.{function}: {got}; pass a Python float{held}"
             raise TypeError(msg)
     pairs = zip(function.parameters, scalars, strict=True)
-    rounded = {each.name: float(_checks.number(function, each, value, x.dtype)) for each, value in pairs}
+    rounded = {
+        each.name: float(_checks.number(function, each, value, x.dtype)) for each, value in pairs
+    }
     return Rectifier(function.name, rounded)(*arrays)
 
 
-def _as_far_as_known(shape: tuple[int | None, ...], like: tuple[int | None, ...]) -> tuple[int | None, ...]:
+def _as_far_as_known(
+    shape: tuple[int | None, ...], like: tuple[int | None, ...]
+) -> tuple[int | None, ...]:
     """The shape, but sizes as the other has them where one of the two is not known yet, as that of a batch."""
     if len(shape) != len(like):
         return shape
-    return tuple(of_like if None in (n, of_like) else n for n, of_like in zip(shape, like, strict=True))
+    return tuple(
+        of_like if None in (n, of_like) else n for n, of_like in zip(shape, like, strict=True)
+    )
 
 
 def register(functions: Any) -> None:
     """Let Keras write each function by a name of ours: by its own name it would read back Keras' own, or another's."""
     for function in FUNCTIONS.values():
-        # Keras also takes what is registered under PACKAGE>NAME for an unregistered function of that bare name.
+        # Keras also takes what is registered under PACKAGE>NAME for an unregistered function of
+        # that bare name.
         named = keras.saving.register_keras_serializable("relu_xp", f"relu_xp.{function}")
         named(getattr(functions, function.name))
 
@@ -100,12 +117,16 @@ class Rectifier(keras.Operation):  # type: ignore[misc]  # mypy does not see it
     >>> layer = keras.layers.Dense(8, activation=leaky)  # doctest: +SKIP
     """
 
-    def __init__(self, function: str, scalars: dict[str, float] | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, function: str, scalars: dict[str, float] | None = None, name: str | None = None
+    ) -> None:
         if not isinstance(function, str) or function not in FUNCTIONS:
             msg = f"relu_xp.keras.Rectifier: function must be one of {', '.join(FUNCTIONS)}, got {function!r}"
             raise ValueError(msg)
         if not isinstance(scalars, Mapping | None):
-            got = f"scalars must be a dict by the parameters' names, got {_checks.type_name(scalars)}"
+            got = (
+                f"scalars must be a dict by the parameters' names, got {_checks.type_name(scalars)}"
+            )
             msg = f"relu_xp.keras.Rectifier: {got}"
             raise TypeError(msg)
         self.function, self.scalars = FUNCTIONS[function], dict(scalars or {})
@@ -114,12 +135,18 @@ class Rectifier(keras.Operation):  # type: ignore[misc]  # mypy does not see it
             msg = f"relu_xp.keras.Rectifier: {function} takes {', '.join(known) or 'no scalars'}, got {unknown[0]!r}"
             raise ValueError(msg)
         for name_of, value in self.scalars.items():
-            _checks.number(self.function, known[name_of], value, "float64")  # what x may have at most
-        super().__init__(name=name or f"relu_xp_{function}_{keras.backend.get_uid(f'relu_xp_{function}')}")
+            _checks.number(
+                self.function, known[name_of], value, "float64"
+            )  # what x may have at most
+        super().__init__(
+            name=name or f"relu_xp_{function}_{keras.backend.get_uid(f'relu_xp_{function}')}"
+        )
 
     def call(self, *arrays: Any) -> Any:
         """Hand over to the public function, which finds the tensors' backend."""
-        public = importlib.import_module("relu_xp")  # late, and by name: it stands on top of the backends
+        public = importlib.import_module(
+            "relu_xp"
+        )  # late, and by name: it stands on top of the backends
         return getattr(public, self.function.name)(*arrays, **self.scalars)
 
     def compute_output_spec(self, *arrays: Symbolic) -> Symbolic:

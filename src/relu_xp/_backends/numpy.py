@@ -1,8 +1,9 @@
 """NumPy arrays and scalars, with NumPy's relatives: subclasses, masked arrays, memory maps, ml_dtypes.
 
-A schedule of the C++ text in `_native`, by real ufuncs: NumPy's machinery walks every layout, byte order and overlap,
-and the loops run near the speed of a copy, where `numpy.where` branches on the data. What has no loop of its own, such
-as float8, is cast to float32 and back in NumPy's buffers. Where no compiler built the loops, the formulas run.
+A schedule of the C++ text in `_native`, by real ufuncs: NumPy's machinery walks every layout, byte
+order and overlap, and the loops run near the speed of a copy, where `numpy.where` branches on the
+data. What has no loop of its own, such as float8, is cast to float32 and back in NumPy's buffers.
+Where no compiler built the loops, the formulas run.
 """
 
 import dataclasses
@@ -26,8 +27,16 @@ DType = np.dtype[Any]
 
 SHARE = 1 << 21  # elements that are worth a thread: below, waking one costs most of what it brings
 BROADCAST = 1 << 12  # elements from which an array in the place of a scalar is broadcast in rows
-STREAMED = 1 << 24  # bytes of x from which stores past the caches are faster, into memory that is there
-_BARE = {np.ndarray, *np.sctypeDict.values(), float, int, type(None)}  # the types of what has numbers and no more
+STREAMED = (
+    1 << 24
+)  # bytes of x from which stores past the caches are faster, into memory that is there
+_BARE = {
+    np.ndarray,
+    *np.sctypeDict.values(),
+    float,
+    int,
+    type(None),
+}  # the types of what has numbers and no more
 
 
 def owns(x: object) -> bool:
@@ -78,7 +87,9 @@ _HOLDS_ANYTHING = "OSTU"  # the kinds of objects and text
 
 def _library_of(x: Array) -> _checks.Library:
     """The same, with what makes numbers of this text or these objects, if anything does."""
-    bare = "numpy.asarray(x)" if isinstance(x, np.char.chararray) else "x"  # whose casts give text alone
+    bare = (
+        "numpy.asarray(x)" if isinstance(x, np.char.chararray) else "x"
+    )  # whose casts give text alone
     try:
         with np.errstate(all="ignore"):
             np.asarray(x).astype("float32")
@@ -88,7 +99,9 @@ def _library_of(x: Array) -> _checks.Library:
     return dataclasses.replace(_LIBRARY, cast=cast)
 
 
-def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array) -> Array:
+def _checked(
+    function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
+) -> Array:
     """Check every argument, compute, and only then wrap."""
     is_plain = all(type(a) is np.ndarray for a in arrays)
     is_bare = {type(out), *map(type, scalars), *map(type, arrays)} <= _BARE
@@ -99,7 +112,9 @@ def _checked(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, 
     rounded = _checks.call(library, function, plain, scalars, out)
     dtype = _native(plain[0])
     operands = [_operand(scalar, dtype) for scalar in rounded[: len(function.scalars)]]
-    result = np.empty_like(plain[0], dtype) if out is None else np.asarray(out)  # in the memory order of x
+    result = (
+        np.empty_like(plain[0], dtype) if out is None else np.asarray(out)
+    )  # in the memory order of x
     errors = _compute(function, [*plain, *operands], result, is_fresh=out is None)
     if isinstance(out, np.ma.MaskedArray):
         _numpy_classes.set_mask(out, arrays)
@@ -123,7 +138,9 @@ def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh:
     loop = _loop(function, out.dtype)
     threads = min(_threads.workers(), out.size // SHARE) if out.size >= 2 * SHARE else 1
     in_rows = (
-        out.size >= BROADCAST and loop is _LOOPS[function] and any(a.ndim for a in operands[len(function.arrays) :])
+        out.size >= BROADCAST
+        and loop is _LOOPS[function]
+        and any(a.ndim for a in operands[len(function.arrays) :])
     )
     if in_rows:
         operands, out = _rows(operands, out)
@@ -131,12 +148,18 @@ def _compute(function: Function, operands: list[Array], out: Array, *, is_fresh:
     if not is_fresh:
         if any(_overlaps(out, a) for a in operands):
             threads = 1  # NumPy copies what is yet to be read, a call at a time
-        elif out.nbytes >= STREAMED and not in_rows and not any(a.ctypes.data == out.ctypes.data for a in operands):
+        elif (
+            out.nbytes >= STREAMED
+            and not in_rows
+            and not any(a.ctypes.data == out.ctypes.data for a in operands)
+        ):
             loop = _streaming(function, out.dtype)
     if threads < 2:
         loop(*operands, out=out)
         return _take_errors()
-    if all(a.flags.c_contiguous for a in (*operands, out)) and all(a.shape in ((), x.shape) for a in operands):
+    if all(a.flags.c_contiguous for a in (*operands, out)) and all(
+        a.shape in ((), x.shape) for a in operands
+    ):
         operands, out = [a.reshape(-1) if a.ndim else a for a in operands], out.reshape(-1)
     axis = max(range(out.ndim), key=lambda i: (out.shape[i] >= threads, abs(out.strides[i])))
     errors = []
@@ -155,20 +178,29 @@ def _rows(operands: list[Array], out: Array) -> tuple[list[Array], Array]:
     """Views for the loops by rows: the last axis has the shortest strides, and is as long as it can be."""
     if all(a.flags.c_contiguous for a in (out, *operands)):
         shapes = _joined((out.shape, *[a.shape for a in operands]))
-        out, *operands = [a.reshape(shape) for a, shape in zip((out, *operands), shapes, strict=True)]
+        out, *operands = [
+            a.reshape(shape) for a, shape in zip((out, *operands), shapes, strict=True)
+        ]
     else:
         order = sorted(range(out.ndim), key=lambda i: -abs(out.strides[i]))
-        operands = [a.reshape((1,) * (out.ndim - a.ndim) + a.shape).transpose(order) for a in operands]
+        operands = [
+            a.reshape((1,) * (out.ndim - a.ndim) + a.shape).transpose(order) for a in operands
+        ]
         out = out.transpose(order)
     length = out.shape[-1]  # which a row has, while rows are broadcast by NumPy
-    return [a if a.shape[-1] == length else np.broadcast_to(a, (*a.shape[:-1], length)) for a in operands], out
+    return [
+        a if a.shape[-1] == length else np.broadcast_to(a, (*a.shape[:-1], length))
+        for a in operands
+    ], out
 
 
 @functools.lru_cache(maxsize=64)
 def _joined(shapes: tuple[tuple[int, ...], ...]) -> list[list[int]]:
     """Shapes with as few axes as can be: of those side by side along which each operand is broadcast, or none is."""
     whole = [(1,) * (len(shapes[0]) - len(shape)) + shape for shape in shapes]
-    groups = itertools.groupby(range(len(shapes[0])), key=lambda i: [shape[i] == 1 for shape in whole])
+    groups = itertools.groupby(
+        range(len(shapes[0])), key=lambda i: [shape[i] == 1 for shape in whole]
+    )
     edges = [0, *([*group][-1] + 1 for _, group in groups)]
     return [[math.prod(shape[i:j]) for i, j in itertools.pairwise(edges)] for shape in whole]
 
@@ -192,11 +224,15 @@ _LOOPS: dict[Function, Any] = {each: getattr(_ufuncs, each.name) for each in FUN
 
 def _known(function: Function) -> tuple[Function, str, int, bool, bool, bool]:
     """What the loops' own `call` has to know of a function; of its scalars, the first alone is special."""
-    first = any(each.may_be_array for each in function.scalars), any(each.above_zero for each in function.scalars)
+    first = (
+        any(each.may_be_array for each in function.scalars),
+        any(each.above_zero for each in function.scalars),
+    )
     return function, function.name, len(function.scalars), *first, function.takes_integers
 
 
-# Computes at once what most calls are, plain arrays and scalars with numbers; the others are looked at more closely.
+# Computes at once what most calls are, plain arrays and scalars with numbers; the others are looked
+# at more closely.
 call = _ufuncs.caller([_known(each) for each in FUNCTIONS.values()], _checked, report, SHARE)
 
 
@@ -209,7 +245,9 @@ def _loop(function: Function, dtype: DType) -> Any:
     # Before NumPy looks for a loop, and keeps another.
     if dtype.name == "bfloat16" and _ufuncs.register_bfloat16(dtype):
         return loop
-    if function is SQUARED_RELU_VJP and dtype.itemsize == 1:  # whose doubled x may overflow where float32's does not
+    if (
+        function is SQUARED_RELU_VJP and dtype.itemsize == 1
+    ):  # whose doubled x may overflow where float32's does not
         return getattr(standin, function.name)
     wide = np.dtype(np.int8 if "int" in dtype.name else np.float32)
     return functools.partial(loop, dtype=wide, casting="unsafe")

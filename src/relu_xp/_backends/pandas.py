@@ -54,7 +54,9 @@ def get(x: Labelled) -> Any:
     return x.to_numpy()
 
 
-def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Labelled, ...], out: None) -> Labelled:
+def delegate(
+    function: Function, inside: Callable[..., Any], arrays: tuple[Labelled, ...], out: None
+) -> Labelled:
     """Compute the columns, by blocks if they can be."""
     _checks.no_out(function, out, "a pandas object")
     x, g = arrays[0], arrays[-1]
@@ -74,17 +76,27 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Label
     with _numpy_errors.told_once(function):
         try:
             return _by_blocks(function, inside, arrays)
-        except (AttributeError, TypeError, ValueError):  # another pandas, other blocks, or what is refused
+        except (
+            AttributeError,
+            TypeError,
+            ValueError,
+        ):  # another pandas, other blocks, or what is refused
             result = _table(function, inside, arrays)
     result.columns = x.columns
-    return x._constructor(result, copy=False).__finalize__(x)  # of its class, as pandas' own methods have it
+    return x._constructor(result, copy=False).__finalize__(
+        x
+    )  # of its class, as pandas' own methods have it
 
 
-def _by_blocks(function: Function, inside: Callable[..., Any], arrays: Sequence[Labelled]) -> Labelled:
+def _by_blocks(
+    function: Function, inside: Callable[..., Any], arrays: Sequence[Labelled]
+) -> Labelled:
     """The result as pandas itself computes a ufunc of a frame: all but the numbers stays as it is."""
     x, *others = (a._mgr for a in arrays)
     for other in others:
-        if not all(map(np.array_equal, *([b.mgr_locs.as_array for b in a.blocks] for a in (x, other)))):
+        if not all(
+            map(np.array_equal, *([b.mgr_locs.as_array for b in a.blocks] for a in (x, other)))
+        ):
             raise TypeError
     beside = [iter(other.blocks) for other in others]
 
@@ -101,7 +113,9 @@ def _by_blocks(function: Function, inside: Callable[..., Any], arrays: Sequence[
 def _bare(function: Function, inside: Callable[..., Any], arrays: Sequence[Any]) -> Any:
     """The result for an index, or for an array of pandas' own, such as xarray holds: by way of columns."""
     x = arrays[0]
-    columns = tuple([pd.Series(a.array if isinstance(a, pd.Index) else a, copy=False) for a in arrays])
+    columns = tuple(
+        [pd.Series(a.array if isinstance(a, pd.Index) else a, copy=False) for a in arrays]
+    )
     try:
         result = delegate(function, inside, columns, None)
     except (TypeError, ValueError) as error:
@@ -125,7 +139,9 @@ def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labe
             else:
                 each = zip(*([column.array for _, column in a.items()] for a in parts), strict=True)
                 columns = [_nullable(function, inside, column) for column in each]
-                blocks.append(pd.DataFrame(dict(zip(at, columns, strict=True)), index=x.index, copy=False))
+                blocks.append(
+                    pd.DataFrame(dict(zip(at, columns, strict=True)), index=x.index, copy=False)
+                )
         except (TypeError, ValueError) as error:
             more = f" and {len(at) - 1:,} more" if len(at) > 1 else ""
             name = x.columns[at[0]]
@@ -133,7 +149,11 @@ def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labe
             raise _checks.inside(function, f"column {name!r}{more}", error, part) from None
     if not blocks:
         blocks = [x.copy()]
-    return blocks[0] if len(blocks) == 1 else pd.concat(blocks, axis=1).reindex(columns=range(x.shape[1]))
+    return (
+        blocks[0]
+        if len(blocks) == 1
+        else pd.concat(blocks, axis=1).reindex(columns=range(x.shape[1]))
+    )
 
 
 def _is_plain(dtype: Any) -> bool:
@@ -164,4 +184,6 @@ def _of_arrow(column: Column, numbers: Any) -> Any:
 
 def _computed(inside: Callable[..., Any], values: Sequence[Any], mask: Any) -> Any:
     """Compute whatever stands where values are missing, which no error is told of."""
-    return _numpy_errors.without(inside, values, lambda: [np.where(mask, a.dtype.type(0), a) for a in values])
+    return _numpy_errors.without(
+        inside, values, lambda: [np.where(mask, a.dtype.type(0), a) for a in values]
+    )

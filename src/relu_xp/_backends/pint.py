@@ -33,12 +33,18 @@ def get(x: Any) -> Any:
     return getattr(x, "magnitude", x)
 
 
-def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Quantity, ...], out: None) -> Any:
+def delegate(
+    function: Function, inside: Callable[..., Any], arrays: tuple[Quantity, ...], out: None
+) -> Any:
     """Compute on the magnitudes."""
     _checks.no_out(function, out, "a pint quantity")
     if function.degree is None and [*arrays[0].unit_items()]:  # percent too: 6 is not 6 %
         raise _checks.has_unit(function, "x", str(arrays[0].units), "x.magnitude")
-    ones = [a.__class__(1, a.units) for a, power in zip(arrays, function.powers, strict=False) for _ in range(power)]
+    ones = [
+        a.__class__(1, a.units)
+        for a, power in zip(arrays, function.powers, strict=False)
+        for _ in range(power)
+    ]
     try:
         one = functools.reduce(operator.mul, ones) if ones else None
     except (pint.PintError, ValueError) as error:  # degrees Celsius have no square

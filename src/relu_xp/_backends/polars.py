@@ -1,7 +1,7 @@
 """polars Series and DataFrames keep their names and dtypes, and their nulls; `map_batches` takes the functions too.
 
-Each column is a piece of memory of its own, so each is computed for itself, without its nulls' meaning: what is null in
-x or the cotangent is null in the result.
+Each column is a piece of memory of its own, so each is computed for itself, without its nulls'
+meaning: what is null in x or the cotangent is null in the result.
 """
 
 import functools
@@ -51,7 +51,9 @@ def get(x: Frame) -> Any:
     return x.to_numpy()
 
 
-def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Frame, ...], out: None) -> Frame:
+def delegate(
+    function: Function, inside: Callable[..., Any], arrays: tuple[Frame, ...], out: None
+) -> Frame:
     """Compute each column."""
     _checks.no_out(function, out, "a polars object")
     x, g = arrays[0], arrays[-1]
@@ -77,10 +79,13 @@ def _column(function: Function, inside: Callable[..., Any], columns: Sequence[An
         _checks.dtype(function, x.dtype, kind, _cast(x))
     if not any(a.null_count() for a in columns):
         return pl.Series(x.name, inside(*(a.to_numpy() for a in columns)))
-    # Null where one is, and true elsewhere, NaN included: `is_null` takes the way of an expression, which is long.
+    # Null where one is, and true elsewhere, NaN included: `is_null` takes the way of an expression,
+    # which is long.
     held = functools.reduce(operator.and_, map(operator.eq, columns, columns))
     zero, null = (pl.Series([value], dtype=x.dtype) for value in (0, None))
-    values = [a.zip_with(held, zero).to_numpy() for a in columns]  # all of them: zeros alone raise no error
+    values = [
+        a.zip_with(held, zero).to_numpy() for a in columns
+    ]  # all of them: zeros alone raise no error
     return pl.Series(x.name, inside(*values)).zip_with(held, null)
 
 
@@ -94,7 +99,9 @@ def _cast(x: Any) -> str:
     dtype = x.dtype
     if isinstance(dtype, pl.Object) and isinstance(pl.Series(x.to_list()).dtype, pl.Object):
         return "polars knows nothing that makes numbers of its objects"
-    found = next((text for classes, text in _CASTS if isinstance(dtype, classes)), "x.cast(polars.Float64)")
+    found = next(
+        (text for classes, text in _CASTS if isinstance(dtype, classes)), "x.cast(polars.Float64)"
+    )
     return found if ", for example " in found else f"cast it first, for example {found}"
 
 

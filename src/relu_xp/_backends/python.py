@@ -11,7 +11,9 @@ from relu_xp._plans import Plans, bits
 Number: TypeAlias = int | float
 Plan: TypeAlias = Callable[..., Any]  # the definition with numbers that were checked
 
-_DEFINED: dict[Function, Plan] = {each: getattr(reference, each.name) for each in FUNCTIONS.values()}
+_DEFINED: dict[Function, Plan] = {
+    each: getattr(reference, each.name) for each in FUNCTIONS.values()
+}
 _plans = Plans()
 
 
@@ -20,9 +22,15 @@ def owns(x: object) -> bool:
     return isinstance(x, int | float) and not isinstance(x, bool)
 
 
-def call(function: Function, arrays: tuple[Number, ...], scalars: tuple[Any, ...], out: None) -> Number:
+def call(
+    function: Function, arrays: tuple[Number, ...], scalars: tuple[Any, ...], out: None
+) -> Number:
     """Run the definition: at once where all are floats, and the numbers the defaults or known."""
-    plan = _DEFINED[function] if scalars is function.defaults else _plans.get((function, bits(scalars)))
+    plan = (
+        _DEFINED[function]
+        if scalars is function.defaults
+        else _plans.get((function, bits(scalars)))
+    )
     if plan and out is None:
         if len(arrays) == 1:
             if type(arrays[0]) is float:
@@ -33,7 +41,11 @@ def call(function: Function, arrays: tuple[Number, ...], scalars: tuple[Any, ...
 
 
 def _checked(
-    function: Function, plan: Plan | None, arrays: tuple[Number, ...], scalars: tuple[Any, ...], out: None
+    function: Function,
+    plan: Plan | None,
+    arrays: tuple[Number, ...],
+    scalars: tuple[Any, ...],
+    out: None,
 ) -> Number:
     """Check every argument; where a function takes integers, an int stays one."""
     _checks.no_out(function, out, "a Python number")
@@ -43,7 +55,13 @@ def _checked(
         return max(int(x), 0)
     if not function.compares:  # for which an int may be of any size
         x = _float(function, "x", x)
-    return plan(x, *[_float(function, name, a) for name, a in zip(function.arrays[1:], arrays[1:], strict=True)])
+    return plan(
+        x,
+        *[
+            _float(function, name, a)
+            for name, a in zip(function.arrays[1:], arrays[1:], strict=True)
+        ],
+    )
 
 
 def _plan(function: Function, scalars: tuple[Any, ...]) -> Plan:

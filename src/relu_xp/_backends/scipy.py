@@ -36,7 +36,9 @@ def devices() -> list[str]:
 def put(array: Any, device: str) -> Sparse:
     """Store every element of a NumPy array, also the zeros, whose sign would be lost else."""
     array = np.atleast_1d(array)
-    x = sparse.coo_array((array.ravel(), np.indices(array.shape).reshape(array.ndim, -1)), array.shape)
+    x = sparse.coo_array(
+        (array.ravel(), np.indices(array.shape).reshape(array.ndim, -1)), array.shape
+    )
     return x.tocsr() if array.ndim < 3 else x
 
 
@@ -48,7 +50,9 @@ def get(x: Sparse) -> Any:
     return dense
 
 
-def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Sparse, ...], out: None) -> Sparse:
+def delegate(
+    function: Function, inside: Callable[..., Any], arrays: tuple[Sparse, ...], out: None
+) -> Sparse:
     """Compute what is stored, in x or in the cotangent."""
     _checks.no_out(function, out, "a scipy.sparse array")
     x, g = arrays[0], arrays[-1]
@@ -114,9 +118,15 @@ def _with_axes(x: Sparse, shape: tuple[int, ...]) -> Sparse:
     return sparse.coo_array((x.data, (x.indices,)), shape) if len(shape) == 1 else x.reshape(shape)
 
 
-def _together(function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse) -> tuple[Sparse, Any]:
+def _together(
+    function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse
+) -> tuple[Sparse, Any]:
     """An array with the places that either stores, as x holds them, and what is computed there."""
-    if x.format == g.format == "dia" and np.array_equal(x.offsets, g.offsets) and x.data.shape == g.data.shape:
+    if (
+        x.format == g.format == "dia"
+        and np.array_equal(x.offsets, g.offsets)
+        and x.data.shape == g.data.shape
+    ):
         return x, _dia(inside, (x, g))
     if x.format == g.format == "dia":
         offsets, width = np.union1d(x.offsets, g.offsets), max(x.data.shape[1], g.data.shape[1])
@@ -140,7 +150,9 @@ def _places(x: Sparse) -> tuple[Any, ...]:
     return x.coords if x.format == "coo" else (x.indptr, x.indices)
 
 
-def _together_compressed(function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse) -> tuple[Sparse, Any]:
+def _together_compressed(
+    function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse
+) -> tuple[Sparse, Any]:
     """The same by SciPy's loops, which add marks up and keep the order of places: sorting is slower."""
     both = _marked(x, 1) + _marked(g, 2)
     result, done = np.empty((both.nnz, *x.data.shape[1:]), x.dtype), [0, 0]
@@ -149,13 +161,17 @@ def _together_compressed(function: Function, inside: Callable[..., Any], x: Spar
             part = slice(start, start + PART)
             values = []
             for i, data in enumerate((x.data, g.data)):
-                at = np.flatnonzero((both.data[part] & (i + 1)) != 0)  # of bytes it takes far longer
+                at = np.flatnonzero(
+                    (both.data[part] & (i + 1)) != 0
+                )  # of bytes it takes far longer
                 spread = np.zeros(result[part].shape, result.dtype)
                 spread[at] = data[done[i] : done[i] + len(at)]
                 done[i] += len(at)
                 values.append(spread)
             result[part] = inside(*values)
-    return type(x)((result, both.indices, both.indptr), x.shape) if x.format == "bsr" else both, result
+    return type(x)(
+        (result, both.indices, both.indptr), x.shape
+    ) if x.format == "bsr" else both, result
 
 
 def _marked(x: Sparse, mark: int) -> Sparse:
@@ -172,7 +188,9 @@ def _marked(x: Sparse, mark: int) -> Sparse:
 def _dia(inside: Callable[..., Any], arrays: Sequence[Sparse]) -> Any:
     """What is computed of diagonals that stand in one order."""
     data = [a.data for a in arrays]
-    return _numpy_errors.without(inside, data, lambda: [_diagonals(a, a.offsets, a.data.shape[1]) for a in arrays])
+    return _numpy_errors.without(
+        inside, data, lambda: [_diagonals(a, a.offsets, a.data.shape[1]) for a in arrays]
+    )
 
 
 def _diagonals(x: Sparse, offsets: Any, width: int) -> Any:

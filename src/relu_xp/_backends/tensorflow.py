@@ -65,14 +65,18 @@ _LIBRARY = _checks.Library(
     make="tensorflow.convert_to_tensor({}, x.dtype)",
 )
 _CASTS = {
-    **dict.fromkeys(("complex64", "complex128"), "take tensorflow.math.real(x), or tensorflow.math.imag(x)"),
+    **dict.fromkeys(
+        ("complex64", "complex128"), "take tensorflow.math.real(x), or tensorflow.math.imag(x)"
+    ),
     "string": "convert it first, for example tensorflow.strings.to_number(x)",
 }
 _UNRANKED = dataclasses.replace(_LIBRARY, shape=lambda _: ())
 _plans = Plans()  # by function, dtype and bits of the numbers: these, rounded, and what computes
 
 
-def call(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any) -> Array:
+def call(
+    function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any
+) -> Array:
     """Check every argument; compute, or add to the graph that is being traced."""
     key, eager = (function, arrays[0].dtype, bits(scalars)), tf.executing_eagerly()
     plan = _plans.get(key) if eager and out is None and _alike(*arrays) else None
@@ -97,11 +101,15 @@ def _alike(x: Array, *others: Array) -> bool:
     return not others or (x.dtype == others[0].dtype and x.shape == others[0].shape)
 
 
-def _check(function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
+def _check(
+    function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any
+) -> tuple[Any, ...]:
     if isinstance(out, tf.Variable):
         msg = f"relu_xp.{function}: a TensorFlow variable cannot be written to; leave out=None and use out.assign(...)"
         raise TypeError(msg)
-    library = _UNRANKED if any(a.shape.rank is None for a in (*arrays, *scalars) if owns(a)) else _LIBRARY
+    library = (
+        _UNRANKED if any(a.shape.rank is None for a in (*arrays, *scalars) if owns(a)) else _LIBRARY
+    )
     if cast := _CASTS.get(arrays[0].dtype.name):
         library = dataclasses.replace(library, cast=cast)
     return _checks.call(library, function, arrays, scalars, out)
@@ -146,7 +154,9 @@ def _recorded(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
         return [by_x, *(by_slope(x, g) for _ in slopes)]
 
     if not tf.executing_eagerly():
-        return tf.custom_gradient(lambda x, *_: (compute(function, (x,), scalars), pull))(x, *slopes)
+        return tf.custom_gradient(lambda x, *_: (compute(function, (x,), scalars), pull))(
+            x, *slopes
+        )
     if not record.could_possibly_record():
         return compute(function, (x,), scalars)
     with record.stop_recording():  # a forward accumulator would go by the kernels' tangents
@@ -159,4 +169,6 @@ def _linked(x: Array, result: Array) -> Array:
     """Let a derivative depend on x as far as TensorFlow knows: a second one is zeros, not None."""
     if tf.executing_eagerly() and not record.could_possibly_record():
         return result
-    return tf.custom_gradient(lambda x, result: (result, lambda g: (tf.zeros_like(x), g)))(x, result)
+    return tf.custom_gradient(lambda x, result: (result, lambda g: (tf.zeros_like(x), g)))(
+        x, result
+    )

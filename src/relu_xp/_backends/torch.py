@@ -1,10 +1,11 @@
 """PyTorch tensors: computed by `_torch_kernels`, differentiated by the VJPs of the same records, exported as operators.
 
 - A value is an autograd.Function whose derivative is `function.vjp`, and that VJP is another: each is linear in what
-  it pulls back, so that its own derivative is itself once more. Both know forward mode and vmap, so one rule serves
-  autograd, torch.func and what compilers trace.
+  it pulls back, so that its own derivative is itself once more. Both know forward mode and vmap, so
+  one rule serves autograd, torch.func and what compilers trace.
 - torch.compile and torch.export record one operator of ours, such as `relu_xp::leaky_relu`. Whoever takes it apart
-  runs this file on tensors without elements, and records the Function, or kernels alone where nothing is tracked.
+  runs this file on tensors without elements, and records the Function, or kernels alone where
+  nothing is tracked.
 - torch.jit.trace and the ONNX exporters get torch's own kernels, whose derivative at 0 and at NaN is torch's.
 """
 
@@ -17,7 +18,16 @@ import torch
 
 from relu_xp import _checks
 from relu_xp._backends import _torch_private as private
-from relu_xp._backends._torch_kernels import FEW, FLOATS, Plan, compute, formula, in_kernels, in_rows, rectified
+from relu_xp._backends._torch_kernels import (
+    FEW,
+    FLOATS,
+    Plan,
+    compute,
+    formula,
+    in_kernels,
+    in_rows,
+    rectified,
+)
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._plans import Plans, bits
 
@@ -87,7 +97,9 @@ def _checked(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: 
     if any(isinstance(a, torch.fx.Proxy) for a in (*arrays, *scalars, out)):
         public = getattr(sys.modules["relu_xp"], function.name)
         options = {**function.named(scalars), **({} if out is None else {"out": out})}
-        return torch.overrides.handle_torch_function(public, (*arrays, *scalars), *arrays, **options)
+        return torch.overrides.handle_torch_function(
+            public, (*arrays, *scalars), *arrays, **options
+        )
     rounded = _check(function, arrays, scalars, out)
     slopes = tuple([s.to(x.dtype) for s in rounded if isinstance(s, torch.Tensor)])
     numbers = rounded[len(slopes) :]
@@ -102,10 +114,14 @@ def _checked(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: 
         if (given := bits(scalars[len(slopes) :])) is not None:
             _plans.keep((function, x.dtype, *([None] if slopes else []), given), plan)
         result = _run(plan, arrays, slopes)
-    return result if out is None else out.copy_(result)  # only what is computed, so that all may overlap
+    return (
+        result if out is None else out.copy_(result)
+    )  # only what is computed, so that all may overlap
 
 
-def _check(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
+def _check(
+    function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: Any
+) -> tuple[Any, ...]:
     if torch.compiler.is_compiling():
         # A number that changed between calls is symbolic until it is hashed.
         scalars = tuple([s if isinstance(s, torch.Tensor) else next(iter({s})) for s in scalars])
@@ -139,7 +155,13 @@ def _run(plan: Plan, arrays: Arrays, slopes: Arrays) -> Array:
             return compute(plan, arrays, slopes)
     if plan.is_torchs:  # whatever records it: a compiler would differentiate the formula
         return plan.own(arrays[0])
-    if eager and plan.hooks and arrays[0].numel() <= FEW and not private.is_recorded() and private.may_hook():
+    if (
+        eager
+        and plan.hooks
+        and arrays[0].numel() <= FEW
+        and not private.is_recorded()
+        and private.may_hook()
+    ):
         return private.hooked(plan.own(arrays[0]), plan.hooks)
     role = plan.function.role
     # Within a batch that `is_grads_batched` made, what a Function gives would have no graph.
@@ -155,7 +177,9 @@ def _derivative(plan: Plan, arrays: Arrays, slopes: Arrays) -> Array:
     The result depends on x as far as torch knows, so that what is zero is zeros and not an error.
     """
     x, *others = arrays
-    if plan.function.role == "slope_vjp":  # the product takes part below 0 alone, and no NaN elsewhere may meet a zero
+    if (
+        plan.function.role == "slope_vjp"
+    ):  # the product takes part below 0 alone, and no NaN elsewhere may meet a zero
         x, *others = (torch.where(arrays[0] < 0, a, a.new_zeros(())) for a in arrays)
     result = formula(plan.function, (x, *others), (*slopes, *plan.numbers))
     return torch.where(x.new_zeros((), dtype=torch.bool), x, result)
@@ -201,14 +225,22 @@ class _Value(_Rule):
         by_x = _run(ctx.plan.vjp, (x, g), tuple(slopes)) if ctx.needs_input_grad[1] else None
         if not any(ctx.needs_input_grad[2:]):
             return None, by_x, *(None for _ in slopes)
-        return None, by_x, *(_run(ctx.plan.slope_vjp, (x, g), ()).sum_to_size(s.shape) for s in slopes)
+        return (
+            None,
+            by_x,
+            *(_run(ctx.plan.slope_vjp, (x, g), ()).sum_to_size(s.shape) for s in slopes),
+        )
 
     @staticmethod
     def jvp(ctx: Any, _plan: None, t: Array | None, *dots: Array | None) -> Array:
         """Push forward: a VJP of elements is its own transpose."""
         x, *slopes = ctx.saved_tensors
         terms = [] if t is None else [_run(ctx.plan.vjp, (x, t), tuple(slopes))]
-        terms += [_run(ctx.plan.slope_vjp, (x, dot.expand(x.shape)), ()) for dot in dots if dot is not None]
+        terms += [
+            _run(ctx.plan.slope_vjp, (x, dot.expand(x.shape)), ())
+            for dot in dots
+            if dot is not None
+        ]
         return functools.reduce(torch.add, terms)
 
 
@@ -254,13 +286,17 @@ def _twice(plan: Plan, x: Array, g: Array, h: Array) -> Array:
 
 def devices() -> list[str]:
     """List the CPU and the accelerators."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    accelerator = (
+        torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    )
     return ["cpu", *(f"{accelerator}:{i}" for i in range(torch.accelerator.device_count()))]
 
 
 def put(array: np.ndarray[Any, Any], device: str) -> Array:
     """Copy a NumPy array to the device so named."""
-    copy = np.array(array)  # which torch may write to, and whose strides are positive, as torch wants them
+    copy = np.array(
+        array
+    )  # which torch may write to, and whose strides are positive, as torch wants them
     if array.dtype.name == "bfloat16":  # ml_dtypes' own, unknown to torch
         return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16).to(device)
     return torch.from_numpy(copy).to(device)
@@ -280,7 +316,9 @@ def _implementation(function: Function, slopes: bool, *given: Any) -> Array:
     """Run an operator, recorded or parted from transforms: the arrays, a slope among them, and the numbers."""
     arrays, scalars = given[: len(function.arrays)], given[len(function.arrays) :]
     dtype = arrays[0].dtype
-    rounded = _checks.call(_LIBRARY, function, arrays, scalars, None)  # who calls an operator may be anybody
+    rounded = _checks.call(
+        _LIBRARY, function, arrays, scalars, None
+    )  # who calls an operator may be anybody
     held, numbers = tuple([each.to(dtype) for each in rounded[:slopes]]), rounded[slopes:]
     if _KINDS[dtype] != "f":
         return rectified(arrays[0])
@@ -295,12 +333,17 @@ def _defined(function: Function) -> Any:
     for overload, slopes in (("", False), (".slopes", True)):
         if slopes and not any(each.may_be_array for each in function.parameters):
             continue
-        kinds = ["Tensor" if slopes and each.may_be_array else "float" for each in function.parameters]
-        scalars = [f"{kind} {each.name}" for kind, each in zip(kinds, function.parameters, strict=True)]
+        kinds = [
+            "Tensor" if slopes and each.may_be_array else "float" for each in function.parameters
+        ]
+        scalars = [
+            f"{kind} {each.name}" for kind, each in zip(kinds, function.parameters, strict=True)
+        ]
         name = f"{function}{overload}"
         _NAMESPACE.define(f"{name}({', '.join(arrays + scalars)}) -> Tensor")
         implementation = functools.partial(_implementation, function, slopes)
-        # The second key is torch.func's, which would part its transforms and lose all but one of them.
+        # The second key is torch.func's, which would part its transforms and lose all but one of
+        # them.
         for key in ("CompositeImplicitAutograd", "FuncTorchDynamicLayerFrontMode"):
             _NAMESPACE.impl(name, implementation, key)
     return getattr(torch.ops.relu_xp, function.name)

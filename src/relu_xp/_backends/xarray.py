@@ -43,7 +43,9 @@ def get(x: Labelled) -> Any:
     return x.to_numpy()
 
 
-def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Labelled, ...], out: None) -> Labelled:
+def delegate(
+    function: Function, inside: Callable[..., Any], arrays: tuple[Labelled, ...], out: None
+) -> Labelled:
     """Compute each array inside; the result has the labels of x, and those that the cotangent has beside them."""
     _checks.no_out(function, out, "an xarray object")
     arrays, slopes = arrays[: len(function.arrays)], arrays[len(function.arrays) :]
@@ -61,14 +63,26 @@ def delegate(function: Function, inside: Callable[..., Any], arrays: tuple[Label
         with _numpy_errors.told_once(function):
             for name in x.data_vars:
                 try:
-                    data[name] = _computed(function, inside, [table[name] for table in tables], slopes)
+                    data[name] = _computed(
+                        function, inside, [table[name] for table in tables], slopes
+                    )
                 except (TypeError, ValueError) as error:
                     raise _in_variable(function, name, error) from None
     else:
         data = _computed(function, inside, arrays, slopes)
-    if isinstance(getattr(x, "variable", x), xarray.IndexVariable):  # whose copies can't be written to
-        base = x.variable.to_base_variable() if isinstance(x, xarray.DataArray) else x.to_base_variable()
-        x = xarray.DataArray(base, x.coords, name=x.name) if isinstance(x, xarray.DataArray) else base
+    if isinstance(
+        getattr(x, "variable", x), xarray.IndexVariable
+    ):  # whose copies can't be written to
+        base = (
+            x.variable.to_base_variable()
+            if isinstance(x, xarray.DataArray)
+            else x.to_base_variable()
+        )
+        x = (
+            xarray.DataArray(base, x.coords, name=x.name)
+            if isinstance(x, xarray.DataArray)
+            else base
+        )
     result = x.copy(deep=False, data=data)
     return result if labels is None else result.assign_coords(labels)
 
@@ -92,7 +106,9 @@ def _tree(function: Function, inside: Callable[..., Any], trees: Any, slopes: An
             try:
                 results[path] = delegate(function, inside, (*sets, *slopes), None)
             except (TypeError, ValueError) as error:
-                raise _checks.inside(function, f"group {path!r}", error, f"x[{path!r}].to_dataset()") from None
+                raise _checks.inside(
+                    function, f"group {path!r}", error, f"x[{path!r}].to_dataset()"
+                ) from None
     return type(trees[0]).from_dict(results, name=trees[0].name)
 
 

@@ -19,13 +19,19 @@ def reason(error: Exception) -> str:
     """Tell the loops' ImportErrors apart by what is on the disk, since Python's words are the same."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     folder = Path(_native.__path__[0])
-    built = [path.name for path in folder.glob("_ufuncs.*") if path.suffix in (".so", ".pyd", ".dylib")]
+    built = [
+        path.name for path in folder.glob("_ufuncs.*") if path.suffix in (".so", ".pyd", ".dylib")
+    ]
     if not folder.is_dir():
-        return f"they cannot be loaded out of an archive, {folder}; unpack it, or pip install relu-xp"
+        return (
+            f"they cannot be loaded out of an archive, {folder}; unpack it, or pip install relu-xp"
+        )
     if not built:
         compiler = "no C++ compiler when it was installed, or it is a copy of the sources"
         return f"{compiler}; install one, then {_REBUILD}"
-    if not any(name.removeprefix("_ufuncs") in importlib.machinery.EXTENSION_SUFFIXES for name in built):
+    if not any(
+        name.removeprefix("_ufuncs") in importlib.machinery.EXTENSION_SUFFIXES for name in built
+    ):
         return f"{built[0]} is not for this Python, {sys.implementation.cache_tag}; {_REBUILD}"
     if int(np.__version__.partition(".")[0]) < 2:
         return f"they need NumPy 2, and this is {np.__version__}; upgrade NumPy"

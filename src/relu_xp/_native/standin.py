@@ -23,7 +23,12 @@ def __getattr__(name: str) -> Any:
 
 
 def _run(
-    formula: Any, arrays: int, *operands: Array, out: Array | None = None, dtype: Any = None, casting: str = ""
+    formula: Any,
+    arrays: int,
+    *operands: Array,
+    out: Array | None = None,
+    dtype: Any = None,
+    casting: str = "",
 ) -> Array:
     """Compute as the ufunc does, in the dtype of x or the one given."""
 
@@ -33,7 +38,10 @@ def _run(
     dtype = dtype or operands[0].dtype.newbyteorder("=")
     given = [a.astype(dtype, copy=False) for a in operands]
     # For a number of Python's the formulas know shorter ways; it may come broadcast.
-    scalars = [float(a.flat[0]) if a.size and not any(a.strides) and dtype.itemsize <= 8 else a for a in given[arrays:]]
+    scalars = [
+        float(a.flat[0]) if a.size and not any(a.strides) and dtype.itemsize <= 8 else a
+        for a in given[arrays:]
+    ]
     with np.errstate(all="call", call=catch):
         result = formula(np, *given[:arrays], *scalars)
     if out is None:

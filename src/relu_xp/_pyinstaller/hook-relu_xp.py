@@ -1,8 +1,8 @@
 """What PyInstaller does not see: what is imported by name, and the C++ text that CuPy compiles.
 
 All backends go along; the libraries behind them only where the program itself imports them, or else
-each program would have whatever is installed where it is frozen. For the same reason array-api-compat,
-which imports some of them, goes along as files, whose imports nobody follows.
+each program would have whatever is installed where it is frozen. For the same reason
+array-api-compat, which imports some of them, goes along as files, whose imports nobody follows.
 """
 
 import contextlib

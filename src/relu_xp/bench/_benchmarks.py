@@ -1,6 +1,7 @@
 """What is measured: each benchmark's data and candidates, and the parts of a run that benchmarks make up.
 
-The data are normally distributed, so signs are random: what branches on the data pays for it, as it would in use.
+The data are normally distributed, so signs are random: what branches on the data pays for it, as it
+would in use.
 """
 
 import copy
@@ -49,7 +50,9 @@ class Benchmark:
         """Run them for about so long; give the record."""
         candidates, left_out = self.make()
         entries, refused = measure(candidates, seconds)
-        passes = 0 if self.task else len(self.function.arrays) + 1  # over memory, at least; a task is not so measured
+        passes = (
+            0 if self.task else len(self.function.arrays) + 1
+        )  # over memory, at least; a task is not so measured
         keys = ("part", "device", "dtype", "size", "mode", "task")
         return {
             **{key: getattr(self, key) for key in keys},
@@ -64,7 +67,10 @@ class Benchmark:
 def data(dtype: str, size: int) -> tuple[Array, Array]:
     """An x and a cotangent; beyond what a branch predictor could learn by heart, the same numbers again."""
     rng = np.random.default_rng(size)
-    x, g = (rng.standard_normal(min(size, DIFFERENT), np.float32).astype(DTYPES[dtype]) for _ in range(2))
+    x, g = (
+        rng.standard_normal(min(size, DIFFERENT), np.float32).astype(DTYPES[dtype])
+        for _ in range(2)
+    )
     return np.resize(x, size), np.resize(g, size)
 
 
@@ -85,19 +91,27 @@ def kernels(
     devices = dict.fromkeys(map(device_of, targets))
     for size, device, dtype, function in itertools.product(sizes, devices, dtypes, functions):
         for mode in (FRESH,) if size == SMALL else (FRESH, OUT):
-            ours, others = ([p for p in some if device_of(p) == device] for some in (targets, peers))
-            make = functools.partial(_all, ours, others if mode == FRESH else [], function, dtype, size, mode)
+            ours, others = (
+                [p for p in some if device_of(p) == device] for some in (targets, peers)
+            )
+            make = functools.partial(
+                _all, ours, others if mode == FRESH else [], function, dtype, size, mode
+            )
             part = "overhead" if size == SMALL else "kernels"
             yield Benchmark(part, device, function, dtype, size, mode, make, weight=_weight(size))
 
 
-def workers(functions: Sequence[Function], dtype: str, most: int, largest: int) -> Iterator[Benchmark]:
+def workers(
+    functions: Sequence[Function], dtype: str, most: int, largest: int
+) -> Iterator[Benchmark]:
     """Large NumPy arrays on one thread and on several; without the page faults of a fresh result."""
     counts = sorted({most, *itertools.takewhile(lambda n: n <= most, (1 << i for i in range(10)))})
     for size in (size for size in WORKER_SIZES if size <= largest):
         for function in functions:
             make = functools.partial(_threads, function, dtype, size, counts)
-            yield Benchmark("workers", "cpu", function, dtype, size, OUT, make, weight=_weight(size))
+            yield Benchmark(
+                "workers", "cpu", function, dtype, size, OUT, make, weight=_weight(size)
+            )
 
 
 def _weight(size: int) -> float:
@@ -106,7 +120,9 @@ def _weight(size: int) -> float:
 
 def _ours(function: Function, arrays: Sequence[Array], out: Array | None = None) -> Call:
     into = {} if out is None else {"out": out}
-    return functools.partial(getattr(relu_xp, function.name), *arrays[: len(function.arrays)], **into)
+    return functools.partial(
+        getattr(relu_xp, function.name), *arrays[: len(function.arrays)], **into
+    )
 
 
 def _limit(x: Array, out: Array | None) -> Candidate:
@@ -121,7 +137,12 @@ def _idioms(function: Function, x: Array, g: Array, out: Array | None = None) ->
 
 
 def _all(
-    targets: Sequence[Target], peers: Sequence[Target], function: Function, dtype: str, size: int, mode: str
+    targets: Sequence[Target],
+    peers: Sequence[Target],
+    function: Function,
+    dtype: str,
+    size: int,
+    mode: str,
 ) -> Candidates:
     need = (4 + 2 * len({*targets, *peers})) * size * DTYPES[dtype].itemsize
     if need > 0.7 * _environment.available_memory():
@@ -136,10 +157,17 @@ def _all(
     for target in targets:
         try:  # an error in one library must not end the benchmark of the others
             px, pg = _put(target, x, g)
-            calls = {f"relu_xp, {target.name}": _ours(function, (px, pg), copy.deepcopy(px) if mode == OUT else None)}
+            calls = {
+                f"relu_xp, {target.name}": _ours(
+                    function, (px, pg), copy.deepcopy(px) if mode == OUT else None
+                )
+            }
             if not candidates:  # pragma: no cover  # on a GPU the first backend also gives the copy
                 candidates += _timed(
-                    target, px, "limit", {LIMIT: getattr(px, "clone", None) or getattr(px, "copy", x.copy)}
+                    target,
+                    px,
+                    "limit",
+                    {LIMIT: getattr(px, "clone", None) or getattr(px, "copy", x.copy)},
                 )
             candidates += _timed(target, px, "ours", calls)
         except Exception as error:
@@ -176,7 +204,9 @@ def _timed(target: Target, x: Array, kind: str, calls: Calls) -> Iterator[Candid
     elif not on_host and target.name in ("cupy", "torch"):  # pragma: no cover  # on a GPU
         wait = _synchronize
     for name, call in calls.items():
-        yield Candidate(name, kind, functools.partial(_finished, call, finish) if finish else call, wait)
+        yield Candidate(
+            name, kind, functools.partial(_finished, call, finish) if finish else call, wait
+        )
 
 
 def _synchronize(x: Array) -> None:  # pragma: no cover  # on a GPU
@@ -198,7 +228,12 @@ def _threads(function: Function, dtype: str, size: int, counts: Sequence[int]) -
     out = np.empty_like(x)
     ours = _ours(function, (x, g), out)
     each = [
-        Candidate(f"{n} worker{'s'[: n > 1]}", "ours", ours, options=functools.partial(relu_xp.cpu_options, workers=n))
+        Candidate(
+            f"{n} worker{'s'[: n > 1]}",
+            "ours",
+            ours,
+            options=functools.partial(relu_xp.cpu_options, workers=n),
+        )
         for n in counts
     ]
     return [_limit(x, out), *each], {}

@@ -1,11 +1,12 @@
 """Holds two runs against each other, and tells a change from noise.
 
-What is compared is how each candidate's time moved beside the copy's in the same benchmark, and beside that of idioms
-and peers there, which are not ours to change: a machine that drifts as a whole cancels out, and so does a copy that
-alone was disturbed. The medians and the fastest samples have to tell of it, since what only stalls at times does not
-slow the fastest. Short arrays and long ones are one line each, of which the median over its sizes counts: a single size
-may be off for a whole run, by where its arrays happened to lie. A change counts if it is larger than ten per cent and
-than what chance allows, as seen from how much idioms and peers move.
+What is compared is how each candidate's time moved beside the copy's in the same benchmark, and
+beside that of idioms and peers there, which are not ours to change: a machine that drifts as a
+whole cancels out, and so does a copy that alone was disturbed. The medians and the fastest samples
+have to tell of it, since what only stalls at times does not slow the fastest. Short arrays and long
+ones are one line each, of which the median over its sizes counts: a single size may be off for a
+whole run, by where its arrays happened to lie. A change counts if it is larger than ten per cent
+and than what chance allows, as seen from how much idioms and peers move.
 """
 
 import math
@@ -55,16 +56,18 @@ class Comparison:
         """What changed beyond chance, the largest change first."""
         if self.chance > MOST:
             return []
-        found = [each for each in self.changes if abs(each.change) > self.chance * (ALONE if each.count == 1 else 1)]
+        found = [
+            each
+            for each in self.changes
+            if abs(each.change) > self.chance * (ALONE if each.count == 1 else 1)
+        ]
         return sorted(found, key=lambda each: -abs(each.change))
 
     def answer(self) -> str:
         """What came out, in a sentence or two."""
         by_chance = math.expm1(self.chance)
         if self.chance > MOST:
-            said = (
-                "The two runs can't be compared: even what is not ours to change differs by more than a factor of two."
-            )
+            said = "The two runs can't be compared: even what is not ours to change differs by more than a factor of two."
         else:
             slower = sum(each.change > 0 for each in self.marked)
             said = f"Since {self.since}, {slower} of {len(self.changes)} lines became slower and "
@@ -88,8 +91,14 @@ def compare(old: Record, new: Record) -> Comparison:
     others = [abs(each.change) for each in changes if each.kind != "ours"]
     chance = max(LEAST, SIGMAS * 1.4826 * statistics.median(others or [0.0]))
     about, now = old["about"], new["about"]["versions"]
-    versions = [(name, was, now.get(name, "none")) for name, was in about["versions"].items() if was != now.get(name)]
-    return Comparison(changes, chance, (about["load"] or 0, new["about"]["load"] or 0), about["date"], versions)
+    versions = [
+        (name, was, now.get(name, "none"))
+        for name, was in about["versions"].items()
+        if was != now.get(name)
+    ]
+    return Comparison(
+        changes, chance, (about["load"] or 0, new["about"]["load"] or 0), about["date"], versions
+    )
 
 
 def _moved(then: Record, now: Record) -> Iterator[tuple[Record, float]]:
@@ -97,16 +106,28 @@ def _moved(then: Record, now: Record) -> Iterator[tuple[Record, float]]:
     moved = {}
     for each in now["entries"]:
         if before := _summary.entry(then, each["name"]):
-            pairs = ((how(each["seconds"]), how(before["seconds"])) for how in (statistics.median, min))
+            pairs = (
+                (how(each["seconds"]), how(before["seconds"])) for how in (statistics.median, min)
+            )
             moved[each["name"]] = [math.log(after / earlier) for after, earlier in pairs]
-    limits = [moved[each["name"]] for each in _summary.of_kind(now, "limit") if each["name"] in moved]
+    limits = [
+        moved[each["name"]] for each in _summary.of_kind(now, "limit") if each["name"] in moved
+    ]
     for each in now["entries"] if limits else ():
         if each["name"] in moved and each["kind"] != "limit":
-            others = [e for e in now["entries"] if e is not each and e["name"] in moved and e["kind"] != "limit"]
+            others = [
+                e
+                for e in now["entries"]
+                if e is not each and e["name"] in moved and e["kind"] != "limit"
+            ]
             fixed = [e for e in others if e["kind"] != "ours"] or others
             columns = zip(*(moved[e["name"]] for e in fixed), strict=True)
             beside = [*limits, list(map(statistics.median, columns))] if fixed else limits
-            found = [mine - its for it in beside for mine, its in zip(moved[each["name"]], it, strict=True)]
+            found = [
+                mine - its
+                for it in beside
+                for mine, its in zip(moved[each["name"]], it, strict=True)
+            ]
             yield each, min(found, key=abs) if min(found) > 0 or max(found) < 0 else 0.0
 
 

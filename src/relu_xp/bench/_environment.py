@@ -37,7 +37,9 @@ def caches() -> dict[str, int]:
     """Bytes of each level of data cache that one core sees, as Linux tells; elsewhere nothing."""
     found = {}
     for index in sorted(_CACHES.glob("index*")):
-        kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
+        kind, level, size = (
+            (index / name).read_text().strip() for name in ("type", "level", "size")
+        )
         if kind != "Instruction" and size.endswith("K"):
             found[f"L{level}"] = int(size[:-1]) << 10
     return found
@@ -49,7 +51,11 @@ def available_memory() -> int:
 
 
 def _memory(name: str) -> int | None:
-    return int(found[1]) << 10 if (found := re.search(rf"{name}:\s*(\d+) kB", _text(Path("/proc/meminfo")))) else None
+    return (
+        int(found[1]) << 10
+        if (found := re.search(rf"{name}:\s*(\d+) kB", _text(Path("/proc/meminfo"))))
+        else None
+    )
 
 
 def _cpu() -> str:
@@ -69,7 +75,9 @@ def _gpus() -> list[str]:
 def _huge_pages() -> str:
     chosen = re.search(r"\[(\w+)\]", _text(_HUGE_PAGES))
     asked = os.environ.get("NUMPY_MADVISE_HUGEPAGE")
-    return (chosen[1] if chosen else "unknown") + (f", NUMPY_MADVISE_HUGEPAGE={asked}" if asked else "")
+    return (chosen[1] if chosen else "unknown") + (
+        f", NUMPY_MADVISE_HUGEPAGE={asked}" if asked else ""
+    )
 
 
 def _text(path: Path) -> str:

@@ -28,8 +28,12 @@ class Candidate:
     name: str
     kind: str  # ours, idiom, peer, copy, or limit: what none can beat in this benchmark
     call: Call
-    wait: Callable[[Any], Any] | None = None  # for the last result of a sample, where calls return before they are done
-    options: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext  # that hold for its calls
+    wait: Callable[[Any], Any] | None = (
+        None  # for the last result of a sample, where calls return before they are done
+    )
+    options: Callable[[], contextlib.AbstractContextManager[None]] = (
+        contextlib.nullcontext
+    )  # that hold for its calls
 
     def seconds(self, repeats: int) -> float:
         """How long so many calls take."""
@@ -45,8 +49,8 @@ class Candidate:
 def measure(candidates: list[Candidate], seconds: float) -> tuple[list[Entry], dict[str, str]]:
     """Let all take part in every round; give their samples, and why some could not take part.
 
-    Before each sample a candidate makes a call that is not counted, since with what another left in the caches none
-    would start alike.
+    Before each sample a candidate makes a call that is not counted, since with what another left in
+    the caches none would start alike.
     """
     fit: list[tuple[Candidate, float, Entry]] = []  # with seconds a call
     refused: dict[str, str] = {}
@@ -60,7 +64,12 @@ def measure(candidates: list[Candidate], seconds: float) -> tuple[list[Entry], d
             refused[candidate.name] = first_line(error)
         else:
             # The first call has whatever is compiled, loaded or set up only once.
-            entry: Entry = {"name": candidate.name, "kind": candidate.kind, "first": _digits(first), "seconds": []}
+            entry: Entry = {
+                "name": candidate.name,
+                "kind": candidate.kind,
+                "first": _digits(first),
+                "seconds": [],
+            }
             fit.append((candidate, usual, entry))
     is_long = statistics.median([usual for _, usual, _ in fit] or [0]) > LONG
     order = random.Random(0)
@@ -71,7 +80,9 @@ def measure(candidates: list[Candidate], seconds: float) -> tuple[list[Entry], d
         for turn in range(MOST_ROUNDS if fit else 0):
             if turn >= (FEWEST_LONG if is_long else FEWEST_ROUNDS) and time.perf_counter() > end:
                 break
-            for candidate, usual, entry in order.sample(fit, len(fit)):  # so that none always follows the same one
+            for candidate, usual, entry in order.sample(
+                fit, len(fit)
+            ):  # so that none always follows the same one
                 repeats = max(1, min(MOST_REPEATS, int(SAMPLE / max(usual, 1e-9))))
                 with candidate.options():
                     if not is_long:

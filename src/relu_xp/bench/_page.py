@@ -22,10 +22,16 @@ _SECTIONS = {
 def page(record: Record, comparison: Comparison | None = None) -> str:
     """Give the page's text."""
     drawn = list(_plots.plots(record))
-    sections = [(title, [p for p in drawn if p.name.partition("-")[0] == kind]) for title, kind in _SECTIONS.items()]
+    sections = [
+        (title, [p for p in drawn if p.name.partition("-")[0] == kind])
+        for title, kind in _SECTIONS.items()
+    ]
     about = record["about"]
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=jinja2.FileSystemLoader(Path(__file__).parent)
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
     )
     return environment.get_template("page.html.jinja").render(
         about=about,
@@ -37,14 +43,19 @@ def page(record: Record, comparison: Comparison | None = None) -> str:
         sections=[section for section in sections if section[1]],
         tables=list(_summary.tables(record)),
         machine=_machine(about),
-        rounds=max((len(e["seconds"]) for c in record["benchmarks"] for e in c["entries"]), default=0),
+        rounds=max(
+            (len(e["seconds"]) for c in record["benchmarks"] for e in c["entries"]), default=0
+        ),
         sample=round(SAMPLE * 1e6),
         left_out=_summary.left_out(record),
     )
 
 
 def _lines(changes: list[Change]) -> Table:
-    rows = [("slower" if e.change > 0 else "faster", [e.what, e.name, f"{e.ratio:.2f}"]) for e in changes]
+    rows = [
+        ("slower" if e.change > 0 else "faster", [e.what, e.name, f"{e.ratio:.2f}"])
+        for e in changes
+    ]
     return Table("", ["what", "candidate", "now / before"], rows)
 
 
@@ -56,6 +67,8 @@ def _machine(about: Record) -> dict[str, str]:
         "memory": f"{about['memory'] / 2**30:.0f} GiB" if about["memory"] else "unknown",
         "GPU": "; ".join(about["gpus"]) or "none",
         "system": f"{about['system']}; transparent huge pages: {about['huge_pages']}",
-        "versions": ", ".join([f"Python {about['python']}", *(f"{k} {v}" for k, v in about["versions"].items())]),
+        "versions": ", ".join(
+            [f"Python {about['python']}", *(f"{k} {v}" for k, v in about["versions"].items())]
+        ),
         "run": f"{about['date']}, {about['workers']} worker(s), load {about['load']} at first",
     }

@@ -2,7 +2,8 @@
 
     python -m relu_xp.bench._plots RESULTS.json FOLDER
 
-What is black here takes the colour of the text around it, so that one drawing serves a light and a dark page.
+What is black here takes the colour of the text around it, so that one drawing serves a light and a
+dark page.
 """
 
 import io
@@ -28,7 +29,17 @@ Lines = dict[str, list[tuple[float, float]]]  # by label, points
 
 INK, FAINT = "#010203", "#040506"  # stand for the page's colours
 # Apart for readers who see few colours, and legible on white and on black.
-COLOURS = ("#e07b00", "#2b8cd6", "#16a085", "#c2569b", "#7a6ff0", "#d9534f", "#a9714b", "#5d8a3a", "#8a8f98")
+COLOURS = (
+    "#e07b00",
+    "#2b8cd6",
+    "#16a085",
+    "#c2569b",
+    "#7a6ff0",
+    "#d9534f",
+    "#a9714b",
+    "#5d8a3a",
+    "#8a8f98",
+)
 MARKERS = "osD^vP*X<"
 TIME = "time a call"
 PLAIN = {"color": INK, "marker": "", "linestyle": "--"}  # what others are held against
@@ -63,7 +74,9 @@ def plots(record: Record) -> Iterator[Plot]:
 
 
 def _throughput(record: Record) -> Iterator[Plot]:
-    by = _summary.grouped(_summary.select(record, "kernels", mode="fresh"), "device", "function", "dtype")
+    by = _summary.grouped(
+        _summary.select(record, "kernels", mode="fresh"), "device", "function", "dtype"
+    )
     for (device, function, dtype), chosen in by.items():
         if len(chosen) > 1:
             yield Plot(
@@ -75,9 +88,15 @@ def _throughput(record: Record) -> Iterator[Plot]:
 
 
 def _overhead(record: Record) -> Iterator[Plot]:
-    for (device,), benchmarks in _summary.grouped(_summary.select(record, "overhead"), "device").items():
+    for (device,), benchmarks in _summary.grouped(
+        _summary.select(record, "overhead"), "device"
+    ).items():
         benchmark = benchmarks[0]
-        found = [(e["name"], _summary.median(e), e["kind"]) for e in benchmark["entries"] if e["kind"] != "limit"]
+        found = [
+            (e["name"], _summary.median(e), e["kind"])
+            for e in benchmark["entries"]
+            if e["kind"] != "limit"
+        ]
         if found:
             yield Plot(
                 f"overhead-{device}".replace(":", "-"),
@@ -88,13 +107,18 @@ def _overhead(record: Record) -> Iterator[Plot]:
 
 
 def _speedups(record: Record) -> Iterator[Plot]:
-    by = _summary.grouped(_summary.select(record, "kernels", mode="fresh", device="cpu"), "dtype", "size")
+    by = _summary.grouped(
+        _summary.select(record, "kernels", mode="fresh", device="cpu"), "dtype", "size"
+    )
     for dtype in dict.fromkeys(dtype for dtype, _ in by):
         sizes = [int(size) for of, size in by if of == dtype]
         size = min(sizes, key=lambda size: abs(size - MIDDLE))
         bars = []
         for benchmark in by[dtype, size]:  # type: ignore[index]
-            ours, idioms = _summary.entry(benchmark, "relu_xp, numpy"), _summary.of_kind(benchmark, "idiom")
+            ours, idioms = (
+                _summary.entry(benchmark, "relu_xp, numpy"),
+                _summary.of_kind(benchmark, "idiom"),
+            )
             if ours and idioms:
                 ratio = _summary.median(idioms[0]) / _summary.median(ours)
                 bars.append((f"{benchmark['function']}: {idioms[0]['name']}", ratio))
@@ -108,8 +132,12 @@ def _speedups(record: Record) -> Iterator[Plot]:
 
 
 def _growth(record: Record) -> Iterator[Plot]:
-    by = _summary.grouped(_summary.select(record, "overhead", "kernels", mode="fresh"), "device", "function", "dtype")
-    first = {device: (device, function, dtype) for device, function, dtype in reversed(by)}  # of each device
+    by = _summary.grouped(
+        _summary.select(record, "overhead", "kernels", mode="fresh"), "device", "function", "dtype"
+    )
+    first = {
+        device: (device, function, dtype) for device, function, dtype in reversed(by)
+    }  # of each device
     for device, function, dtype in first.values():
         chosen = by[device, function, dtype]
         if len(chosen) > 1:
@@ -122,9 +150,14 @@ def _growth(record: Record) -> Iterator[Plot]:
 
 
 def _training(record: Record) -> Iterator[Plot]:
-    for (task,), benchmarks in _summary.grouped(_summary.select(record, "training"), "task").items():
+    for (task,), benchmarks in _summary.grouped(
+        _summary.select(record, "training"), "task"
+    ).items():
         bars = [
-            (f"{benchmark['mode']}, {benchmark['function']}", _summary.median(other) / _summary.median(ours))
+            (
+                f"{benchmark['mode']}, {benchmark['function']}",
+                _summary.median(other) / _summary.median(ours),
+            )
             for benchmark in benchmarks
             for ours in _summary.of_kind(benchmark, "ours")
             for other in _summary.of_kind(benchmark, "idiom", "peer")
@@ -140,10 +173,14 @@ def _training(record: Record) -> Iterator[Plot]:
 
 def _beside_copy(benchmarks: list[Record], value: Callable[[Record, Record], float]) -> Lines:
     """A line for each of ours, and one for the copy."""
-    ours = [each["name"] for benchmark in benchmarks for each in _summary.of_kind(benchmark, "ours")]
+    ours = [
+        each["name"] for benchmark in benchmarks for each in _summary.of_kind(benchmark, "ours")
+    ]
     labels = {"copy": "a copy"} | {name: name.partition(", ")[2] for name in ours}
     return {
-        label: [(c["size"], value(c, each)) for c in benchmarks if (each := _summary.entry(c, name))]
+        label: [
+            (c["size"], value(c, each)) for c in benchmarks if (each := _summary.entry(c, name))
+        ]
         for name, label in labels.items()
     }
 
@@ -161,7 +198,9 @@ def _lines(y: str, lines: Lines) -> str:
     figure, axes = _axes("elements", y)
     for label, points in lines.items():
         if points:
-            axes.plot(*zip(*points, strict=True), label=label, **(PLAIN if label == "a copy" else {}))
+            axes.plot(
+                *zip(*points, strict=True), label=label, **(PLAIN if label == "a copy" else {})
+            )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(EngFormatter("s") if y == TIME else "{x:g}")
@@ -204,10 +243,14 @@ def _dots(dots: list[tuple[str, float, str]]) -> str:
 def svg(figure: Figure) -> str:
     """Text for the inside of a page: no prolog, nothing to fetch, and the page's colours."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    figure.savefig(
+        text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    )
     _, _, root = text.getvalue().partition("<svg")
     attributes, _, inside = root.partition(">")
-    kept = " ".join(re.findall(r'(?:xmlns(?::\w+)?|viewBox)="[^"]*"', attributes))  # its size is the page's to choose
+    kept = " ".join(
+        re.findall(r'(?:xmlns(?::\w+)?|viewBox)="[^"]*"', attributes)
+    )  # its size is the page's to choose
     svg = f"<svg {kept}>{re.sub('<metadata>.*?</metadata>', '', inside, flags=re.DOTALL)}"
     return svg.replace(INK, "currentColor").replace(FAINT, "var(--faint, #8885)")
 
@@ -226,7 +269,9 @@ def main(arguments: list[str]) -> int:
     source, folder = map(Path, arguments)
     folder.mkdir(parents=True, exist_ok=True)
     for plot in plots(json.loads(source.read_text(encoding="utf-8"))):
-        (folder / f"{plot.name}.svg").write_text(stand_alone(plot.svg, plot.title), encoding="utf-8")
+        (folder / f"{plot.name}.svg").write_text(
+            stand_alone(plot.svg, plot.title), encoding="utf-8"
+        )
         print(folder / f"{plot.name}.svg")
     return 0
 

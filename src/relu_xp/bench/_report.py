@@ -9,7 +9,14 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from relu_xp import _machine, _threads
@@ -59,7 +66,9 @@ def run(console: Console, options: Namespace) -> int:
         console.print(f"The report is in {options.report.file}.", highlight=False)
     if record["interrupted"] and len(options.compare or ()) < 2:
         done = len(record["benchmarks"])
-        console.print(f"[yellow]Interrupted[/] after {done} benchmarks, which are all in the tables and files.")
+        console.print(
+            f"[yellow]Interrupted[/] after {done} benchmarks, which are all in the tables and files."
+        )
         return INTERRUPTED
     return OK
 
@@ -71,7 +80,10 @@ def _read(file: str) -> Record:
     except (ValueError, RecursionError) as error:
         msg = f"{file} is no record of relu-xp bench: {error}"
         raise ValueError(msg) from None
-    if not isinstance(record, dict) or not {"relu_xp_bench", "about", "benchmarks"} <= record.keys():
+    if (
+        not isinstance(record, dict)
+        or not {"relu_xp_bench", "about", "benchmarks"} <= record.keys()
+    ):
         msg = f"{file} is no record of relu-xp bench, as its --json writes one"
         raise ValueError(msg)
     if record["relu_xp_bench"] != SCHEMA:
@@ -85,7 +97,9 @@ def plan(targets: list[Target], options: Namespace) -> Iterator[Benchmark]:
     functions = [FUNCTIONS[name] for name in options.function or FUNCTIONS]
     dtypes = options.dtype or ["float32"]
     sizes = options.sizes or SIZES
-    peers = [each for each in _machine.survey() if isinstance(each, Target)] if options.peers else []
+    peers = (
+        [each for each in _machine.survey() if isinstance(each, Target)] if options.peers else []
+    )
     targets = [target for target in targets if options.backend or target.name not in BY_NAME]
     yield from _benchmarks.kernels(targets, functions, dtypes, [_benchmarks.SMALL, *sizes], peers)
     names = {target.name for target in targets}
@@ -99,18 +113,29 @@ def plan(targets: list[Target], options: Namespace) -> Iterator[Benchmark]:
 def measured(console: Console, benchmarks: list[Benchmark], seconds: float) -> Record:
     """Hold the benchmarks within about so many seconds; Ctrl-C ends them, and what is done is kept."""
     about = _environment.describe()
-    record: Record = {"relu_xp_bench": SCHEMA, "about": about, "interrupted": False, "benchmarks": []}
+    record: Record = {
+        "relu_xp_bench": SCHEMA,
+        "about": about,
+        "interrupted": False,
+        "benchmarks": [],
+    }
     console.print(
         f"{about['cpu']}, {about['cores']} cores; {about['workers']} worker(s); load {about['load']} at first"
     )
     whole = sum(benchmark.weight for benchmark in benchmarks)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    left = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False))
+    left = (
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
     try:
         with Progress(*columns, *left, console=Console(stderr=True)) as progress:
             task = progress.add_task("measuring", total=whole)
             for benchmark in benchmarks:
-                name = benchmark.task or f"{benchmark.function}, {_summary.size_name(benchmark.size)}"
+                name = (
+                    benchmark.task or f"{benchmark.function}, {_summary.size_name(benchmark.size)}"
+                )
                 progress.update(task, description=f"{benchmark.part}: {name}")
                 record["benchmarks"].append(benchmark.hold(seconds * benchmark.weight / whole))
                 progress.advance(task, benchmark.weight)
@@ -141,8 +166,16 @@ def show_changes(console: Console, comparison: Comparison) -> None:
     table = Table("what", "candidate", box=box.SIMPLE_HEAD)
     table.add_column("now / before", justify="right", no_wrap=True)
     for change in marked[:MOST_CHANGES]:
-        table.add_row(change.what, change.name, f"{change.ratio:.2f}", style="red" if change.change > 0 else "green")
+        table.add_row(
+            change.what,
+            change.name,
+            f"{change.ratio:.2f}",
+            style="red" if change.change > 0 else "green",
+        )
     if marked:
         console.print(table)
     if len(marked) > MOST_CHANGES:
-        console.print(f"And {len(marked) - MOST_CHANGES} smaller changes, which --report lists.", highlight=False)
+        console.print(
+            f"And {len(marked) - MOST_CHANGES} smaller changes, which --report lists.",
+            highlight=False,
+        )

@@ -48,7 +48,9 @@ def select(record: Record, *parts: str, **wanted: Any) -> list[Benchmark]:
     found = [
         each
         for each in record["benchmarks"]
-        if each["part"] in parts and each["entries"] and all(each[key] == value for key, value in wanted.items())
+        if each["part"] in parts
+        and each["entries"]
+        and all(each[key] == value for key, value in wanted.items())
     ]
     return sorted(found, key=lambda each: each["size"])
 
@@ -91,10 +93,21 @@ def tables(record: Record, most: int | None = None) -> Iterator[Table]:
         for benchmark in chosen:
             for each in benchmark["entries"]:
                 name = each["name"] + (", out=" if benchmark["mode"] == "out=" else "")
-                rows.setdefault((each["kind"], name), {})[benchmark["size"]] = time_name(median(each))
-        cells = [(kind, [name, *(times.get(size, "") for size in sizes)]) for (kind, name), times in rows.items()]
-        yield Table(f"{function} of {dtype} on {device}: a call", ["elements", *map(size_name, sizes)], cells)
-    yield from filter(lambda table: table.rows, (_workers(record), *_training(record), _first(record)))
+                rows.setdefault((each["kind"], name), {})[benchmark["size"]] = time_name(
+                    median(each)
+                )
+        cells = [
+            (kind, [name, *(times.get(size, "") for size in sizes)])
+            for (kind, name), times in rows.items()
+        ]
+        yield Table(
+            f"{function} of {dtype} on {device}: a call",
+            ["elements", *map(size_name, sizes)],
+            cells,
+        )
+    yield from filter(
+        lambda table: table.rows, (_workers(record), *_training(record), _first(record))
+    )
 
 
 def _workers(record: Record) -> Table:
@@ -103,10 +116,17 @@ def _workers(record: Record) -> Table:
         first, *_, last = of_kind(benchmark, "ours")
         gain = f"{median(first) / median(last):.2f}" if is_split(benchmark) else "not split"
         times = time_name(median(first)), time_name(median(last))
-        rows.append(("ours", [benchmark["function"], size_name(benchmark["size"]), *times, last["name"], gain]))
+        rows.append(
+            (
+                "ours",
+                [benchmark["function"], size_name(benchmark["size"]), *times, last["name"], gain],
+            )
+        )
     heads = ["function", "elements", "1 worker", "several", "how many", "times as fast"]
     return Table(
-        f"Several threads: an array of less than {size_name(2 * SHARE)} elements is too small to split", heads, rows
+        f"Several threads: an array of less than {size_name(2 * SHARE)} elements is too small to split",
+        heads,
+        rows,
     )
 
 
@@ -120,11 +140,16 @@ def _training(record: Record) -> Iterator[Table]:
     for (task,), chosen in grouped(select(record, "training"), "task").items():
         rows = []
         for benchmark in chosen:
-            found = [next(iter(of_kind(benchmark, *k)), None) for k in (("ours",), ("idiom", "peer"), ("limit",))]
+            found = [
+                next(iter(of_kind(benchmark, *k)), None)
+                for k in (("ours",), ("idiom", "peer"), ("limit",))
+            ]
             times = [median(each) if each else None for each in found]
             ratio = f"{times[1] / times[0]:.2f}" if times[0] and times[1] else ""
             ours, other, limit = (time_name(time) if time else "" for time in times)
-            rows.append(("ours", [benchmark["mode"], benchmark["function"], ours, other, ratio, limit]))
+            rows.append(
+                ("ours", [benchmark["mode"], benchmark["function"], ours, other, ratio, limit])
+            )
         yield Table(f"Network: {task}; ratio: its own over relu_xp", heads, rows)
 
 
@@ -143,20 +168,39 @@ def findings(record: Record) -> list[str]:
     """The run in three sentences, the bad beside the good."""
     said = []
     found = select(record, "kernels", mode="fresh", device="cpu")
-    both = [(benchmark, each) for benchmark in found if (each := entry(benchmark, "relu_xp, numpy"))]
+    both = [
+        (benchmark, each) for benchmark in found if (each := entry(benchmark, "relu_xp, numpy"))
+    ]
     largest = both[-1][0]["size"] if both else 0
     pairs = ((c, e, best) for c, e in both if c["size"] == largest for best in of_kind(c, "limit"))
     if shares := [(rate(c, e) / rate(c, best), c["function"]) for c, e, best in pairs]:
         (low, slow), (high, fast) = min(shares), max(shares)
-        told = f"{low:.0%} ({slow})" + f" to {high:.0%} ({fast})" * (slow != fast) + " of a copy's speed"
+        told = (
+            f"{low:.0%} ({slow})"
+            + f" to {high:.0%} ({fast})" * (slow != fast)
+            + " of a copy's speed"
+        )
         said.append(f"On NumPy arrays of {size_name(largest)} elements relu_xp reaches {told}.")
     # An idiom has the same arrays; another library's calls cost what they cost.
     others = ((c, e, other) for c, e in both for other in of_kind(c, "idiom"))
-    if gains := [(median(other) / median(e), c["function"], other["name"], c["size"]) for c, e, other in others]:
-        ends = [f"{gain:.3g} at {f} ({idiom}, {size_name(n)})" for gain, f, idiom, n in (min(gains), max(gains))]
-        said.append(f"Times as fast as NumPy's idioms: {ends[0]} at the worst, {ends[1]} at the best.")
+    if gains := [
+        (median(other) / median(e), c["function"], other["name"], c["size"])
+        for c, e, other in others
+    ]:
+        ends = [
+            f"{gain:.3g} at {f} ({idiom}, {size_name(n)})"
+            for gain, f, idiom, n in (min(gains), max(gains))
+        ]
+        said.append(
+            f"Times as fast as NumPy's idioms: {ends[0]} at the worst, {ends[1]} at the best."
+        )
     for benchmark in select(record, "overhead")[:1]:
-        calls = [f"{time_name(median(e))} in {e['name'].partition(', ')[2]}" for e in of_kind(benchmark, "ours")]
+        calls = [
+            f"{time_name(median(e))} in {e['name'].partition(', ')[2]}"
+            for e in of_kind(benchmark, "ours")
+        ]
         if calls:
-            said.append(f"A call of {benchmark['function']} on {benchmark['size']} elements takes {', '.join(calls)}.")
+            said.append(
+                f"A call of {benchmark['function']} on {benchmark['size']} elements takes {', '.join(calls)}."
+            )
     return said

@@ -1,7 +1,7 @@
 """Steps of training and inference: how much of a network's time the rectifier decides.
 
-The pictures of the digits network are random, of the digits' size: times are those of the real ones. Each library
-computes on the CPU, with as many threads as it likes, as a user would have it.
+The pictures of the digits network are random, of the digits' size: times are those of the real
+ones. Each library computes on the CPU, with as many threads as it likes, as a user would have it.
 """
 
 import functools
@@ -30,15 +30,29 @@ WITHOUT = "no rectifier"
 def steps(functions: Collection[Function], backends: Collection[str]) -> Iterator[Benchmark]:
     """Every network in every library, with ours and with what it has itself, where it has that rectifier."""
     libraries = {"numpy": _numpy, "jax": _jax, "torch": _torch}
-    activations = [each for each in functions if each.role == "value" and each.rectifier in TEXTBOOK]
+    activations = [
+        each for each in functions if each.role == "value" and each.rectifier in TEXTBOOK
+    ]
     for (network, (_, batch)), library, activation, task in itertools.product(
         NETWORKS.items(), libraries, activations, ("training step", "inference")
     ):
         if library in backends:
-            make = functools.partial(libraries[library], activation, network, task == "training step")
+            make = functools.partial(
+                libraries[library], activation, network, task == "training step"
+            )
             weight = 1.5 if network == "digits" else 4.0
             name = f"{network}, {task}"
-            yield Benchmark("training", "cpu", activation, "float32", batch, library, make, task=name, weight=weight)
+            yield Benchmark(
+                "training",
+                "cpu",
+                activation,
+                "float32",
+                batch,
+                library,
+                make,
+                task=name,
+                weight=weight,
+            )
 
 
 def _material(network: str) -> tuple[Params, Array, Array]:
@@ -46,8 +60,15 @@ def _material(network: str) -> tuple[Params, Array, Array]:
     widths, batch = NETWORKS[network]
     rng = np.random.default_rng(0)
     shapes = itertools.pairwise(widths)
-    params = [(rng.normal(0, np.sqrt(2 / m), (m, n)).astype(np.float32), np.zeros(n, np.float32)) for m, n in shapes]
-    return params, rng.normal(size=(batch, widths[0])).astype(np.float32), rng.integers(0, widths[-1], batch)
+    params = [
+        (rng.normal(0, np.sqrt(2 / m), (m, n)).astype(np.float32), np.zeros(n, np.float32))
+        for m, n in shapes
+    ]
+    return (
+        params,
+        rng.normal(size=(batch, widths[0])).astype(np.float32),
+        rng.integers(0, widths[-1], batch),
+    )
 
 
 def _forward(activate: Activate, params: Params, x: Array) -> Array:
@@ -57,10 +78,14 @@ def _forward(activate: Activate, params: Params, x: Array) -> Array:
     return x @ w + b
 
 
-def _candidates(network_of: Callable[..., Call], ours: Any, name: str, kind: str, other: Any) -> Candidates:
+def _candidates(
+    network_of: Callable[..., Call], ours: Any, name: str, kind: str, other: Any
+) -> Candidates:
     """The same network without a rectifier, with ours, and with the library's own."""
     made = {WITHOUT: ("limit", _identity), "relu_xp": ("ours", ours), name: (kind, other)}
-    return [Candidate(each, kind, network_of(activate)) for each, (kind, activate) in made.items()], {}
+    return [
+        Candidate(each, kind, network_of(activate)) for each, (kind, activate) in made.items()
+    ], {}
 
 
 def _identity(x: Array) -> Array:
@@ -71,7 +96,10 @@ def _numpy(activation: Function, network: str, trains: bool) -> Candidates:
     first, x, labels = _material(network)
     onehot = np.eye(NETWORKS[network][0][-1], dtype=np.float32)[labels]
 
-    pulls = {_identity: lambda x, g: g, getattr(relu_xp, activation.name): getattr(relu_xp, activation.vjp.name)}
+    pulls = {
+        _identity: lambda x, g: g,
+        getattr(relu_xp, activation.name): getattr(relu_xp, activation.vjp.name),
+    }
 
     def network_of(activate: Activate) -> Call:
         if not trains:
@@ -80,13 +108,19 @@ def _numpy(activation: Function, network: str, trains: bool) -> Candidates:
         return functools.partial(_numpy_step, activate, pulls[activate], params, x, onehot)
 
     name, *textbook = TEXTBOOK[activation.rectifier]
-    value, pull = (functools.partial(each, s=np.float32(NEGATIVE_SLOPE.default)) for each in textbook)
+    value, pull = (
+        functools.partial(each, s=np.float32(NEGATIVE_SLOPE.default)) for each in textbook
+    )
     pulls[value] = pull
     return _candidates(network_of, getattr(relu_xp, activation.name), name, "idiom", value)
 
 
 def _numpy_step(
-    activate: Activate, pull: Callable[[Array, Array], Array], params: Params, x: Array, onehot: Array
+    activate: Activate,
+    pull: Callable[[Array, Array], Array],
+    params: Params,
+    x: Array,
+    onehot: Array,
 ) -> None:
     """Descend the cross-entropy's gradient in place, the backward pass written out."""
     inputs, seen = [x], []
@@ -119,7 +153,11 @@ def _jax(activation: Function, network: str, trains: bool) -> Candidates:
             gradient = jax.grad(functools.partial(loss, activate))(params, x, labels)
             return jax.tree.map(lambda p, d: p - RATE * d, params, gradient)
 
-        return finished(descend) if trains else finished(lambda params, x, _: _forward(activate, params, x))
+        return (
+            finished(descend)
+            if trains
+            else finished(lambda params, x, _: _forward(activate, params, x))
+        )
 
     def finished(function: Callable[[Params, Array, Array], Any]) -> Call:
         compiled = jax.jit(function)

@@ -1,7 +1,7 @@
 """Holds what a library makes of the value functions to the definition: its derivatives and its recorded programs.
 
-A mode takes f, x, and a cotangent or tangent g, and gives what the library makes of them: each is written in the
-library's own words, which is imported only then.
+A mode takes f, x, and a cotangent or tangent g, and gives what the library makes of them: each is
+written in the library's own words, which is imported only then.
 """
 
 import functools
@@ -34,20 +34,29 @@ class Mode:
     take: Take  # of f, x, and a cotangent or tangent; a program's values need no such
     gives: Literal["derivative", "slope's derivative", "second derivative", "values"] = "derivative"
     is_tangent: bool = False  # whether it pushes forward
-    every_dtype: bool = True  # False for what transforms a program, whatever its dtype: tried in float32 alone
-    adds: bool = False  # whether g is added to the result, with which a compiler might fuse the product
-    finite: bool = False  # whether infinite cotangents are left out, of which the library makes something else
+    every_dtype: bool = (
+        True  # False for what transforms a program, whatever its dtype: tried in float32 alone
+    )
+    adds: bool = (
+        False  # whether g is added to the result, with which a compiler might fuse the product
+    )
+    finite: bool = (
+        False  # whether infinite cotangents are left out, of which the library makes something else
+    )
 
     def __str__(self) -> str:
         """As cases are called."""
         return f"{'program' if self.gives == 'values' else 'autodiff'}: {self.name}"
 
 
-# The case of the function whose values are due, its arrays, those values, and how the library is asked for them.
+# The case of the function whose values are due, its arrays, those values, and how the library is
+# asked for them.
 Derivative = tuple[Case, tuple[Array, ...], Array, Callable[[Target], Array]]
 
 
-def derivatives(target: Target, dtype: DType, functions: Iterable[Function]) -> Iterator[Derivative]:
+def derivatives(
+    target: Target, dtype: DType, functions: Iterable[Function]
+) -> Iterator[Derivative]:
     """Every derivative, and program, of the value functions that the library of a target takes."""
     zero = rounded(0.0, dtype)  # added to what autodiff gives, of which no zero's sign is promised
     for function, mode in itertools.product(functions, modes(target)):
@@ -79,7 +88,9 @@ def specials(dtype: DType, given: tuple[float, ...]) -> tuple[Array, Array]:
 def finite(dtype: DType) -> tuple[Array, Array]:
     """Numbers whose products and sums are rounded, and are no subnormals."""
     x, g = np.random.default_rng(0).normal(size=(2, 257))
-    return rounded(np.where(np.abs(x) < 0.01, 0.0, x), dtype), rounded(np.where(np.abs(g) < 0.01, 1.0, g), dtype)
+    return rounded(np.where(np.abs(x) < 0.01, 0.0, x), dtype), rounded(
+        np.where(np.abs(g) < 0.01, 1.0, g), dtype
+    )
 
 
 def _vjps(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivative]:
@@ -106,10 +117,17 @@ def _programs(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivati
         x, g = specials(dtype, given)
         scalars: dict[str, Any] = function.named(given)
         want = expected(function, (x,), scalars)
-        yield Case(function, dtype, given, str(mode)), (x,), want, _asked(function, scalars, mode, x, g)
+        yield (
+            Case(function, dtype, given, str(mode)),
+            (x,),
+            want,
+            _asked(function, scalars, mode, x, g),
+        )
 
 
-def _asked(function: Function, scalars: dict[str, Any], mode: Mode, x: Array, g: Array) -> Callable[[Target], Array]:
+def _asked(
+    function: Function, scalars: dict[str, Any], mode: Mode, x: Array, g: Array
+) -> Callable[[Target], Array]:
     def make(target: Target) -> Array:
         def f(x: Any) -> Any:
             return getattr(relu_xp, function.name)(x, **scalars)
@@ -148,7 +166,9 @@ def _by_slope_of_columns(function: Function, dtype: DType, mode: Mode) -> Deriva
     return case, shown, want, _pull_slope(function, mode.take, x, slope, given)
 
 
-def _pull_slope(function: Function, pull: Take, x: Array, slope: Array, g: Array) -> Callable[[Target], Array]:
+def _pull_slope(
+    function: Function, pull: Take, x: Array, slope: Array, g: Array
+) -> Callable[[Target], Array]:
     """Ask for the derivative of the value as a function of its slope."""
 
     def make(target: Target) -> Array:
@@ -210,7 +230,9 @@ def _jax() -> list[Mode]:
     def exported(f: F, x: Any, g: Any) -> Any:
         from jax import export
 
-        blob = export.export(jax.jit(f))(jax.ShapeDtypeStruct(x.shape, x.dtype)).serialize(vjp_order=1)
+        blob = export.export(jax.jit(f))(jax.ShapeDtypeStruct(x.shape, x.dtype)).serialize(
+            vjp_order=1
+        )
         return reverse(export.deserialize(blob).call, x, g)
 
     def twice(f: F, x: Any, g: Any) -> Any:
@@ -225,7 +247,9 @@ def _jax() -> list[Mode]:
         Mode("reverse, compiled", compiled(reverse)),
         Mode("vmap", batched, every_dtype=False),
         Mode("remat", compiled(rematerialized), every_dtype=False),
-        Mode("reverse, followed by a sum", compiled(lambda f, x, g: reverse(f, x, g) + g), adds=True),
+        Mode(
+            "reverse, followed by a sum", compiled(lambda f, x, g: reverse(f, x, g) + g), adds=True
+        ),
         Mode("reverse, of a residual block", compiled(_of_residual(reverse)), adds=True),
         Mode("by slope", reverse, "slope's derivative"),
         Mode("by slope, compiled", compiled(reverse), "slope's derivative"),
@@ -379,7 +403,9 @@ def _tensorflow() -> list[Mode]:
         Mode("reverse, compiled", compiled(reverse)),
         Mode("vectorized_map", batched, every_dtype=False),
         Mode("saved model", loaded, every_dtype=False),
-        Mode("reverse, followed by a sum", compiled(lambda f, x, g: reverse(f, x, g) + g), adds=True),
+        Mode(
+            "reverse, followed by a sum", compiled(lambda f, x, g: reverse(f, x, g) + g), adds=True
+        ),
         Mode("reverse, of a residual block", compiled(_of_residual(reverse)), adds=True),
         # Not forward: TensorFlow adds a zero for what x has no part in, which loses -0.
         Mode("by slope", reverse, "slope's derivative"),
@@ -389,6 +415,11 @@ def _tensorflow() -> list[Mode]:
     ]
 
 
-# By the backend whose arrays they differentiate, or the device, which for the array API is the library. Dask is not
-# there: it differentiates nothing, and no library differentiates through it.
-_MODES: dict[str, Callable[[], list[Mode]]] = {"jax": _jax, "torch": _torch, "tensorflow": _tensorflow, "mlx": _mlx}
+# By the backend whose arrays they differentiate, or the device, which for the array API is the
+# library. Dask is not there: it differentiates nothing, and no library differentiates through it.
+_MODES: dict[str, Callable[[], list[Mode]]] = {
+    "jax": _jax,
+    "torch": _torch,
+    "tensorflow": _tensorflow,
+    "mlx": _mlx,
+}

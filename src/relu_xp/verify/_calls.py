@@ -94,31 +94,51 @@ def call(
     try:
         held = [_put(target, a, shift) for a in arrays]
         given = held if view is None else [view(a) for a in held]
-        # Freed at once, this is the memory that is allocated next; NumPy keeps several small pieces.
-        for_next = [target.put(np.full_like(arrays[0], POISON)) for _ in range(8 if arrays[0].nbytes < 1024 else 1)]
+        # Freed at once, this is the memory that is allocated next; NumPy keeps several small
+        # pieces.
+        for_next = [
+            target.put(np.full_like(arrays[0], POISON))
+            for _ in range(8 if arrays[0].nbytes < 1024 else 1)
+        ]
         del for_next
-    except BaseException as error:  # a caller's function, or an array that the library has no room for
-        return Trouble("raised", f"its input cannot be made: {_said(error)}", "see library=, which makes it")
+    except (
+        BaseException
+    ) as error:  # a caller's function, or an array that the library has no room for
+        return Trouble(
+            "raised", f"its input cannot be made: {_said(error)}", "see library=, which makes it"
+        )
     try:
         with np.errstate(all="ignore"):
             result = f(*given)
     except BaseException as error:  # SystemExit too, and whatever a framework has
-        return Trouble("raised", _said(error), "does it take this dtype, and arrays without elements? see dtypes=")
+        return Trouble(
+            "raised",
+            _said(error),
+            "does it take this dtype, and arrays without elements? see dtypes=",
+        )
     try:
         if alien := _alien(target, result, (held[0], given[0])):
             return Trouble("wrong_dtype", alien, f"give a {_type(held[0])}, like x")
         got = np.asarray(target.get(result))
         written = tuple(np.asarray(target.get(a)) for a in held)
         shares = _shares(result, given, got, written)
-        overwrote = earlier is not None and not same_bits(np.asarray(target.get(earlier.result)), earlier.got).all()
+        overwrote = (
+            earlier is not None
+            and not same_bits(np.asarray(target.get(earlier.result)), earlier.got).all()
+        )
     except BaseException as error:  # each library has an error of its own for what can't be read
-        return Trouble("raised", f"its result cannot be read: {_said(error)}", "give an array like x")
+        return Trouble(
+            "raised", f"its result cannot be read: {_said(error)}", "give an array like x"
+        )
     return Outcome(result, got.copy(), tuple(a.copy() for a in written), shares, overwrote)
 
 
 def _said(error: BaseException) -> str:
     """What an error says in a line; but the user's, who wants to end it all, goes on."""
-    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+    if (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+    ):
         raise error
     return first_line(error) if isinstance(error, Exception) else type(error).__name__
 
@@ -158,7 +178,9 @@ def _package(a: Any) -> str:
 
 def _type(a: Any) -> str:
     cls = type(a)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    return (
+        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    )
 
 
 def _shares(result: Any, given: list[Any], got: Array, written: tuple[Array, ...]) -> bool:

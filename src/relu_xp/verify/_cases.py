@@ -13,7 +13,8 @@ from relu_xp.verify._expected import Array, DType, patterns, rounded
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DTYPES = FLOATS + INTEGERS
-# What each scalar is set to, its default first; the last of each in the cases about shapes and memory.
+# What each scalar is set to, its default first; the last of each in the cases about shapes and
+# memory.
 SCALARS = {
     "negative_slope": (0.01, 0.0, -0.0, 1.0, 2.0, -0.5),
     "grad_at_zero": (1.0, 0.0, -0.0, 0.5),
@@ -24,7 +25,8 @@ SCALARS = {
 LENGTHS = (*range(131), *(2**k + d for k in range(8, 18) for d in (-1, 0, 1)))
 FEW_LENGTHS = (0, 1, 2, 3, 129)
 FEW_LAYOUTS = ("strided", "0-d")
-# A dtype that a library, a device of the array API's backend, takes from NumPy but can't compute with.
+# A dtype that a library, a device of the array API's backend, takes from NumPy but can't compute
+# with.
 LACKING = {
     ("sparse", "bfloat16"): "its namespace takes NumPy's own dtypes only",
 }
@@ -84,7 +86,9 @@ def dtypes() -> Iterator[DType]:
         yield np.dtype(ml_dtypes.bfloat16)
 
 
-def cases(dtype: DType, functions: Iterable[Function] = FUNCTIONS.values(), *, few: bool = False) -> Iterator[Case]:
+def cases(
+    dtype: DType, functions: Iterable[Function] = FUNCTIONS.values(), *, few: bool = False
+) -> Iterator[Case]:
     """All cases of one dtype."""
     for function in functions:
         if dtype.kind in "iu":
@@ -97,7 +101,9 @@ def cases(dtype: DType, functions: Iterable[Function] = FUNCTIONS.values(), *, f
         last = tuple(SCALARS[each.name][-1] for each in function.parameters)
         for each in function.scalars:
             if each.may_be_array:
-                yield from (Case(function, dtype, last, f"{each.name}: one a {name}") for name in SHAPES)
+                yield from (
+                    Case(function, dtype, last, f"{each.name}: one a {name}") for name in SHAPES
+                )
         for name in FEW_LAYOUTS if few else LAYOUTS:
             yield Case(function, dtype, last, f"layout: {name}")
         for name in OVERLAPS:
@@ -110,7 +116,9 @@ def _settings(function: Function) -> Iterator[tuple[float, ...]]:
     most = 2 if len(choices) < 3 else 1
     for chosen in itertools.product(*choices):
         changed = [
-            repr(value) for value, (default, *_) in zip(chosen, choices, strict=True) if repr(value) != repr(default)
+            repr(value)
+            for value, (default, *_) in zip(chosen, choices, strict=True)
+            if repr(value) != repr(default)
         ]
         if len(changed) <= (1 if "-0.0" in changed else most):
             yield (*chosen, *(each.default for each in function.for_autodiff))
@@ -126,7 +134,9 @@ def values(case: Case) -> tuple[Array, ...]:
     mixed = np.random.default_rng(1).permutation(x)
     first = [np.repeat(specials, count), x, tiled, x]
     second = [np.tile(specials, count), mixed, x, tiled]
-    return np.concatenate(first), np.concatenate(second)  # in one call, as some libraries compile each shape anew
+    return np.concatenate(first), np.concatenate(
+        second
+    )  # in one call, as some libraries compile each shape anew
 
 
 def sample(dtype: DType, near: tuple[float, ...] = (), size: int = 1 << 14) -> Array:
@@ -140,11 +150,22 @@ def sample(dtype: DType, near: tuple[float, ...] = (), size: int = 1 << 14) -> A
         return np.concatenate([np.array([limits.min, limits.max, 0, 1], dtype), noise])
     info = np.finfo(dtype)
     exponents = np.arange(info.minexp - info.nmant, info.maxexp)
-    powers = np.concatenate([np.ldexp(np.ones(1, dtype), exponents).astype(dtype), np.abs(rounded(near, dtype))])
-    special = np.array([0, 1, 3, 0.01, np.pi, info.max, info.smallest_normal, np.inf, np.nan], dtype)
-    around = [special, powers, np.nextafter(powers, dtype.type(0)), np.nextafter(powers, dtype.type(np.inf))]
+    powers = np.concatenate(
+        [np.ldexp(np.ones(1, dtype), exponents).astype(dtype), np.abs(rounded(near, dtype))]
+    )
+    special = np.array(
+        [0, 1, 3, 0.01, np.pi, info.max, info.smallest_normal, np.inf, np.nan], dtype
+    )
+    around = [
+        special,
+        powers,
+        np.nextafter(powers, dtype.type(0)),
+        np.nextafter(powers, dtype.type(np.inf)),
+    ]
     positive = np.concatenate(around)
-    quiet = np.where(np.isnan(noise), dtype.type(np.nan), noise)  # a signalling NaN may change on its way
+    quiet = np.where(
+        np.isnan(noise), dtype.type(np.nan), noise
+    )  # a signalling NaN may change on its way
     return np.concatenate([positive, -positive, quiet])
 
 

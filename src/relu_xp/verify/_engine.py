@@ -69,7 +69,9 @@ def run(target: Target, case: Case, tally: Tally, *, few: bool = False) -> None:
     tally.seconds += time.perf_counter() - begin
 
 
-def differentiate(target: Target, dtype: DType, functions: Iterable[Function], tally: Tally) -> None:
+def differentiate(
+    target: Target, dtype: DType, functions: Iterable[Function], tally: Tally
+) -> None:
     """Make every check of what a library takes for the derivatives, if it takes any."""
     begin = time.perf_counter()
     with warnings.catch_warnings():
@@ -85,7 +87,9 @@ def _make(target: Target, case: Case, checks: Iterable[Check], tally: Tally) -> 
         try:
             with np.errstate(all="ignore"):
                 got = check.call(target)
-        except Exception as error:  # a backend may break in any way; none is the definition's result
+        except (
+            Exception
+        ) as error:  # a backend may break in any way; none is the definition's result
             tally.values += check.want.size
             tally.mismatches += max(check.want.size, 1)
             _keep(tally, Mismatch(str(case), 0, (), first_line(error), "a result"))
@@ -103,14 +107,21 @@ def checks(case: Case, *, few: bool = False) -> Iterator[Check]:
         lengths = data.FEW_LENGTHS if few else data.LENGTHS
         memory = data.signs(case.dtype, max(lengths) + 2)
         for n in lengths:
-            yield _plain(case, (memory[1 : n + 1], memory[2 : n + 2])[:count])  # not where an allocation begins
+            yield _plain(
+                case, (memory[1 : n + 1], memory[2 : n + 2])[:count]
+            )  # not where an allocation begins
     elif kind == "layout":
         view = data.LAYOUTS[name]
         whole = _square(case.dtype)
         both = (whole, whole[::-1])[:count]
         arrays = tuple(np.asarray(view(a)) for a in both)
         want = expected(case.function, arrays, case.scalars)
-        yield Check(arrays, case.scalars, want, lambda target: call(target, case, *(view(target.put(a)) for a in both)))
+        yield Check(
+            arrays,
+            case.scalars,
+            want,
+            lambda target: call(target, case, *(view(target.put(a)) for a in both)),
+        )
     elif kind == "out":
         shift, margin = data.OVERLAPS[name], data.MARGIN
         memory = data.signs(case.dtype, 1000 + 2 * margin)
@@ -121,7 +132,9 @@ def checks(case: Case, *, few: bool = False) -> Iterator[Check]:
         def into(target: Target) -> Array:
             held = target.put(memory.copy())
             given, out = held[margin:-margin], held[margin + shift : len(memory) - margin + shift]
-            result = call(target, case, given, *map(target.put, others), out=given if shift == 0 else out)
+            result = call(
+                target, case, given, *map(target.put, others), out=given if shift == 0 else out
+            )
             written = target.get(given if shift == 0 else out)
             return result if same_bits(result, written).all() else written
 
@@ -153,14 +166,21 @@ def _plain(case: Case, arrays: tuple[Array, ...], changed: Scalars | None = None
     scalars = {**case.scalars, **changed}
 
     def make(target: Target) -> Array:
-        return call(target, case, *map(target.put, arrays), **{name: target.put(a) for name, a in changed.items()})
+        return call(
+            target,
+            case,
+            *map(target.put, arrays),
+            **{name: target.put(a) for name, a in changed.items()},
+        )
 
     return Check(arrays, scalars, expected(case.function, arrays, scalars), make)
 
 
 def call(target: Target, case: Case, *arrays: Any, **options: Any) -> Array:
     """Call the public function at a target, on its own arrays, and bring the result to the host."""
-    return np.asarray(target.get(getattr(relu_xp, case.function.name)(*arrays, **case.scalars | options)))
+    return np.asarray(
+        target.get(getattr(relu_xp, case.function.name)(*arrays, **case.scalars | options))
+    )
 
 
 def compare(target: Target, case: Case, check: Check, got: Array, tally: Tally) -> None:
@@ -179,7 +199,10 @@ def compare(target: Target, case: Case, check: Check, got: Array, tally: Tally) 
     def some(a: Any) -> Any:
         return np.broadcast_to(a, want.shape).ravel()[wrong] if isinstance(a, np.ndarray) else a
 
-    arrays, scalars = tuple(map(some, check.arrays)), {name: some(value) for name, value in check.scalars.items()}
+    arrays, scalars = (
+        tuple(map(some, check.arrays)),
+        {name: some(value) for name, value in check.scalars.items()},
+    )
     got, want = some(got), some(want)
     left = np.ones(wrong.size, bool)
     for each in deviations(target, case.dtype.name, case.kind):
@@ -221,19 +244,27 @@ def refuses(target: Target, functions: Iterable[Function]) -> dict[tuple[Functio
     x, row = np.ones((2, 3), np.float32), np.ones((2, 1), np.float32)
     for function in functions:
         given = [target.put(x) for _ in function.arrays]
-        options = {"out": given[0]} | {each.name: target.put(row) for each in function.scalars if each.may_be_array}
+        options = {"out": given[0]} | {
+            each.name: target.put(row) for each in function.scalars if each.may_be_array
+        }
         for kind, value in options.items():
             try:
                 getattr(relu_xp, function.name)(*given, **{kind: value})
             except (TypeError, NotImplementedError) as error:
-                found[function, kind] = "its arrays can't be written to" if kind == "out" else first_line(error)
+                found[function, kind] = (
+                    "its arrays can't be written to" if kind == "out" else first_line(error)
+                )
             except Exception:  # it does not refuse: the cases will tell
                 continue
     return found
 
 
 def verify(
-    target: Target, dtypes: Iterable[DType], functions: Iterable[Function] = FUNCTIONS.values(), *, quick: bool = False
+    target: Target,
+    dtypes: Iterable[DType],
+    functions: Iterable[Function] = FUNCTIONS.values(),
+    *,
+    quick: bool = False,
 ) -> Iterator[dict[str, Tally]]:
     """Yield one growing record, a tally for each dtype, after each case."""
     functions = [*functions]
@@ -245,7 +276,11 @@ def verify(
         if lacking := lacks(target, dtype):
             tally.left_out["all"] = lacking
             continue
-        views = {f"layout: {name}": lacks_view(target, name, dtype) for name in data.LAYOUTS if dtype.kind not in "iu"}
+        views = {
+            f"layout: {name}": lacks_view(target, name, dtype)
+            for name in data.LAYOUTS
+            if dtype.kind not in "iu"
+        }
         for case in data.cases(dtype, functions, few=few):
             what = case.kind.partition(": ")[0]
             if reason := refused.get((case.function, what)):
@@ -269,7 +304,8 @@ def assert_conforms(backend: Any) -> dict[str, dict[str, Tally]]:
     Parameters
     ----------
     backend : str, module or object
-        As given to `relu_xp.register_backend`, or named in the entry-point group ``relu_xp.backends``.
+        As given to `relu_xp.register_backend`, or named in the entry-point group
+        ``relu_xp.backends``.
 
     Returns
     -------
@@ -279,8 +315,8 @@ def assert_conforms(backend: Any) -> dict[str, dict[str, Tally]]:
     Raises
     ------
     AssertionError
-        If a value differs from `relu_xp.reference`, if no value was compared, if the dispatcher does not find the
-        backend from its arrays, or if bad input is not refused.
+        If a value differs from `relu_xp.reference`, if no value was compared, if the dispatcher
+        does not find the backend from its arrays, or if bad input is not refused.
 
     Examples
     --------
@@ -291,7 +327,10 @@ def assert_conforms(backend: Any) -> dict[str, dict[str, Tally]]:
     """
     module = importlib.import_module(backend) if isinstance(backend, str) else backend
     name = getattr(module, "__name__", type(module).__qualname__)
-    return {device: _conforming(Target(name.rpartition(".")[2], module, device), name) for device in module.devices()}
+    return {
+        device: _conforming(Target(name.rpartition(".")[2], module, device), name)
+        for device in module.devices()
+    }
 
 
 def _conforming(target: Target, name: str) -> dict[str, Tally]:
@@ -300,7 +339,9 @@ def _conforming(target: Target, name: str) -> dict[str, Tally]:
     if found is not target.backend:
         _fail(f"{name} does not own what its put() gives: {getattr(found, '__name__', found)} does")
     name += f" on {target.device}"
-    if taken := list(accepted(target, [dtype.name for dtype in data.dtypes() if not lacks(target, dtype)])):
+    if taken := list(
+        accepted(target, [dtype.name for dtype in data.dtypes() if not lacks(target, dtype)])
+    ):
         _fail(f"{name} does not refuse {'; '.join(taken)}")
     *_, record = verify(target, data.dtypes())
     if wrong := sum(tally.mismatches for tally in record.values()):
@@ -315,10 +356,13 @@ def _fail(message: str) -> NoReturn:
     raise AssertionError(message)  # which, unlike an assert statement, also runs under python -O
 
 
-def sweep(target: Target, function: Function, tally: Tally, *, chunk: int = 1 << 22) -> Iterator[int]:
+def sweep(
+    target: Target, function: Function, tally: Tally, *, chunk: int = 1 << 22
+) -> Iterator[int]:
     """All 2**32 float32 patterns, a chunk at a time; yields how many are done.
 
-    The cotangents are all patterns too, in another order: an odd multiplier permutes the integers modulo 2**32.
+    The cotangents are all patterns too, in another order: an odd multiplier permutes the integers
+    modulo 2**32.
     """
     case = Case(function, np.dtype(np.float32), function.defaults, "all 2**32 values")
     tally.cases += 1
@@ -335,7 +379,10 @@ def sweep(target: Target, function: Function, tally: Tally, *, chunk: int = 1 <<
 
 
 def _keep(tally: Tally, mismatch: Mismatch) -> None:
-    if len(tally.examples) < SHOWN and sum(each.case == mismatch.case for each in tally.examples) < 2:
+    if (
+        len(tally.examples) < SHOWN
+        and sum(each.case == mismatch.case for each in tally.examples) < 2
+    ):
         tally.examples.append(mismatch)
 
 

@@ -37,7 +37,9 @@ def deviations(target: Target, dtype: str, kind: str = "") -> list[KnownDeviatio
     ]
 
 
-def flushed(function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array) -> Array:
+def flushed(
+    function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array
+) -> Array:
     """Whether a subnormal, or the smallest normal, takes part, and reading or writing it as zero gives what was got."""
     import ml_dtypes
 
@@ -68,13 +70,17 @@ def flushed(function: Function, arrays: tuple[Array, ...], scalars: Scalars, got
     return touched & fits
 
 
-def _unsigned_zero(function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array) -> Array:
+def _unsigned_zero(
+    function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array
+) -> Array:
     """Whether it is +0 in the place of a -0 that was selected, but for one that a value function hands on from x."""
     lost = (want == 0) & np.signbit(want) & (got == 0) & ~np.signbit(got)
     return lost & ~((arrays[0] == 0) & (function.role == "value"))
 
 
-def _kept_zero(function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array) -> Array:
+def _kept_zero(
+    function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array
+) -> Array:
     """Whether it is the -0 of x in the place of +0."""
     return (arrays[0] == 0) & (want == 0) & ~np.signbit(want) & (got == 0) & np.signbit(got)
 

@@ -1,10 +1,11 @@
 """Expected values: the scalar definition, rounded once an operation, by a route that shares no code with any backend.
 
-For types of 8 and 16 bits the definition itself, value by value, its results rounded by a search among all values of
-the type. For wider ones its paths: the definition is run on symbols, which record what it compares and computes, once
-for each way through its `if`s; then each path is evaluated for all elements at once. Comparisons are those of the
-elements' bits as integers; products are binary64's, for narrower types exact before they are rounded. The tests hold
-both ways against each other.
+For types of 8 and 16 bits the definition itself, value by value, its results rounded by a search
+among all values of the type. For wider ones its paths: the definition is run on symbols, which
+record what it compares and computes, once for each way through its `if`s; then each path is
+evaluated for all elements at once. Comparisons are those of the elements' bits as integers;
+products are binary64's, for narrower types exact before they are rounded. The tests hold both ways
+against each other.
 """
 
 import functools
@@ -21,15 +22,22 @@ T = TypeVar("T")
 Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]
 Scalars = Mapping[str, Any]  # numbers by name, or arrays that broadcast to x
-Expression = tuple[Any, ...]  # ("input", name), ("constant", value in hex), or an operation: ("mul", one, other)
+Expression = tuple[
+    Any, ...
+]  # ("input", name), ("constant", value in hex), or an operation: ("mul", one, other)
 Condition = tuple[str, Expression, Expression]
 Run = dict[Condition, bool]  # what is compared, with the answers
 Path = tuple[Run, Expression]  # and the result
 
 _COMPARISONS = {
-    each.__name__: each for each in (operator.lt, operator.le, operator.eq, operator.ne, operator.ge, operator.gt)
+    each.__name__: each
+    for each in (operator.lt, operator.le, operator.eq, operator.ne, operator.ge, operator.gt)
 }
-_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
+_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+}
 
 
 def expected(function: Function, arrays: tuple[Array, ...], scalars: Scalars) -> Array:
@@ -79,7 +87,9 @@ def rounded(values: Any, dtype: DType) -> Array:
     low, high = known[above - 1], known[above]
     up = (size - low > high - size) | ((size - low == high - size) & (pattern[above] % 2 == 0))
     nearest = np.where(up, high, low)
-    beyond = known[-1] + (known[-1] - known[-2]) / 2  # from here on, past the largest by half a step
+    beyond = (
+        known[-1] + (known[-1] - known[-2]) / 2
+    )  # from here on, past the largest by half a step
     nearest = np.where(size >= beyond, np.inf, np.where(np.isnan(size), np.nan, nearest))
     return np.copysign(nearest, values).astype(dtype)
 
@@ -102,11 +112,19 @@ def _by_definition(function: Function, values: dict[str, Array]) -> Array:
     x, scalars = values["x"], [each.name for each in function.scalars]
     fixed = {name: float(values[name]) for name in scalars if not values[name].ndim}
     varied = [name for name in scalars if name not in fixed]
-    columns = [np.broadcast_to(widened(values[name]), x.shape).ravel().tolist() for name in (*function.arrays, *varied)]
-    define, count = functools.partial(getattr(reference, function.name), **fixed), len(function.arrays)
+    columns = [
+        np.broadcast_to(widened(values[name]), x.shape).ravel().tolist()
+        for name in (*function.arrays, *varied)
+    ]
+    define, count = (
+        functools.partial(getattr(reference, function.name), **fixed),
+        len(function.arrays),
+    )
     rows = zip(*columns, strict=True)
     if varied:
-        results = [define(*row[:count], **dict(zip(varied, row[count:], strict=True))) for row in rows]
+        results = [
+            define(*row[:count], **dict(zip(varied, row[count:], strict=True))) for row in rows
+        ]
     else:
         results = [define(*row) for row in rows]
     return rounded(results, x.dtype).reshape(x.shape)
@@ -136,10 +154,22 @@ def expression_of(value: Any) -> Expression:
 
 
 for _symbol in _COMPARISONS:
-    setattr(Term, f"__{_symbol}__", functools.partialmethod(lambda a, symbol, b: _ask(symbol, a, b), _symbol))
+    setattr(
+        Term,
+        f"__{_symbol}__",
+        functools.partialmethod(lambda a, symbol, b: _ask(symbol, a, b), _symbol),
+    )
 for _symbol in _OPERATIONS:
-    setattr(Term, f"__{_symbol}__", functools.partialmethod(lambda a, symbol, b: _combine(symbol, a, b), _symbol))
-    setattr(Term, f"__r{_symbol}__", functools.partialmethod(lambda a, symbol, b: _combine(symbol, b, a), _symbol))
+    setattr(
+        Term,
+        f"__{_symbol}__",
+        functools.partialmethod(lambda a, symbol, b: _combine(symbol, a, b), _symbol),
+    )
+    setattr(
+        Term,
+        f"__r{_symbol}__",
+        functools.partialmethod(lambda a, symbol, b: _combine(symbol, b, a), _symbol),
+    )
 
 
 def ways(follow: Callable[[Run], T]) -> list[tuple[Run, T]]:
@@ -150,8 +180,11 @@ def ways(follow: Callable[[Run], T]) -> list[tuple[Run, T]]:
         given = len(run)
         found.append((run, follow(run)))
         answers = [*run.items()]
-        # Of the comparisons that this run was the first to meet, the other answer is still to be followed.
-        scripts += [dict([*answers[:i], (answers[i][0], False)]) for i in range(given, len(answers))]
+        # Of the comparisons that this run was the first to meet, the other answer is still to be
+        # followed.
+        scripts += [
+            dict([*answers[:i], (answers[i][0], False)]) for i in range(given, len(answers))
+        ]
     return found
 
 
@@ -219,6 +252,8 @@ def ordered(array: Array) -> Array:
     if array.dtype.kind in "iu":
         return array
     if array.dtype.itemsize == 1:
-        return np.nan_to_num(widened(array), posinf=np.inf, neginf=-np.inf)  # the sign is not the first bit of all
+        return np.nan_to_num(
+            widened(array), posinf=np.inf, neginf=-np.inf
+        )  # the sign is not the first bit of all
     signed = bits(array).view(f"i{array.dtype.itemsize}")
     return np.where(signed < 0, np.iinfo(signed.dtype).min - signed, signed)

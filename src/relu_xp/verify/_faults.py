@@ -64,7 +64,11 @@ class Wrong:
     @property
     def g(self) -> Array:
         """The cotangent; ones where the function takes none."""
-        return self.arrays[1] if len(self.arrays) > 1 else rounded(np.ones(self.x.shape), self.due.dtype)
+        return (
+            self.arrays[1]
+            if len(self.arrays) > 1
+            else rounded(np.ones(self.x.shape), self.due.dtype)
+        )
 
     @property
     def derives(self) -> bool:
@@ -78,7 +82,9 @@ class Wrong:
 
     def of(self, some: Array | slice) -> "Wrong":
         """Those of them that are chosen, by a mask, by indices or by a slice."""
-        return replace(self, arrays=tuple(a[some] for a in self.arrays), got=self.got[some], due=self.due[some])
+        return replace(
+            self, arrays=tuple(a[some] for a in self.arrays), got=self.got[some], due=self.due[some]
+        )
 
     @classmethod
     def joined(cls, parts: "list[Wrong]") -> "Wrong":
@@ -143,7 +149,12 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
                 rivals[:0] = _under(best)
         elif more and not least:
             rivals, more = (
-                [pair for each in RIVALS if each.changed and each.convention for pair in _under(each)],
+                [
+                    pair
+                    for each in RIVALS
+                    if each.changed and each.convention
+                    for pair in _under(each)
+                ],
                 False,
             )
         else:
@@ -153,10 +164,15 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
 
 def _seen(wrong: Wrong) -> Iterator[Rival]:
     """The conventions of the numbers that were seen at a kink, by what the cotangent was multiplied with."""
-    for kind, scalar, at in (("kink", GRAD_AT_ZERO, _at_zero), ("ceiling_kink", GRAD_AT_CEILING, _at_ceiling)):
+    for kind, scalar, at in (
+        ("kink", GRAD_AT_ZERO, _at_zero),
+        ("ceiling_kink", GRAD_AT_CEILING, _at_ceiling),
+    ):
         with np.errstate(all="ignore"):
             ratios = (widened(wrong.got) / widened(wrong.g))[at(wrong)]
-            numbers, counts = np.unique(rounded(ratios[np.isfinite(ratios)], wrong.due.dtype), return_counts=True)
+            numbers, counts = np.unique(
+                rounded(ratios[np.isfinite(ratios)], wrong.due.dtype), return_counts=True
+            )
         if numbers.size:
             yield _convention(kind, scalar, _short(numbers[counts.argmax()]))
 
@@ -278,7 +294,10 @@ def _changed(**scalars: Any) -> dict[str, Any]:
 
 
 def _numbers(changed: Mapping[str, Any], w: Wrong) -> dict[str, float]:
-    return {name: w.scalars.get(value, 0.0) if isinstance(value, str) else value for name, value in changed.items()}
+    return {
+        name: w.scalars.get(value, 0.0) if isinstance(value, str) else value
+        for name, value in changed.items()
+    }
 
 
 def _in(name: str, *, scalars: bool, wider: bool) -> Gives:
@@ -302,7 +321,9 @@ def _scalars_in(name: str) -> Gives:
     def gives(w: Wrong) -> Array:
         if (other := _dtype(name)) is None or other == w.due.dtype or not w.function.scalars:
             return w.due
-        scalars = {each.name: float(rounded(w.scalars[each.name], other)) for each in w.function.scalars}
+        scalars = {
+            each.name: float(rounded(w.scalars[each.name], other)) for each in w.function.scalars
+        }
         return rounded(expected(w.function, tuple(map(widened, w.arrays)), scalars), w.due.dtype)
 
     return gives
@@ -321,7 +342,9 @@ def _by_way_of(name: str) -> Gives:
         other = _dtype(name)
         if other is None or other.itemsize >= w.due.dtype.itemsize:
             return w.due
-        return np.where(_handed_on(w), w.due, rounded(widened(rounded(widened(w.due), other)), w.due.dtype))
+        return np.where(
+            _handed_on(w), w.due, rounded(widened(rounded(widened(w.due), other)), w.due.dtype)
+        )
 
     return gives
 
@@ -331,7 +354,9 @@ def _truncated(*, late: bool) -> Gives:
 
     def gives(w: Wrong) -> Array:
         scalars = {
-            each.name: w.scalars[each.name] if late else float(rounded(w.scalars[each.name], w.due.dtype))
+            each.name: w.scalars[each.name]
+            if late
+            else float(rounded(w.scalars[each.name], w.due.dtype))
             for each in w.function.scalars
         }
         wide = expected(w.function, tuple(map(widened, w.arrays)), scalars)
@@ -448,7 +473,9 @@ def _unclipped(w: Wrong) -> Array:
     """What is due without a ceiling."""
     if CEILING not in w.function.scalars:
         return w.due
-    (plain,) = (f for f in FUNCTIONS.values() if f.rectifier == RELU.name and f.role == w.function.role)
+    (plain,) = (
+        f for f in FUNCTIONS.values() if f.rectifier == RELU.name and f.role == w.function.role
+    )
     return expected(plain, w.arrays, w.scalars)
 
 
@@ -474,7 +501,9 @@ def _larger(w: Wrong) -> Array:
     if w.derives or NEGATIVE_SLOPE not in w.function.scalars:
         return w.due
     s = widened(rounded(w.scalars[NEGATIVE_SLOPE.name], w.due.dtype))
-    return np.maximum(widened(w.x), widened(rounded(s * widened(w.x), w.due.dtype))).astype(w.due.dtype)
+    return np.maximum(widened(w.x), widened(rounded(s * widened(w.x), w.due.dtype))).astype(
+        w.due.dtype
+    )
 
 
 def _dtype(name: str) -> DType | None:
@@ -643,7 +672,9 @@ def _any(test: Callable[[Array], Array], w: Wrong, *more: Array) -> Array:
 
 def _nearly(w: Wrong) -> Array:
     """Whether a result is at most two units in the last place off."""
-    got, due = (ordered(a).astype(object if a.dtype.itemsize > 4 else np.int64) for a in (w.got, w.due))
+    got, due = (
+        ordered(a).astype(object if a.dtype.itemsize > 4 else np.int64) for a in (w.got, w.due)
+    )
     return ((abs(got - due) <= 2).astype(bool)) & ~_nan_in(w) & ~isnan(w.got) & ~isnan(w.due)
 
 

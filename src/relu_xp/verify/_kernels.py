@@ -116,8 +116,12 @@ class Report:
             lines.append(_line(f"{fault.kind}, {fault.count:,} values: {fault.name}"))
             lines += [*_indented(fault.example), *_indented(fault.advice)]
         if more := self.faults[SHOWN:]:
-            lines += textwrap.wrap(f"and {', '.join(f'{each.kind} ({each.count:,})' for each in more)}", WIDTH)
-        notes = self.left_out | {name: f"{count:,} values, a known exception" for name, count in self.excepted.items()}
+            lines += textwrap.wrap(
+                f"and {', '.join(f'{each.kind} ({each.count:,})' for each in more)}", WIDTH
+            )
+        notes = self.left_out | {
+            name: f"{count:,} values, a known exception" for name, count in self.excepted.items()
+        }
         told = [_line(f"{name}: {reason}") for name, reason in notes.items()]
         cut = [f"and {len(told) - SHOWN} more notes"] if len(told) > SHOWN else []
         return "\n".join([*lines, *told[:SHOWN], *cut])
@@ -129,9 +133,17 @@ class Report:
 
     def _verdict(self) -> str:
         if self.faults:
-            kinds = f"{len(self.faults)} kinds of faults" if len(self.faults) > 1 else "one kind of fault"
+            kinds = (
+                f"{len(self.faults)} kinds of faults"
+                if len(self.faults) > 1
+                else "one kind of fault"
+            )
             return f"{kinds}, {self.values:,} values compared."
-        return f"{self.values:,} values equal the definition." if self.values else "nothing was compared."
+        return (
+            f"{self.values:,} values equal the definition."
+            if self.values
+            else "nothing was compared."
+        )
 
 
 def _line(text: str) -> str:
@@ -139,7 +151,9 @@ def _line(text: str) -> str:
 
 
 def _indented(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ", max_lines=2, placeholder=" ...")
+    return textwrap.wrap(
+        text, WIDTH, initial_indent="  ", subsequent_indent="  ", max_lines=2, placeholder=" ..."
+    )
 
 
 def check(
@@ -271,7 +285,10 @@ class Checking:
         if not callable(f):
             raise _error(TypeError, f"f must be a function of arrays, got {type(f).__name__}")
         if timeout is not None and not isinstance(timeout, numbers.Real):
-            raise _error(TypeError, f"timeout must be a number of seconds, or None, got {type(timeout).__name__}")
+            raise _error(
+                TypeError,
+                f"timeout must be a number of seconds, or None, got {type(timeout).__name__}",
+            )
         if timeout is not None and not timeout > 0:
             raise _error(ValueError, f"timeout must be above 0, or None, got {timeout}")
         self.f, self.function, self.timeout = f, _function(function), timeout
@@ -288,20 +305,26 @@ class Checking:
         self.dtypes = list(self._usable(dtypes))
         self.chunks = range(0, ALL * exhaustive, CHUNK)
         if exhaustive and "float32" not in [dtype.name for dtype in self.dtypes]:
-            raise _error(ValueError, "exhaustive is about float32: name it in dtypes, or leave dtypes out")
+            raise _error(
+                ValueError, "exhaustive is about float32: name it in dtypes, or leave dtypes out"
+            )
 
     def _usable(self, names: Any) -> Iterator[DType]:
         """The dtypes asked for; or all floats that the library has, with room for the scalars."""
         known = {dtype.name: dtype for dtype in data.dtypes()}
         wanted = _dtype_names(names)
         for name in wanted or data.FLOATS:
-            reason = lacks(self.target, known[name]) if name in known else "ml_dtypes is not installed"
+            reason = (
+                lacks(self.target, known[name]) if name in known else "ml_dtypes is not installed"
+            )
             if reason and wanted:
                 raise _error(ValueError, f"{self.target.name} has no {name}: {reason}")
             try:
                 if not reason:
                     one = np.ones(1, known[name])
-                    getattr(relu_xp, self.function.name)(*(one for _ in self.function.arrays), **self.scalars)
+                    getattr(relu_xp, self.function.name)(
+                        *(one for _ in self.function.arrays), **self.scalars
+                    )
             except (TypeError, ValueError) as error:  # in its own words
                 if wanted:
                     raise
@@ -314,7 +337,9 @@ class Checking:
     @property
     def total(self) -> int:
         """How many steps there are."""
-        return sum(1 + len(self._lengths(dtype)) + len(self.layouts) for dtype in self.dtypes) + len(self.chunks)
+        return sum(
+            1 + len(self._lengths(dtype)) + len(self.layouts) for dtype in self.dtypes
+        ) + len(self.chunks)
 
     def steps(self) -> Iterator[None]:
         """Make one call after the other."""
@@ -341,7 +366,10 @@ class Checking:
             values=self.values,
             faults=[self.found[kind].fault(kind) for kind in KINDS if kind in self.found],
             left_out=self.left_out
-            | {f"{name}=False": f"{count:,} {_PROMISES[name]}" for name, count in self.dismissed.items()},
+            | {
+                f"{name}=False": f"{count:,} {_PROMISES[name]}"
+                for name, count in self.dismissed.items()
+            },
             excepted=dict(+self.excepted),
         )
 
@@ -365,7 +393,9 @@ class Checking:
             else:
                 whole = data.signs(dtype, data.ROWS * data.COLUMNS).reshape(data.ROWS, data.COLUMNS)
                 both = (whole, whole[::-1])[:count]
-                same[0].enter(tuple(np.asarray(view(a)) for a in both), self._hold(both, view, name))
+                same[0].enter(
+                    tuple(np.asarray(view(a)) for a in both), self._hold(both, view, name)
+                )
             yield
         for each in same:
             for wrong in each.misplaced():
@@ -459,13 +489,22 @@ class Checking:
     def _see_inputs(self, arrays: tuple[Array, ...], outcome: Outcome, where: str) -> None:
         """Enter what was written to the inputs or an earlier result, or that the result is an input."""
         if outcome.overwrote:
-            later = Trouble("input_written", "a later call writes to its result", "give a new array in each call")
+            later = Trouble(
+                "input_written",
+                "a later call writes to its result",
+                "give a new array in each call",
+            )
             self._add_trouble(later, outcome.got, where)
         advice = "leave the inputs as they are, and give a new array"
         for name, before, after in zip(self.function.arrays, arrays, outcome.written, strict=True):
-            if before.shape == after.shape and (changed := np.flatnonzero(~same_bits(after, before))).size:
+            if (
+                before.shape == after.shape
+                and (changed := np.flatnonzero(~same_bits(after, before))).size
+            ):
                 was, is_ = (shown(a.ravel()[changed[0]]) for a in (before, after))
-                told = f"{before.dtype}, {where}: element {changed[0]} of {name} was {was}, is {is_}"
+                told = (
+                    f"{before.dtype}, {where}: element {changed[0]} of {name} was {was}, is {is_}"
+                )
                 cause = Cause("input_written", f"{name} is written to", advice, before)
                 self._add(cause, changed.size, (float(before.size),), told)
                 return
@@ -473,10 +512,14 @@ class Checking:
             trouble = Trouble("input_written", "the result shares memory with an input", advice)
             self._add_trouble(trouble, outcome.got, where)
 
-    def _misses(self, arrays: tuple[Array, ...], got: Array, due: Array, layout: str) -> "_Misses | None":
+    def _misses(
+        self, arrays: tuple[Array, ...], got: Array, due: Array, layout: str
+    ) -> "_Misses | None":
         """The values that differ, but for what is not promised and known exceptions."""
         flat = tuple(a.ravel() for a in arrays)
-        every = Wrong(self.function, flat, self.scalars, _untouched(got.ravel(), due.ravel()), due.ravel())
+        every = Wrong(
+            self.function, flat, self.scalars, _untouched(got.ravel(), due.ravel()), due.ravel()
+        )
         same = same_bits(every.got, every.due)
         places = np.flatnonzero(~same & ~self._not_promised(every, ~same))
         if not places.size:
@@ -484,10 +527,16 @@ class Checking:
         some = every.of(places)
         left = np.ones(places.size, bool)
         for each in deviations(self.target, due.dtype.name):
-            explained = left & each.explains(self.function, some.arrays, self.scalars, some.got, some.due)
+            explained = left & each.explains(
+                self.function, some.arrays, self.scalars, some.got, some.due
+            )
             self.excepted[each.name] += int(explained.sum())
             left &= ~explained
-        return _Misses(some.of(left), places[left], every.of(same), due.shape, layout) if left.any() else None
+        return (
+            _Misses(some.of(left), places[left], every.of(same), due.shape, layout)
+            if left.any()
+            else None
+        )
 
     def _not_promised(self, every: Wrong, wrong: Array) -> Array:
         """Where the kernel is held to nothing; but for zeros, that does not count as compared."""
@@ -499,7 +548,10 @@ class Checking:
             elif name == "nan":
                 new = _any(isnan, (*arrays, due))
             else:
-                scalars = (np.asarray(self.scalars[each.name]).astype(due.dtype) for each in self.function.scalars)
+                scalars = (
+                    np.asarray(self.scalars[each.name]).astype(due.dtype)
+                    for each in self.function.scalars
+                )
                 new = _any(subnormal, (*arrays, due, *scalars)) | _rounded_up(arrays, due)
             new &= ~none
             self.dismissed[name] += int(new.sum())
@@ -627,10 +679,14 @@ class _SameInputs:
 
     def others(self) -> Iterator[tuple[_Misses, Array]]:
         """What else was wrong, each input once, and how often it was."""
-        parts = [each.of(~where).values for each, where in zip(self._wrong, self._in_place, strict=True)]
+        parts = [
+            each.of(~where).values for each, where in zip(self._wrong, self._in_place, strict=True)
+        ]
         if parts:
             values = Wrong.joined(parts)
-            _, first, counts = np.unique(_keys(values.arrays), return_index=True, return_counts=True)
+            _, first, counts = np.unique(
+                _keys(values.arrays), return_index=True, return_counts=True
+            )
             longest = max(self._wrong, key=lambda each: each.right.due.size)
             yield replace(longest, values=values.of(first), places=first), counts
 
@@ -657,7 +713,11 @@ def _simplicity(array: Array) -> Array:
     mantissa, exponent = np.frexp(np.where(usual, wide, 1.0))
     whole = np.abs(np.ldexp(mantissa, 53)).astype(np.int64)
     needed = 54 - np.frexp((whole & -whole).astype(np.float64))[1]
-    unusual = 5 + (bits(array) != bits(rounded(np.nan, array.dtype))) if array.dtype.kind not in "iu" else 0
+    unusual = (
+        5 + (bits(array) != bits(rounded(np.nan, array.dtype)))
+        if array.dtype.kind not in "iu"
+        else 0
+    )
     return np.where(
         usual,
         needed + np.abs(exponent - 1),
@@ -672,7 +732,9 @@ def _rounded_up(arrays: tuple[Array, ...], due: Array) -> Array:
 
 
 def _any(test: Callable[[Array], Array], arrays: tuple[Array, ...]) -> Array:
-    result: Array = np.logical_or.reduce([np.broadcast_to(test(a), arrays[0].shape) for a in arrays])
+    result: Array = np.logical_or.reduce(
+        [np.broadcast_to(test(a), arrays[0].shape) for a in arrays]
+    )
     return result
 
 
@@ -690,7 +752,9 @@ def _untouched(got: Array, due: Array) -> Array:
 def _unlike(got: Array, due: Array) -> Trouble | None:
     """What is wrong with a result's shape or dtype."""
     if got.shape != due.shape:
-        return Trouble("wrong_shape", f"of shape {due.shape} it gives {got.shape}", "give the shape of x")
+        return Trouble(
+            "wrong_shape", f"of shape {due.shape} it gives {got.shape}", "give the shape of x"
+        )
     if got.dtype != due.dtype:
         return Trouble("wrong_dtype", f"of {due.dtype} it gives {got.dtype}", "give the dtype of x")
     return None
@@ -717,15 +781,23 @@ def _scalars(function: Function, given: dict[str, Any]) -> dict[str, float]:
     if unknown := given.keys() - known.keys():
         takes = ", ".join(known) or "no scalars"
         raise _error(TypeError, f"{function} takes {takes}, got {', '.join(sorted(unknown))}")
-    return known | {name: float(_checks.real(function, name, value)) for name, value in given.items()}
+    return known | {
+        name: float(_checks.real(function, name, value)) for name, value in given.items()
+    }
 
 
 def _dtype_names(names: Any) -> list[str]:
     """The names of the dtypes asked for, each once."""
-    each = [*names] if isinstance(names, list | tuple | set | frozenset) else [names] * (names is not None)
+    each = (
+        [*names]
+        if isinstance(names, list | tuple | set | frozenset)
+        else [names] * (names is not None)
+    )
     found = [np.dtype(name).name if isinstance(name, type) else _dtypes.name(name) for name in each]
     if unknown := [name for name in found if name not in data.DTYPES]:
-        raise _error(ValueError, f"there is no dtype {unknown[0]!r}; there are {', '.join(data.DTYPES)}")
+        raise _error(
+            ValueError, f"there is no dtype {unknown[0]!r}; there are {', '.join(data.DTYPES)}"
+        )
     return list(dict.fromkeys(found))
 
 
@@ -734,7 +806,9 @@ def _target(library: Any, device: str | None) -> Target:
     if isinstance(library, tuple | list) and len(library) == 2 and all(map(callable, library)):
         return Target("a pair of functions", Pair(*library), "")
     if not isinstance(library, str):
-        raise _error(TypeError, f"library must be a name, or two functions (put, get), got {library!r}")
+        raise _error(
+            TypeError, f"library must be a name, or two functions (put, get), got {library!r}"
+        )
     found = list(_machine.of(library))
     here = [each for each in found if isinstance(each, Target)]
     reasons = [each.reason for each in found if not isinstance(each, Target)]

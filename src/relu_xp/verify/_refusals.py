@@ -11,7 +11,9 @@ from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._machine import Target, first_line
 
 X = np.ones((2, 3), np.float32)
-Call = tuple[str, tuple[Any, ...], dict[str, Any]]  # what is wrong with it, its arrays, and its other arguments
+Call = tuple[
+    str, tuple[Any, ...], dict[str, Any]
+]  # what is wrong with it, its arrays, and its other arguments
 
 
 def bad_calls(function: Function) -> Iterator[Call]:

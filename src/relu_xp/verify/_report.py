@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from relu_xp import _machine
@@ -54,13 +61,17 @@ def run(console: Console, options: Namespace) -> int:
     except KeyboardInterrupt:
         interrupted = True
     if options.json:
-        options.json.write(json.dumps({"interrupted": interrupted, **_as_json(records, covered)}, indent=1) + "\n")
+        options.json.write(
+            json.dumps({"interrupted": interrupted, **_as_json(records, covered)}, indent=1) + "\n"
+        )
     for target, record in records.items():
         _show(console, target, record)
     if status := _concluded(console, records):
         return status
     if interrupted:
-        console.print(f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}.")
+        console.print(
+            f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}."
+        )
     return INTERRUPTED if interrupted else OK
 
 
@@ -78,7 +89,9 @@ def _concluded(console: Console, records: Records) -> int:
     tallies = [tally for record in records.values() for tally in record.values()]
     mismatches, values = sum(t.mismatches for t in tallies), sum(t.values for t in tallies)
     if mismatches:
-        console.print(f"[bold red]{mismatches:,} of {values:,} values differ from the definition.[/]")
+        console.print(
+            f"[bold red]{mismatches:,} of {values:,} values differ from the definition.[/]"
+        )
         return WRONG
     but = ", but for the deviations named" if any(t.excepted for t in tallies) else ""
     console.print(f"[green]{values:,} values equal the definition, bit for bit{but}.[/]")
@@ -87,13 +100,22 @@ def _concluded(console: Console, records: Records) -> int:
 
 def run_kernel(console: Console, options: Namespace) -> int:
     """Hold the kernel that the options name to the definition; return the process's exit status."""
-    promised = {name: not getattr(options, f"no_{name}") for name in ("zero_signs", "subnormals", "nan")}
+    promised = {
+        name: not getattr(options, f"no_{name}") for name in ("zero_signs", "subnormals", "nan")
+    }
     timeout = 60.0 if options.timeout is None else options.timeout
-    how = {"dtypes": options.dtype, "layouts": options.layouts, "exhaustive": options.exhaustive, "timeout": timeout}
+    how = {
+        "dtypes": options.dtype,
+        "layouts": options.layouts,
+        "exhaustive": options.exhaustive,
+        "timeout": timeout,
+    }
     try:
         f = _imported(options.kernel)
         scalars = dict(options.scalar or ())
-        checking = Checking(f, options.name, options.library or "numpy", options.device, scalars, promised, **how)
+        checking = Checking(
+            f, options.name, options.library or "numpy", options.device, scalars, promised, **how
+        )
     except (ImportError, TypeError, ValueError) as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return MISSING
@@ -107,7 +129,9 @@ def run_kernel(console: Console, options: Namespace) -> int:
             interrupted = True
     report = checking.report()
     if options.json:
-        options.json.write(json.dumps({"interrupted": interrupted, **report.to_dict()}, indent=1) + "\n")
+        options.json.write(
+            json.dumps({"interrupted": interrupted, **report.to_dict()}, indent=1) + "\n"
+        )
     console.print(str(report), markup=False, highlight=False, soft_wrap=True)
     if report.faults:
         return WRONG
@@ -135,7 +159,11 @@ def _progress() -> Progress:
     """On standard error: it is no result."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     return Progress(
-        *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True)
+        *columns,
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
     )
 
 
@@ -150,7 +178,11 @@ def _all_cases(
     with _progress() as progress:
         for target in targets:
             few = quick or data.is_slow(target.name)
-            count = sum(1 for dtype in dtypes for _ in data.cases(dtype, functions, few=few)) + len(dtypes) + 1
+            count = (
+                sum(1 for dtype in dtypes for _ in data.cases(dtype, functions, few=few))
+                + len(dtypes)
+                + 1
+            )
             task = progress.add_task(f"{target.name} on {target.where}", total=count)
             for record in verify(target, dtypes, functions, quick=quick):
                 records[target] = record
@@ -189,7 +221,14 @@ def _show(console: Console, target: Target, record: dict[str, Tally]) -> None:
         notes = [f"{name}: {count:,}" for name, count in tally.excepted.items()]
         notes += [f"[dim]{what} left out: {reason}[/]" for what, reason in tally.left_out.items()]
         wrong = f"[bold red]{tally.mismatches:,}[/]" if tally.mismatches else "[green]0[/]"
-        table.add_row(dtype, f"{tally.cases:,}", f"{tally.values:,}", f"{tally.seconds:,.1f}", wrong, "\n".join(notes))
+        table.add_row(
+            dtype,
+            f"{tally.cases:,}",
+            f"{tally.values:,}",
+            f"{tally.seconds:,.1f}",
+            wrong,
+            "\n".join(notes),
+        )
     console.print(table)
     for tally in record.values():
         for mismatch in tally.examples:
@@ -198,13 +237,17 @@ def _show(console: Console, target: Target, record: dict[str, Tally]) -> None:
 
 def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
     """Tell how other libraries differ from the definition: a comparison, which cannot fail."""
-    entered = [(target, library, peer) for target in targets for library, peer in peers_at(target).items()]
+    entered = [
+        (target, library, peer) for target in targets for library, peer in peers_at(target).items()
+    ]
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in PEER_DTYPES]
     found: dict[str, list[Difference]] = {library: [] for _, library, _ in entered}
     reasons: dict[str, str] = {}
     with _progress() as progress:
         task = progress.add_task("peers", total=len(entered) * len(FUNCTIONS) * len(dtypes))
-        for (target, library, peer), function, dtype in itertools.product(entered, FUNCTIONS.values(), dtypes):
+        for (target, library, peer), function, dtype in itertools.product(
+            entered, FUNCTIONS.values(), dtypes
+        ):
             try:
                 found[library] += compare(target, peer, function, dtype)
             except ImportError as error:  # it, or something that it needs in its turn
@@ -219,7 +262,8 @@ def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
         table.add_column("why")
         for each in differences:
             why = "\n".join(
-                f"{kind}: {count:,} [dim]{each.names[kind]}[/]" for kind, count in each.reasons.most_common()
+                f"{kind}: {count:,} [dim]{each.names[kind]}[/]"
+                for kind, count in each.reasons.most_common()
             )
             numbers = f"{each.reasons.total():,}", f"{each.values:,}"
             table.add_row(each.peer, each.function, each.dtype, *numbers, why)
@@ -230,7 +274,9 @@ def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
         console.print(f"{name}: {reason}", style="dim", markup=False, highlight=False)
     if output:
         all_ = itertools.chain(*found.values())
-        record = {"peers": [{**vars(each), "reasons": dict(each.reasons.most_common())} for each in all_]}
+        record = {
+            "peers": [{**vars(each), "reasons": dict(each.reasons.most_common())} for each in all_]
+        }
         output.write(json.dumps(record, indent=1) + "\n")
     return OK
 

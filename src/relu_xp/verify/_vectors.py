@@ -95,7 +95,9 @@ class _Files:
         """Write unsigned integers, little-endian."""
         (self.out / name).parent.mkdir(parents=True, exist_ok=True)
         with (self.out / name).open("wb") as file:
-            np.lib.format.write_array(file, array.astype(array.dtype.newbyteorder("<")), version=(1, 0))
+            np.lib.format.write_array(
+                file, array.astype(array.dtype.newbyteorder("<")), version=(1, 0)
+            )
             self.written = self.written[0] + 1, self.written[1] + file.tell()
 
 
@@ -109,10 +111,16 @@ def _dtypes(names: Sequence[str] | None) -> Iterator[DType]:
         yield known[name]
 
 
-def _document(files: _Files, function: Function, dtype: DType, inputs: tuple[Array, Array], exhaustive: bool) -> str:
+def _document(
+    files: _Files, function: Function, dtype: DType, inputs: tuple[Array, Array], exhaustive: bool
+) -> str:
     """The text of a file, a case a line."""
     every = [case.given for case in data.cases(dtype, (function,)) if case.kind == "values"]
-    settings = [given for given in every if sum(map(operator.ne, map(repr, given), map(repr, function.defaults))) < 2]
+    settings = [
+        given
+        for given in every
+        if sum(map(operator.ne, map(repr, given), map(repr, function.defaults))) < 2
+    ]
     groups = [(given, [*_cases(function, dtype, given)]) for given in settings]
     head = {
         "schema": SCHEMA,
@@ -127,14 +135,18 @@ def _document(files: _Files, function: Function, dtype: DType, inputs: tuple[Arr
     long = []
     for number, given in enumerate(every if exhaustive and dtype.itemsize == 2 else every[:1]):
         due = f"{function}_{dtype.name}{f'_{number}' if number else ''}.npy"
-        files.npy(due, _pattern(expected(function, inputs[: len(function.arrays)], function.named(given))))
+        files.npy(
+            due, _pattern(expected(function, inputs[: len(function.arrays)], function.named(given)))
+        )
         named = {name: f"{name}_{dtype.name}.npy" for name in function.arrays}
         long.append({"scalars": _scalars(function, dtype, given), **named, "due": due})
     lines = [f' "{name}": {_text(value)}' for name, value in {**head, "long": long}.items()]
     texts = []
     for given, cases in groups:
         rows = ",\n".join(f"   {_text(case)}" for case in cases)
-        texts.append(f'  {{"scalars": {_text(_scalars(function, dtype, given))}, "cases": [\n{rows}\n  ]}}')
+        texts.append(
+            f'  {{"scalars": {_text(_scalars(function, dtype, given))}, "cases": [\n{rows}\n  ]}}'
+        )
     return "{\n" + ",\n".join([*lines, ' "groups": [\n' + ",\n".join(texts) + "\n ]"]) + "\n}\n"
 
 
@@ -153,7 +165,9 @@ def _cases(function: Function, dtype: DType, given: tuple[float, ...]) -> Iterat
     flags = _flags(call)
     others = [(_name(rival, call), _other(rival, call)) for rival in _conventions(function)]
     for i in range(due.size):
-        case: dict[str, Any] = {name: _hex(a[i]) for name, a in zip(function.arrays, arrays, strict=True)}
+        case: dict[str, Any] = {
+            name: _hex(a[i]) for name, a in zip(function.arrays, arrays, strict=True)
+        }
         case |= {
             "due": _hex(due[i]),
             "flags": [name for name, where in flags.items() if where[i]],
@@ -191,7 +205,9 @@ def _flags(call: Wrong) -> dict[str, Array]:
     """Which flags each case has."""
     every = (*call.arrays, call.due)
     dtype, x = call.due.dtype, widened(call.x)
-    at_ceiling = CEILING in call.function.scalars and x == widened(rounded(call.scalars[CEILING.name], dtype))
+    at_ceiling = CEILING in call.function.scalars and x == widened(
+        rounded(call.scalars[CEILING.name], dtype)
+    )
 
     def any_(test: Any, arrays: tuple[Array, ...]) -> Array:
         return np.logical_or.reduce([test(a) for a in arrays])
@@ -205,7 +221,11 @@ def _flags(call: Wrong) -> dict[str, Array]:
         "overflow": np.isinf(widened(call.due)) & ~infinite,
         "rounding": np.isfinite(widened(call.due)) & ~infinite & _inexact(call),
         "mask": np.logical_or.reduce(
-            [bits(_other(rival, call)) != bits(call.due) for rival in RIVALS if rival.kind == "masked_product"]
+            [
+                bits(_other(rival, call)) != bits(call.due)
+                for rival in RIVALS
+                if rival.kind == "masked_product"
+            ]
         ),
     }
 
@@ -213,11 +233,15 @@ def _flags(call: Wrong) -> dict[str, Array]:
 def _inexact(call: Wrong) -> Array:
     """Where the definition, run on fractions, gives no number of the dtype."""
     define, dtype = getattr(reference, call.function.name), call.due.dtype
-    scalars = {each.name: Fraction(float(rounded(call.scalars[each.name], dtype))) for each in call.function.scalars}
+    scalars = {
+        each.name: Fraction(float(rounded(call.scalars[each.name], dtype)))
+        for each in call.function.scalars
+    }
     columns = (widened(a).tolist() for a in (*call.arrays, call.due))
     return np.array(
         [
-            all(map(math.isfinite, row)) and define(*map(Fraction, row[:-1]), **scalars) != Fraction(row[-1])
+            all(map(math.isfinite, row))
+            and define(*map(Fraction, row[:-1]), **scalars) != Fraction(row[-1])
             for row in zip(*columns, strict=True)
         ]
     )
@@ -259,7 +283,9 @@ def _long(dtype: DType) -> tuple[Array, Array]:
         x = patterns(dtype)
     else:
         word = f"u{dtype.itemsize}"
-        noise = _pattern((_noise(1 << 12) >> np.uint64(64 - 8 * dtype.itemsize)).astype(word).view(dtype))
+        noise = _pattern(
+            (_noise(1 << 12) >> np.uint64(64 - 8 * dtype.itemsize)).astype(word).view(dtype)
+        )
         info = np.finfo(dtype)
         exponents = np.arange(info.minexp - info.nmant, info.maxexp, dtype.itemsize // 4)
         powers = bits(np.ldexp(np.ones(1, dtype), exponents).astype(dtype))
@@ -293,7 +319,9 @@ def _scalars(function: Function, dtype: DType, given: tuple[float, ...]) -> dict
     """Those that it computes with: the number, and the bits of what it is rounded to."""
     named: dict[str, Any] = function.named(given)
     rows = ((each.name, named[each.name]) for each in function.scalars)
-    return {name: {"value": value, "bits": _hex(rounded([value], dtype)[0])} for name, value in rows}
+    return {
+        name: {"value": value, "bits": _hex(rounded([value], dtype)[0])} for name, value in rows
+    }
 
 
 _SIGNS = {
@@ -316,11 +344,18 @@ def _table(function: Function) -> list[dict[str, str]]:
         kind, *of = expression
         if kind == "input":
             return str(of[0])
-        return str(float.fromhex(of[0])) if kind == "constant" else f"({told(of[0])} {_SIGNS[kind]} {told(of[1])})"
+        return (
+            str(float.fromhex(of[0]))
+            if kind == "constant"
+            else f"({told(of[0])} {_SIGNS[kind]} {told(of[1])})"
+        )
 
     rows = []
     for run, result in paths(function):
-        conditions = [f"{'' if yes else 'not '}({told(a)} {_SIGNS[s]} {told(b)})" for (s, a, b), yes in run.items()]
+        conditions = [
+            f"{'' if yes else 'not '}({told(a)} {_SIGNS[s]} {told(b)})"
+            for (s, a, b), yes in run.items()
+        ]
         rows.append({"where": " and ".join(conditions) or "always", "gives": told(result)})
     return rows
 
@@ -341,7 +376,9 @@ def schema() -> dict[str, Any]:
 
     scalars = {
         "type": "object",
-        "propertyNames": {"enum": sorted({each.name for f in FUNCTIONS.values() for each in f.scalars})},
+        "propertyNames": {
+            "enum": sorted({each.name for f in FUNCTIONS.values() for each in f.scalars})
+        },
         "additionalProperties": object_({"value": {"type": "number"}, "bits": word}),
     }
     case = object_(
@@ -457,21 +494,27 @@ def _write_operator(
     elif CEILING.name in scalars:
         inputs |= {"min": rounded(0.0, dtype), "max": rounded(scalars[CEILING.name], dtype)}
     elif scalars:  # an attribute is a float32, whatever x is
-        attributes["alpha"] = given[NEGATIVE_SLOPE.name] = float(np.float32(scalars[NEGATIVE_SLOPE.name]))
+        attributes["alpha"] = given[NEGATIVE_SLOPE.name] = float(
+            np.float32(scalars[NEGATIVE_SLOPE.name])
+        )
     due = _pattern(expected(function, (x,), given)).view(dtype)
     kind = {"float32": "FLOAT", "float64": "DOUBLE"}.get(dtype.name, dtype.name.upper())
     element = getattr(TensorProto, kind)
 
     def tensor(end: str, a: Array) -> bytes:
         words = bits(a).astype(f"<u{a.dtype.itemsize}").tobytes()
-        return helper.make_tensor(end, element, a.shape, words, raw=True).SerializeToString(deterministic=True)
+        return helper.make_tensor(end, element, a.shape, words, raw=True).SerializeToString(
+            deterministic=True
+        )
 
     def ends(arrays: dict[str, Array]) -> list[Any]:
         return [helper.make_tensor_value_info(end, element, a.shape) for end, a in arrays.items()]
 
     node = helper.make_node(name, [*inputs], ["y"], **attributes)
     graph = helper.make_graph([node], folder, ends(inputs), ends({"y": due}))
-    model = helper.make_model(graph, producer_name="relu_xp", opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
+    model = helper.make_model(
+        graph, producer_name="relu_xp", opset_imports=[helper.make_opsetid("", 16)], ir_version=8
+    )
     files.bytes(f"{folder}/model.onnx", model.SerializeToString(deterministic=True))
     for number, (end, a) in enumerate(inputs.items()):
         files.bytes(f"{folder}/test_data_set_0/input_{number}.pb", tensor(end, a))
