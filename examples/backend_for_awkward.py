@@ -3,8 +3,8 @@
     python3 -m pip install ".[cli]" awkward    # once, in the project's folder
     python examples/backend_for_awkward.py
 
-The second line registers and verifies it. As a package it would need no call, but name itself in
-its pyproject.toml:
+The second line registers and verifies it. A package needs no such call: it names its backend in its
+pyproject.toml:
 
     [project.entry-points."relu_xp.backends"]
     awkward = "backend_for_awkward"
@@ -12,26 +12,31 @@ its pyproject.toml:
 
 import awkward as ak
 
+from relu_xp import backends
+
+TEXT = "read its numbers, for example awkward.strings_astype(x, 'float32')"
+
 
 def owns(x):
-    """Whether x is one of ours: its class says so by its package, but that may be any of the package's classes."""
+    """Confirm that x is an array: any class of the package gets here."""
     return isinstance(x, ak.Array)
 
 
-def delegate(function, inside, arrays, out):
-    """Compute by inside(...) on the NumPy arrays that are held, and put the results together again."""
-    if out is not None:
-        msg = f"relu_xp.{function}: an Awkward array cannot be written to; leave out=None and use the returned value"
-        raise TypeError(msg)
+def delegate(function, inside, arrays, slope, out):
+    """Compute by inside(...) on the NumPy arrays inside, and put the results together again."""
+    backends.no_out(function, out, "an Awkward array")
     if len({str(a.type) for a in arrays}) > 1:
-        msg = f"relu_xp.{function}: x and cotangent must have one type, got {' and '.join(str(a.type) for a in arrays)}"
+        types = " and ".join(str(a.type) for a in arrays)
+        msg = f"relu_xp.{function}: x and cotangent must have one type, got {types}"
         raise ValueError(msg)
 
     def apply(layouts, **_):
         layouts = layouts if isinstance(layouts, tuple) else (layouts,)
+        if any(layout.parameter("__array__") in ("string", "bytestring") for layout in layouts):
+            backends.check_dtype(function, "string", "", TEXT)
         if all(layout.is_numpy for layout in layouts):
             return ak.contents.NumpyArray(inside(*(layout.data for layout in layouts)))
-        return None  # deeper
+        return None  # go deeper
 
     result = ak.transform(apply, *arrays)
     return result[0] if isinstance(result, tuple) else result

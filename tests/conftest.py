@@ -1,4 +1,7 @@
-"""Tests run over every backend of this machine; what is missing is skipped by name, or fails if asked for by name."""
+"""Tests run over every backend of this machine.
+
+One that is missing is skipped by name, or fails if `--backend` asks for it.
+"""
 
 import atexit
 import importlib
@@ -8,15 +11,15 @@ import tempfile
 
 import pytest
 
-from relu_xp import _machine
-from relu_xp._backends import array_api
+from relu_xp import _survey
+from relu_xp._registry import SURVEYED
 
-# Torch keeps compiled code on disk, and does not see that it came from another version of ours.
+# Torch keeps compiled code on disk, and does not see that it comes from another version of relu_xp.
 if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="relu_xp-")
     atexit.register(shutil.rmtree, os.environ["TORCHINDUCTOR_CACHE_DIR"], ignore_errors=True)
 
-NAMES = (*_machine.NAMES, *array_api.LIBRARIES)
+NAMES = tuple(row.name for row in SURVEYED)
 
 
 def pytest_addoption(parser):
@@ -28,8 +31,7 @@ def pytest_addoption(parser):
     )
 
 
-# Files that are not about every backend, with those that they are run for: each costs a session
-# half a minute.
+# Files that are not about every backend, with those that they run for: each takes half a minute.
 OF_SOME = {
     "test_numpy.py": {"numpy"},
     "test_numbers.py": {"numpy"},
@@ -68,9 +70,9 @@ def pytest_report_header(config):
 
 @pytest.fixture(scope="session")
 def machine():
-    """What this machine has, surveyed once."""
+    """The backends of this machine, surveyed once."""
     found = {}
-    for each in _machine.survey():
+    for each in _survey.survey():
         found.setdefault(each.name, each)  # the first device of a backend stands for it
     return found
 
@@ -84,8 +86,8 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="session")
 def target(request, machine):
     """One backend on its first device."""
-    found = machine.get(request.param, _machine.Unavailable(request.param, "not installed"))
-    if isinstance(found, _machine.Unavailable):
+    found = machine.get(request.param, _survey.Unavailable(request.param, "not installed"))
+    if isinstance(found, _survey.Unavailable):
         if request.config.getoption("--backend"):
             pytest.fail(f"{found.name}: {found.reason}", pytrace=False)
         pytest.skip(f"{found.name}: {found.reason}")
@@ -102,7 +104,7 @@ def target(request, machine):
 
 @pytest.fixture(scope="session")
 def wanted(request):
-    """Import a library for the tests of what only it has: skips, by name, if others were chosen or it is missing."""
+    """Import a library that a test is about; skip, by name, if it is missing or not chosen."""
 
     def imported(name):
         chosen = request.config.getoption("--backend")
@@ -119,7 +121,7 @@ def wanted(request):
 
 @pytest.fixture(scope="session")
 def jax(wanted):
-    """JAX with x64, for the tests of what only JAX has."""
+    """JAX with x64, for the tests that are about JAX."""
     jax = wanted("jax")
     jax.config.update("jax_enable_x64", True)
     return jax

@@ -293,22 +293,150 @@ def test_a_list_of_slopes_for_what_takes_its_own(wanted, slope, name):
         oracle.assert_same(take(oracle.call(name, x, negative_slope=made)), want)
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars", "dask.dataframe"])
-def test_a_list_of_slopes_for_what_takes_none(wanted, library):
-    """A column and a table say so at once, of a list as of an array."""
+TABLES = {  # how each library makes a table of one of pandas
+    "pandas": lambda table, pd: table,
+    "polars": lambda table, pl: pl.DataFrame(dict(table)),
+    "dask.dataframe": lambda table, dd: dd.from_pandas(table, npartitions=1),
+}
+
+
+@pytest.mark.parametrize("library", TABLES)
+@pytest.mark.parametrize("slope", [[0.5, 2.0], (1, 2), np.array([0.5, 2.0])], ids=repr)
+@pytest.mark.parametrize("name", oracle.SLOPED)
+def test_an_array_of_slopes_for_what_takes_one(wanted, library, slope, name):
+    """A column and a table say so at once; their advice, followed, computes one slope a column."""
     wanted(library.partition(".")[0])
-    module, pd = (
-        importlib.import_module(library),
-        pytest.importorskip("pandas", reason="pandas: not installed"),
+    pd = pytest.importorskip("pandas", reason="pandas: not installed")
+    array = np.array([[-1.0, 2.0], [-3.0, -0.5]])
+    module = importlib.import_module(library)
+    table = TABLES[library](pd.DataFrame(array, columns=["a", "b"]), module)
+    for x, of_numpy in ((table, array), (table["a"], array[:, 0])):
+        with pytest.raises(TypeError, match=TAKES_ONE.format(name, library.partition(".")[0])) as e:
+            oracle.call(name, x, negative_slope=slope)
+        dense = eval(re.search(r"call it on (\S*), which takes", str(e.value))[1], {"x": x})
+        slopes = np.asarray(slope, np.float64)
+        if "dask" in library:
+            slopes = importlib.import_module("dask.array").asarray(slopes)
+        result = oracle.call(name, dense, negative_slope=slopes)
+        want = oracle.call(name, of_numpy, negative_slope=np.asarray(slopes))
+        oracle.assert_same(np.asarray(result), want)
+
+
+TAKES_ONE = (
+    r"^relu_xp\.{}: negative_slope must be a real number, got \S+; "
+    r"pass a Python float, or call it on x\.to_\S*\(\S*\), which takes an array of slopes$"
+)
+
+
+def test_an_array_of_slopes_for_a_sparse_array(wanted):
+    wanted("scipy")
+    sparse = importlib.import_module("scipy.sparse")
+    x = sparse.csr_array(np.array([[-1.0, 0.0, 2.0]]))
+    slopes = np.array([0.5, 2.0, 3.0])
+    with pytest.raises(TypeError, match=TAKES_ONE.format("leaky_relu").replace("to_", "to")) as e:
+        relu_xp.leaky_relu(x, slopes)
+    dense = eval(re.search(r"call it on (\S*), which takes", str(e.value))[1], {"x": x})
+    assert relu_xp.leaky_relu(dense, slopes).tolist() == [[-0.5, 0.0, 2.0]]
+
+
+# Scalars of other libraries, and the numbers that the advice for each leads to.
+SCALARS = {
+    "numpy.complex64": (np.complex64(0.5 + 1j), 0.5),
+    "complex": (0.5 + 1j, 0.5),
+    "an array without axes": (np.array(0.5), 0.5),
+    "a decimal": (Decimal("0.5"), 0.5),
+    "a span": (np.timedelta64(2, "s"), 2.0),
+    "a truth": (True, 1.0),
+}
+
+
+@pytest.mark.parametrize(("value", "want"), [*SCALARS.values()], ids=[*SCALARS])
+def test_a_scalar_that_holds_a_number(value, want):
+    for record in oracle.RECORDS:
+        for each in record.parameters:
+            text = rf"^relu_xp\.{record}: {each.name} must be a real number, got \S+; pass a Python"
+            with pytest.raises(TypeError, match=text) as raised:
+                oracle.call(record, 1.0, **{each.name: value})
+            number = eval(advised(raised.value), {"numpy": np, each.name: value})
+            assert number == want
+            oracle.call(record, 1.0, **{each.name: number})
+
+
+@pytest.mark.parametrize(
+    "value", ["0.5", "a", None, b"1", [0.5], {}, np.datetime64("2020")], ids=repr
+)
+def test_a_scalar_that_holds_none(value):
+    for name, scalar in (("leaky_relu", "negative_slope"), ("clipped_relu", "ceiling")):
+        text = rf"^relu_xp\.{name}: {scalar} must be a real number, got \S+; pass a Python float$"
+        with pytest.raises(TypeError, match=text):
+            oracle.call(name, 1.0, **{scalar: value})
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_slope_of_another_library(wanted, library):
+    """One with axes is to become an array of the library of x; one without a number."""
+    module = wanted(library)
+    if library == "numpy":
+        pytest.skip("numpy: here x is NumPy's")
+    if library == "jax":
+        importlib.import_module("jax.numpy")
+    x = np.array([[-1.0, 2.0], [-3.0, -0.5]], np.float32)
+    made = LIBRARIES[library][1]
+    slopes = eval(made, {library: module, "array": np.array([0.5, 2.0], np.float32)})
+    own = r"or an array of x's own library, a numpy\.ndarray, for example "
+    with pytest.raises(TypeError, match=rf"got (?!numpy)\S+; pass a Python float, {own}") as raised:
+        relu_xp.leaky_relu(x, slopes)
+    slope = eval(advised(raised.value), {"numpy": np, "x": x, "negative_slope": slopes})
+    oracle.assert_same(
+        relu_xp.leaky_relu(x, slope), relu_xp.leaky_relu(x, np.array([0.5, 2], "f4"))
     )
-    make = (lambda a: module.from_pandas(a, npartitions=1)) if "dask" in library else (lambda a: a)
-    source = module if library == "polars" else pd
-    for x in (make(source.Series([-1.0, 2.0])), make(source.DataFrame({"a": [-1.0, 2.0]}))):
-        for slope in ([0.5, 2.0], (1, 2), np.array([0.5, 2.0])):
-            with pytest.raises(
-                TypeError, match=r"pass a Python float, since \S+ is computed in parts$"
-            ):
-                relu_xp.leaky_relu(x, slope)
+    slope = eval(made, {library: module, "array": np.array(0.5, np.float32)})
+    with pytest.raises(TypeError, match=r"got (?!numpy)\S+; pass a Python float, for ex") as raised:
+        relu_xp.leaky_relu(x, slope)
+    assert eval(advised(raised.value), {"negative_slope": slope}) == 0.5
+
+
+def test_a_variable_that_holds_the_slope():
+    """As Keras and Flax have them: what it holds is named, whatever the library."""
+
+    class Variable:
+        value = np.array([0.5, 2.0])
+
+    with pytest.raises(
+        TypeError, match=r"got \S+Variable; pass a Python float, or the arr"
+    ) as raised:
+        relu_xp.leaky_relu(np.array([-1.0, -1.0]), Variable())
+    held = eval(advised(raised.value), {"negative_slope": Variable()})
+    assert relu_xp.leaky_relu(np.array([-1.0, -1.0]), held).tolist() == [-0.5, -2.0]
+
+
+INTEGERS = {"a list": [1, -2], "a tuple": (1, -2), "nested": [[1], [-2]], "a range": range(-2, 0)}
+
+
+@pytest.mark.parametrize("x", [*INTEGERS.values()], ids=[*INTEGERS])
+@pytest.mark.parametrize("record", oracle.RECORDS, ids=str)
+def test_a_list_of_integers(x, record):
+    """It stays one of integers where the function takes them, and becomes float64 elsewhere."""
+    text = r"^relu_xp\.\w+: x must be an array or a real number, got \w+; convert it first"
+    with pytest.raises(TypeError, match=text) as raised:
+        oracle.call(record, x)
+    made = eval(advised(raised.value), {"numpy": np, "x": x})
+    kind = "i" if record.takes_integers else "f"
+    assert (made.dtype.kind, made.dtype.itemsize) == (kind, 8)
+    assert made.tolist() == np.asarray(x).tolist()
+    oracle.call(record, made)
+
+
+@pytest.mark.parametrize("name", [each.name for each in oracle.RECORDS if len(each.arrays) == 2])
+def test_a_number_as_the_cotangent_of_an_array(name):
+    x = np.array([-1.0, 2.0])
+    text = rf"^relu_xp\.{name}: x and cotangent must come from one library, got "
+    advice = r"make cotangent an array of the shape of x$"
+    with pytest.raises(TypeError, match=rf"{text}numpy\.ndarray and float; {advice}"):
+        oracle.call(name, x, 1.0)
+    advice = r"make x an array of the shape of cotangent$"
+    with pytest.raises(TypeError, match=rf"{text}int and numpy\.ndarray; {advice}"):
+        oracle.call(name, 1, x)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

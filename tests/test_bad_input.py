@@ -13,16 +13,11 @@ import oracle
 import pytest
 
 import relu_xp
+from relu_xp._registry import REGISTRY
 
 ALL = oracle.FUNCTIONS
-WRITEABLE = (
-    "numpy",
-    "cupy",
-    "array_api_strict",
-    "torch",
-    "mlx",
-)  # the backends whose arrays are, for `out=`
-HOLDERS = ("dask", "xarray", "pandas", "polars", "scipy", "pint")
+WRITEABLE = [row.name for row in REGISTRY if row.writeable]  # those whose arrays may be an `out`
+HOLDERS = [row.name for row in REGISTRY if row.holds_arrays]
 VJPS = [each.name for each in oracle.RECORDS if len(each.arrays) == 2]
 EACH_SCALAR = [(each.name, scalar.name) for each in oracle.RECORDS for scalar in each.parameters]
 call = oracle.call
@@ -241,11 +236,7 @@ def test_an_array_in_the_place_of_a_scalar(target, name, scalar, value):
         if takes[scalar] and isinstance(x, np.ndarray):
             call(name, x, **{scalar: value})
             continue
-        if (
-            takes[scalar]
-            and target.name in ("dask", "xarray", "pandas", "polars", "scipy", "pint")
-            and not isinstance(x, float)
-        ):
+        if takes[scalar] and target.name in HOLDERS and not isinstance(x, float):
             continue  # which hold NumPy's
         with pytest.raises(
             TypeError,

@@ -51,8 +51,8 @@ import numpy as np, relu_xp
 small = relu_xp.relu(np.array([-1.0, 2.0], np.float32))
 large = [relu_xp.leaky_relu(np.full(1 << 17, -1.0)) for _ in range(3)]
 assert small.tolist() == [0, 2] and large[2][-1] == -0.01
-from relu_xp import _machine  # info imports every framework that is here
-print(_machine.compiled_loops())
+from relu_xp import _survey  # info imports every framework that is here
+print(_survey.compiled_loops())
 """
 
 

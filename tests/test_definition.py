@@ -6,6 +6,7 @@ import pytest
 
 import relu_xp
 from relu_xp import verify
+from relu_xp._registry import REGISTRY, SURVEYED
 from relu_xp.verify import _cases, _exceptions
 
 EACH = [
@@ -15,8 +16,8 @@ EACH = [
     if name in _cases.FLOATS or record.takes_integers
 ]
 # By kinds of cases: what is left to be asked of those backends whose arrays can be so given.
-WRITEABLE = ("numpy", "cupy", "array_api_strict", "torch", "mlx")
-TAKES_ARRAYS_FOR_SCALARS = ("numpy", "tensorflow", "array_api_strict", "sparse", "ndonnx", "mlx")
+WRITEABLE = [row.name for row in REGISTRY if row.writeable]
+TAKES_ARRAYS_FOR_SCALARS = [row.name for row in SURVEYED if not row.holds_arrays]
 
 
 @pytest.mark.parametrize(("name", "function"), EACH, ids=lambda each: str(each))

@@ -46,7 +46,7 @@ def test_a_numpy_call_imports_no_other_backend():
     code = "import numpy, relu_xp; relu_xp.relu(numpy.ones(3)); relu_xp.relu(1.0)"
     assert imported_by(code) == {
         f"relu_xp._backends.{name}"
-        for name in ("numpy", "_numpy_classes", "_numpy_errors", "python")
+        for name in ("numpy", "_numpy_classes", "_numpy_errors", "python", "_host")
     }
 
 

@@ -11,10 +11,12 @@ import pytest
 
 import relu_xp._api
 import relu_xp._dispatch
+import relu_xp._survey
 import relu_xp.reference
 import relu_xp.verify._engine
 import relu_xp.verify._kernels
 from relu_xp._functions import FUNCTIONS
+from relu_xp._registry import REGISTRY
 
 ROOT = pathlib.Path(__file__).parents[1]
 # The wheel is tested without its source: then there are none.
@@ -30,6 +32,7 @@ PAGES = [
     [
         relu_xp._api,
         relu_xp._dispatch,
+        relu_xp._survey,
         relu_xp.reference,
         relu_xp.verify._engine,
         relu_xp.verify._kernels,
@@ -58,20 +61,7 @@ def _blocks(language):
 # Each block runs on its own, as a reader would copy it.
 @pytest.mark.parametrize(("page", "block"), list(_blocks("python")))
 def test_examples_run(page, block, request, monkeypatch):
-    for package in (
-        "jax",
-        "keras",
-        "numba",
-        "cupy",
-        "dask",
-        "pandas",
-        "pint",
-        "polars",
-        "scipy",
-        "tensorflow",
-        "torch",
-        "xarray",
-    ):
+    for package in (*(row.name for row in REGISTRY if row.name != "python"), "numba"):
         if re.search(rf"import {package}\b", block) and importlib.util.find_spec(package) is None:
             pytest.skip(f"{package}: not installed")
     if "assert_conforms" in block and importlib.util.find_spec("ml_dtypes") is None:

@@ -1,5 +1,6 @@
 """Backends from elsewhere: registered by a call or installed, found late, and held to the definition in one line."""
 
+import ast
 import importlib.util
 import inspect
 import re
@@ -9,12 +10,14 @@ import types
 from pathlib import Path
 
 import numpy as np
+import oracle
 import pytest
 
 import relu_xp
-from relu_xp import _dispatch, _machine
+from relu_xp import _dispatch, _survey, backends
 from relu_xp._backends import numpy as numpy_backend
 from relu_xp._functions import FUNCTIONS, RELU, RELU_GRAD, RELU_VJP
+from relu_xp._registry import REGISTRY
 from relu_xp.verify import assert_conforms, verify
 from relu_xp.verify._refusals import accepted
 
@@ -153,19 +156,135 @@ def test_what_is_no_backend(registry, package, backend, error, words):
     assert not _dispatch._registered
 
 
+class Holding(Boxes):
+    """Its boxes delegate what they hold, whole or in two parts, and hand on the slope or not."""
+
+    call = None
+
+    def __init__(self, parts=1, takes_slopes=True):
+        self.parts, self.takes_slopes = parts, takes_slopes
+
+    def delegate(self, function, inside, arrays, slope, out):  # noqa: D102
+        backends.no_out(function, out, "a box")
+        cut = [np.array_split(a.array, self.parts) for a in arrays]
+        if slope is None or not self.takes_slopes:
+            return Boxed(np.concatenate([inside(*held) for held in zip(*cut, strict=True)]))
+        slopes = np.array_split(np.broadcast_to(slope, arrays[0].array.shape), self.parts)
+        parts = zip(zip(*cut, strict=True), slopes, strict=True)
+        return Boxed(np.concatenate([inside(*held, slope=part) for held, part in parts]))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("name", oracle.SLOPED)
+def test_a_delegating_backend_hands_on_the_parts_of_a_slope(registry, parts, name):
+    relu_xp.register_backend("boxes", Holding(parts))
+    x, slopes = np.array([-1.0, -2.0, 0.0, 4.0]), np.array([0.5, 2.0, 3.0, 4.0])
+    for slope in (slopes, 0.5, np.float32(0.25)):
+        for z in (1.0, 0.25, -0.0):
+            options = {"negative_slope": slope, "grad_at_zero": z}
+            got = oracle.call(name, Boxed(x), **options)
+            oracle.assert_same(got.array, oracle.call(name, x, **options))
+    for z, got in ((None, "NoneType"), (slopes, r"numpy\.ndarray")):
+        with pytest.raises(TypeError, match=f"grad_at_zero must be a real number, got {got}; "):
+            oracle.call(name, Boxed(x), negative_slope=slopes, grad_at_zero=z)
+
+
+@pytest.mark.parametrize("slope", [np.array([0.5, 2.0]), [0.5, 2.0], Boxed([0.5, 2.0])])
+def test_an_array_of_slopes_is_refused_for_a_backend_that_leaves_it_out(registry, slope):
+    relu_xp.register_backend("boxes", Holding(takes_slopes=False))
+    assert relu_xp.leaky_relu(Boxed([-1.0, 2.0]), 0.5).array.tolist() == [-0.5, 2.0]
+    text = (
+        r"^relu_xp\.leaky_relu: negative_slope must be a real number, got .*; pass a Python float"
+    )
+    with pytest.raises(TypeError, match=rf"{text}, since boxes\.arrays\.Boxed takes no array$"):
+        relu_xp.leaky_relu(Boxed([-1.0, 2.0]), slope)
+    with pytest.raises(TypeError, match=rf"{text}$"):
+        relu_xp.leaky_relu(Boxed([-1.0, 2.0]), None)
+
+
+def test_a_delegate_of_the_older_interface_is_told_the_new_one(registry, monkeypatch):
+    class Older(Boxes):
+        call = None
+
+        def delegate(self, function, inside, arrays, out):
+            return inside(*arrays)
+
+    lacks = r"it lacks .*, or delegate\(function, inside, arrays, slope, out\)$"
+    with pytest.raises(
+        TypeError, match=rf"^relu_xp\.register_backend: backend must have .*{lacks}"
+    ):
+        relu_xp.register_backend("boxes", Older())
+    monkeypatch.setitem(sys.modules, "boxes_for_relu_xp", Older())
+    relu_xp.register_backend("boxes", "boxes_for_relu_xp")
+    with pytest.raises(TypeError, match=rf"^relu_xp: boxes_for_relu_xp, the backend of .*{lacks}"):
+        relu_xp.relu(Boxed([1.0]))
+
+
+def methods(*protocols):
+    """Their methods by name, those that they inherit among them."""
+    return {
+        name: method
+        for protocol in protocols
+        for each in protocol.__mro__
+        if each.__module__ == backends.__name__
+        for name, method in vars(each).items()
+        if inspect.isfunction(method) and name[0] != "_"
+    }
+
+
 @pytest.mark.skipif(not PAGE.exists(), reason="docs/: not beside these tests")
 def test_the_page_names_the_whole_interface():
     """What `docs/your-backend.md` tells to write is what the protocols have, with their parameters."""
     told = dict(
         re.findall(r"^\| `(\w+)\((.*?)\)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     )
-    methods = {**vars(_dispatch.Holder), **vars(_dispatch.Backend), **vars(_dispatch.Delegating)}
-    wanted = {
+    protocols = (backends.Backend, backends.Delegating, backends.Advising)
+    assert told == {
         name: ", ".join([*inspect.signature(method).parameters][1:])
-        for name, method in methods.items()
-        if inspect.isfunction(method) and name[0] != "_"
+        for name, method in methods(*protocols).items()
     }
-    assert told == wanted
+
+
+# What one backend has besides, and who asks for it.
+BESIDES = {
+    "keras": {"register"},  # relu_xp.keras
+    "cupy": {"source", "options"},  # the tests that compile its kernels without a GPU
+}
+
+
+@pytest.mark.parametrize("row", REGISTRY, ids=lambda row: row.name)
+def test_our_own_backends_have_what_the_protocols_name_alone(row):
+    tree = ast.parse(Path(importlib.util.find_spec(row.served_by).origin).read_text("utf-8"))
+    public = {
+        each.name
+        for each in tree.body
+        if isinstance(each, ast.FunctionDef) and not each.name.startswith("_")
+    }
+    protocols = methods(backends.Backend, backends.Delegating, backends.Advising)
+    assert public - {*protocols} <= BESIDES.get(row.name, set())
+
+
+@pytest.mark.parametrize("path", [EXAMPLE, PAGE], ids=lambda path: path.name)
+def test_a_plugin_uses_nothing_private(path):
+    if not path.exists():
+        pytest.skip(f"{path.parent.name}/: not beside these tests")
+    assert not re.search(r"relu_xp\._|import _", path.read_text(encoding="utf-8"))
+
+
+def test_strings_in_awkward_arrays_get_our_error(registry, monkeypatch):
+    awkward = pytest.importorskip("awkward", reason="awkward: not installed")
+    if not EXAMPLE.exists():
+        pytest.skip("examples/: not beside these tests")
+    monkeypatch.syspath_prepend(EXAMPLE.parent)
+    relu_xp.register_backend("awkward", "backend_for_awkward")
+    text = r"^relu_xp\.leaky_relu: takes real floating dtypes, got string; .*, for example ([^\n]*)"
+    for given, want in ((["-1.5"], [-1.5]), ([["-1.5"], [], ["2"]], [[-1.5], [], [2.0]])):
+        x = awkward.Array(given)
+        with pytest.raises(TypeError, match=text) as raised:
+            relu_xp.leaky_relu(x, 1.0)
+        advice = re.search(text, str(raised.value))[1]
+        numbers = eval(advice, {"awkward": awkward, "x": x})
+        assert relu_xp.leaky_relu(numbers, 1.0).to_list() == want
 
 
 def test_conformance_and_survey(registry):
@@ -175,7 +294,7 @@ def test_conformance_and_survey(registry):
     relu_xp.register_backend("boxes", backend)
     record = assert_conforms(backend)["cpu"]
     assert record["float32"].values > 1_000_000
-    assert "boxes" in [each.name for each in _machine.survey()]
+    assert "boxes" in [each.name for each in _survey.survey()]
 
 
 def conformance_of(backend):
@@ -242,7 +361,7 @@ def test_what_is_not_refused_is_told_of_the_dtypes_that_there_are(registry):
         relu_grad=lambda function, arrays, *_: arrays[0],
     )
     relu_xp.register_backend("boxes", backend)
-    target = _machine.Target("boxes", backend, "cpu")
+    target = _survey.Target("boxes", backend, "cpu")
     taken = [*accepted(target, ["float32"])]
     assert f"a cotangent of another shape, in {RELU_VJP}" in taken
     assert f"grad_at_zero=nan, in {RELU_GRAD}" in taken
@@ -257,7 +376,7 @@ def test_a_dtype_that_put_loses_is_told(registry):
         array.astype("f4") if array.dtype == np.float16 else array
     )
     relu_xp.register_backend("boxes", backend)
-    target = _machine.Target("boxes", backend, "cpu")
+    target = _survey.Target("boxes", backend, "cpu")
     *_, record = verify(target, [np.dtype("f2"), np.dtype("i1")])
     assert record["float16"].left_out == {"all": "is held as float32"}
     assert record["int8"].values == 256
@@ -269,7 +388,7 @@ def test_a_backend_that_breaks_on_out_is_no_end_of_the_run(registry):
 
     backend = Boxes(relu=breaks)
     relu_xp.register_backend("boxes", backend)
-    *_, record = verify(_machine.Target("boxes", backend, "cpu"), [np.dtype("f2")], (RELU,))
+    *_, record = verify(_survey.Target("boxes", backend, "cpu"), [np.dtype("f2")], (RELU,))
     assert record["float16"].mismatches == 5 * 1000
     assert "out=" not in record["float16"].left_out
 
@@ -338,7 +457,7 @@ def test_damaged_metadata_elsewhere_does_no_harm(tmp_path):
         (tmp_path / name).write_bytes(data)
     (tmp_path / "call.py").write_text("""
 import warnings, array_api_strict as xp, relu_xp
-from relu_xp import _dispatch, _machine
+from relu_xp import _dispatch, _survey
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     assert float(relu_xp.relu(xp.asarray(-1.0))) == 0
@@ -346,7 +465,7 @@ with warnings.catch_warnings(record=True) as told:
 for each in [each for each in told if "relu_xp" in str(each.message)]:
     print(each.lineno, each.filename, each.message)
 assert _dispatch.plugins() == {"boxes": "boxes_for_relu_xp", "bags": ""}
-assert _machine.versions()["numpy"] == "unknown"
+assert _survey.versions()["numpy"] == "unknown"
 """)
     (tmp_path / "numpy-9.9.dist-info").mkdir()  # of what relu-xp info lists
     run = subprocess.run(

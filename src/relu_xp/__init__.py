@@ -1,4 +1,4 @@
-"""Rectifiers for every array: ReLU, leaky, clipped and squared, their derivatives and vector-Jacobian products."""
+"""Rectifiers for every array: ReLU, leaky, clipped and squared, their derivatives and VJPs."""
 
 import typing as _typing
 
@@ -18,10 +18,10 @@ from relu_xp._api import (
     squared_relu_grad,
     squared_relu_vjp,
 )
-from relu_xp._dispatch import info, register_backend, unregister_backend
+from relu_xp._dispatch import register_backend, unregister_backend
+from relu_xp._survey import __version__ as __version__
+from relu_xp._survey import info
 from relu_xp._threads import cpu_options
-
-__version__ = "0.2.0"  # of this copy; pyproject.toml has the same, which a test sees to
 
 __all__ = [
     "clipped_relu",
@@ -44,11 +44,10 @@ __all__ = [
     "unregister_backend",
 ]
 
-_arrivals.when_imported(
-    "keras", "relu_xp.keras"
-)  # Keras would take its own functions of these names for ours
+# Else Keras would take its own functions of these names for ours when it loads a model.
+_arrivals.when_imported("keras", "relu_xp.keras")
 
-if not _typing.TYPE_CHECKING:  # to a type checker, what is not here is an error
+if not _typing.TYPE_CHECKING:  # a type checker reports an unknown name by itself
 
     def __getattr__(name: str) -> object:
         import sys

@@ -1,12 +1,15 @@
-"""What a call's arguments must be, and the words of every error: each starts with the function and says what to do."""
+"""What the arguments of a call must be, and the words of every error.
+
+Each message starts with the function and says what to do.
+"""
 
 import math
 import numbers
 import re
 import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from relu_xp import _dtypes
@@ -17,23 +20,21 @@ Array = Any
 
 @dataclass(frozen=True)
 class Library:
-    """How a library tells what its arrays are: all that the check of a call needs to know of it."""
+    """All that the check of a call needs to know of a library."""
 
-    array: str  # what one is called: "a cupy.ndarray"
+    array: str  # the name of its arrays: "a cupy.ndarray"
     is_array: Callable[[object], bool]
-    dtype: Callable[[Array], Any] = lambda a: (
-        a.dtype
-    )  # not attrgetter, which torch.compile cannot trace
+    # No attrgetter: torch.compile cannot trace it.
+    dtype: Callable[[Array], Any] = lambda a: a.dtype
     shape: Callable[[Array], Any] = lambda a: a.shape
     device: Callable[[Array], Any] = lambda _: None
     kind: Callable[[Any], str] = _dtypes.kind
-    is_writeable: Callable[[Array], bool] | None = (
-        None  # None where no array of the library can be written
-    )
+    is_writeable: Callable[[Array], bool] | None = None  # None: no array of it can be written
     cast: str = "cast it first, for example x.astype('float32')"
-    make: str = (
-        ""  # what makes an array of a list by name, in the dtype of x; none where it is not known
-    )
+    # Further advice for single dtypes, by a part of their names.
+    casts: Mapping[str, str] = field(default_factory=dict)
+    # The code that makes an array in the dtype of x from the list named {}; or nothing.
+    make: str = ""
 
 
 def call(
@@ -43,10 +44,13 @@ def call(
     scalars: tuple[Any, ...],
     out: Array,
 ) -> tuple[Any, ...]:
-    """Check every argument of a call; return the scalars, rounded to the dtype of x, but for arrays among them."""
+    """Check every argument of a call.
+
+    Returns the scalars in their order: numbers rounded to the dtype of x, arrays as they are.
+    """
     x, *others = arrays
     x_dtype, shape = library.dtype(x), library.shape(x)
-    dtype(function, x_dtype, library.kind(x_dtype), library.cast)
+    dtype(function, x_dtype, library.kind(x_dtype), library.cast, library.casts)
     for a in others:
         alike(function, x_dtype, shape, library.dtype(a), library.shape(a))
         same_device(function, "cotangent", library.device(x), library.device(a))
@@ -57,57 +61,30 @@ def call(
     return rounded
 
 
-def not_an_array(function: Function, name: str, x: object) -> TypeError:
-    """For a list, str, None, bool, or any type that no backend owns."""
+_NO_ADVICE = "pass an array or a number in its place"
+
+
+def not_an_array(
+    function: Function,
+    name: str,
+    x: object,
+    advisers: Iterable[Callable[[Function, str, Any], str | None]] = (),
+) -> TypeError:
+    """For a list, str, None, bool, or any type that no backend owns.
+
+    The advisers are the `advice` of the backends that were asked whether it is theirs.
+    """
     try:
-        advice = _conversion(function, name, x)
-    except Exception:  # whatever its attributes raise
-        advice = "pass an array or a number in its place"
-    msg = f"relu_xp.{function}: {name} must be an array or a real number, got {type_name(x)}; {advice}"
-    return TypeError(msg)
-
-
-def _conversion(function: Function, name: str, x: Any) -> str:
-    """Say what makes an array or a number of it: its own library's backend knows best."""
-    package = module_of(type(x)).partition(".")[0]
-    # What is not imported cannot have been asked whether x is its own, and has nothing to say.
-    backend = sys.modules.get(f"relu_xp._backends.{package}")
-    found: str | None = getattr(backend, "advice", lambda *_: None)(function, name, x)
-    if found:
-        return found
-    if hasattr(type(x), "__jax_array__"):
-        return f"convert it first, for example jax.numpy.asarray({name})"
-    if package in ("zarr", "h5py") and hasattr(x, "dtype"):
-        lazily = "from_zarr" if package == "zarr" else "from_array"
-        lines = f"{name}[...], or go through Dask, for example dask.array.{lazily}({name})"
-        return f"read it first, for example {lines}"
-    if hasattr(type(x), "toarray"):  # of cupyx.scipy.sparse
-        return f"convert it first, for example {name}.toarray()"
-    return _numpy_conversion(function, name, x)
-
-
-def _numpy_conversion(function: Function, name: str, x: Any) -> str:
-    """Try what NumPy makes of it, where the type alone does not tell."""
-    if isinstance(x, numbers.Number):
-        return (
-            _OTHER_CASTS["complex"]
-            if isinstance(x, complex)
-            else f"convert it first, for example float({name})"
-        )
-    import numpy as np  # late: for what is refused alone
-
-    for dtype in (None, "float64"):
-        try:
-            kind = _dtypes.kind(np.asarray(x, dtype).dtype)
-        except Exception:  # whatever its class or its elements raise
-            continue
-        if x is not None and (kind == "f" or (kind and function.takes_integers)):
-            return f"convert it first, for example numpy.asarray({name}{', ' + repr(dtype) if dtype else ''})"
-    return "pass an array or a number in its place"
+        found = (adviser(function, name, x) for adviser in advisers)
+        advice = next((each for each in found if each), _NO_ADVICE)
+    except Exception:  # an attribute of x may raise anything
+        advice = _NO_ADVICE
+    got = f"{name} must be an array or a real number, got {type_name(x)}"
+    return TypeError(f"relu_xp.{function}: {got}; {advice}")
 
 
 def not_computed(function: Function, x: object, error: Exception) -> TypeError:
-    """For what says that it is an array, and then does not compute as one."""
+    """For a class that claims to be an array, but does not compute as one."""
     return TypeError(
         f"relu_xp.{function}: {type_name(x)} does not compute as the array API standard says, "
         f"{type(error).__name__}: {error}; pass the array that it holds"
@@ -118,32 +95,47 @@ def same_library(
     function: Function, x: object, other: object, name: str = "cotangent"
 ) -> TypeError:
     """For a cotangent or a slope that another library owns."""
+    advice = "convert one of them first"
+    if isinstance(other, int | float):
+        advice = f"make {name} an array of the shape of x"
+    elif isinstance(x, int | float):
+        advice = f"make x an array of the shape of {name}"
     return TypeError(
         f"relu_xp.{function}: x and {name} must come from one library, got {type_name(x)} and "
-        f"{type_name(other)}; convert one of them first"
+        f"{type_name(other)}; {advice}"
     )
 
 
-_OTHER_CASTS = {  # by what stands in the dtype's name
+IMAGINARY = "take x.real, or x.imag"
+NO_NUMBERS = "some of it is no number; pass numbers in its place"
+_SECONDS = "take seconds for its unit first, for example x.astype(x.dtype.kind + '8[s]')"
+_NUMPY_CASTS = {  # by a part of the dtype's name, as NumPy and what follows it spell them
     "|V": "view it as numbers, for example x.view('float32')",
     "[('": "take one of its fields, for example x[x.dtype.names[0]]",
-    "complex": "take x.real, or x.imag",
-    "Y]": "take seconds for its unit first, for example x.astype(x.dtype.kind + '8[s]')",
-    "M]": "take seconds for its unit first, for example x.astype(x.dtype.kind + '8[s]')",
-    "datetime64": "take the number of what passed since, for example (x - x.min()) / numpy.timedelta64(1, 's')",
+    "complex": IMAGINARY,
+    "Y]": _SECONDS,
+    "M]": _SECONDS,
+    "datetime64": (
+        "take the time that passed since the first, "
+        "for example (x - x.min()) / numpy.timedelta64(1, 's')"
+    ),
     "timedelta64": "take its number, for example x / numpy.timedelta64(1, 's')",
-    "torch.q": "take its numbers, for example x.dequantize()",
-    "key<": "it is a key, with which jax.random.normal draws numbers",
 }
-NO_NUMBERS = "some of it is no number; pass numbers in its place"
 
 
-def dtype(function: Function, given: object, kind: str, cast: str) -> None:
-    """Let pass the real floating dtypes (kind "f") and, where the function takes them, the integers ("i", "u")."""
+def dtype(
+    function: Function, given: object, kind: str, cast: str, casts: Mapping[str, str] | None = None
+) -> None:
+    """Let pass a real floating dtype (kind "f"), and integers ("i", "u") if the function takes them.
+
+    For others the error says `cast`, the library's own code, unless the dtype's name contains a key
+    of `casts`.
+    """
     if kind == "f" or (kind and function.takes_integers):
         return
-    if cast.startswith("cast"):  # as most can be
-        cast = next((other for word, other in _OTHER_CASTS.items() if word in str(given)), cast)
+    if cast.startswith("cast"):  # else the library has found advice for this very array
+        known = {**(casts or {}), **_NUMPY_CASTS}
+        cast = next((other for word, other in known.items() if word in str(given)), cast)
     takes = (
         "real floating and integer dtypes" if function.takes_integers else "real floating dtypes"
     )
@@ -156,7 +148,10 @@ def alike(
 ) -> None:
     """A cotangent has the dtype and the shape of x: nothing is promoted, nothing broadcast."""
     if dtype != x_dtype:
-        msg = f"relu_xp.{function}: x and cotangent must have one dtype, got {x_dtype} and {dtype}; cast one of them"
+        msg = (
+            f"relu_xp.{function}: x and cotangent must have one dtype, got {x_dtype} and {dtype}; "
+            "cast one of them"
+        )
         raise TypeError(msg)
     if shape != x_shape:
         msg = (
@@ -167,17 +162,23 @@ def alike(
 
 
 def same_labels(function: Function, what: str, x_labels: Any, labels: Any) -> None:
-    """A cotangent has the labels of x, in the same order: nothing is aligned behind the caller's back."""
+    """A cotangent has the labels of x in their order: no data is aligned unasked."""
     equal = x_labels.equals(labels) if hasattr(x_labels, "equals") else x_labels == labels
     if not equal:
-        msg = f"relu_xp.{function}: x and cotangent must have the same {what}; align one of them first"
+        msg = (
+            f"relu_xp.{function}: x and cotangent must have the same {what}; "
+            "align one of them first"
+        )
         raise ValueError(msg)
 
 
 def same_device(function: Function, name: str, x_device: object, device: object) -> None:
-    """Nothing is copied between devices behind the caller's back."""
+    """No data is copied between devices unasked."""
     if device != x_device:
-        msg = f"relu_xp.{function}: x and {name} must be on one device, got {x_device} and {device}; move one of them"
+        msg = (
+            f"relu_xp.{function}: x and {name} must be on one device, got {x_device} and {device}; "
+            "move one of them"
+        )
         raise ValueError(msg)
 
 
@@ -186,20 +187,16 @@ def scalar(library: Library, function: Function, parameter: Scalar, value: Any, 
     if parameter.may_be_array and type(value) is not float:
         if library.is_array(value):
             return _array_scalar(library, function, parameter.name, value, x)
-        if attribute(value, "shape") and attribute(value, "dtype") is not None:
-            raise _no_number(function, parameter.name, value, _or_an_array(library, parameter.name))
-        if isinstance(value, list | tuple) and library.make:
-            raise _no_number(function, parameter.name, value, _or_an_array(library, parameter.name))
+        is_other_array = attribute(value, "shape") and attribute(value, "dtype") is not None
+        if is_other_array or (isinstance(value, list | tuple) and library.make):
+            made = f", for example {library.make.format(parameter.name)}" if library.make else ""
+            advice = f", or an array of x's own library, {library.array}{made}"
+            raise no_number(function, parameter.name, value, advice)
     return number(function, parameter, value, library.dtype(x))
 
 
-def _or_an_array(library: Library, name: str) -> str:
-    made = f", for example {library.make.format(name)}" if library.make else ""
-    return f", or an array of x's own library, {library.array}{made}"
-
-
 def _array_scalar(library: Library, function: Function, name: str, value: Array, x: Array) -> Array:
-    """An array's values are not looked at: that would wait for a device, and read all of it once more."""
+    """Check all but its values: to read them would wait for a device, and cost a pass more."""
     dtype = library.dtype(value)
     if library.kind(dtype) != "f":
         msg = f"relu_xp.{function}: {name} must be real floating, got {dtype}; cast it first"
@@ -249,43 +246,38 @@ def number(function: Function, parameter: Scalar, value: Any, dtype: Any) -> Any
 
 def real(function: Function, name: str, value: Any) -> Any:
     """Let pass a finite real number, of whatever type."""
-    if (
-        type(value) is float and -math.inf < value < math.inf
-    ):  # as most are: a call should not wait for the rest
+    # The common case first: no call should wait for the other checks.
+    if type(value) is float and -math.inf < value < math.inf:
         return value
-    if module_of(type(value)) == "ml_dtypes":  # whose scalars are registered as no kind of number
+    if module_of(type(value)) == "ml_dtypes":  # its scalars are not registered as numbers
         value = float(value)
-    # Of NumPy's scalars, a span of time counts as an integer.
+    # NumPy registers a span of time as an integer.
     if (
         not isinstance(value, numbers.Real)
         or isinstance(value, bool)
         or "timedelta64" in _dtype_of(value)
     ):
-        raise _no_number(function, name, value)
+        raise no_number(function, name, value)
     if not isinstance(value, numbers.Rational) and not hasattr(value, "as_integer_ratio"):
-        value = float(value)  # of such a number no other value can be had exactly
+        value = float(value)  # no exact value is available
     if not -math.inf < value < math.inf:
         msg = f"relu_xp.{function}: {name} must be finite, got {value}"
         raise ValueError(msg)
     return value
 
 
-def no_array_scalars(
-    function: Function,
-    x: object,
-    scalars: tuple[Any, ...],
-    slope_like: Callable[[Any, str], str | None] | None,
-) -> None:
-    """Refuse an array of slopes where x is computed in parts, with which it can't be cut; x takes its own kind's."""
-    for each, value in zip(function.parameters, scalars, strict=True):
-        if each.may_be_array and (isinstance(value, list | tuple) or attribute(value, "shape")):
-            like = slope_like and slope_like(x, each.name)
-            reason = f", or {like}" if like else f", since {type_name(x)} is computed in parts"
-            raise _no_number(function, each.name, value, reason)
+def one_slope(function: Function, x: object, slope: object, elsewhere: str = "") -> TypeError:
+    """For an array of slopes where x takes a number alone.
+
+    `elsewhere` is the code for the elements of x as an array that takes more.
+    """
+    name = next(each.name for each in function.parameters if each.may_be_array)
+    advice = f", or call it on {elsewhere}, which takes an array of slopes" if elsewhere else ""
+    return no_number(function, name, slope, advice or f", since {type_name(x)} takes no array")
 
 
 def inside(function: Function, where: str, error: Exception, part: str = "") -> Exception:
-    """The same error, which also says in which column or variable; and takes that part of x in its advice."""
+    """Return the same error with the column or variable in it; `part` replaces x in its advice."""
     if type(error) not in (TypeError, ValueError):
         return error
     name = f"relu_xp.{function}: "
@@ -296,7 +288,7 @@ def inside(function: Function, where: str, error: Exception, part: str = "") -> 
 
 
 def has_unit(function: Function, name: str, unit: str, numbers: str) -> TypeError:
-    """For what is compared with a number, or is one itself."""
+    """For an array with a unit that is compared with a number, or stands for one."""
     return TypeError(
         f"relu_xp.{function}: {name} must have no unit, got {unit}; convert it, or pass {numbers}"
     )
@@ -305,7 +297,10 @@ def has_unit(function: Function, name: str, unit: str, numbers: str) -> TypeErro
 def no_out(function: Function, out: object, library: str) -> None:
     """Refuse `out` where results can't be written into what the caller holds."""
     if out is not None:
-        msg = f"relu_xp.{function}: {library} cannot be written to; leave out=None and use the returned value"
+        msg = (
+            f"relu_xp.{function}: {library} cannot be written to; "
+            "leave out=None and use the returned value"
+        )
         raise TypeError(msg)
 
 
@@ -315,7 +310,7 @@ def out_type(function: Function, out: object, expected: str) -> TypeError:
 
 
 def type_name(x: object) -> str:
-    """The type's name as its users write it: `list`, `torch.Tensor`."""
+    """Name a type as its users write it: `list`, `numpy.ndarray`."""
     cls = type(x)
     module = module_of(cls)
     name = attribute(cls, "__qualname__") or "object"  # a metaclass may raise too
@@ -323,7 +318,7 @@ def type_name(x: object) -> str:
 
 
 def attribute(x: object, name: str) -> Any:
-    """An attribute, or None: a class may raise anything at all when it is asked."""
+    """Return an attribute, or None: a class may raise anything when it is asked."""
     try:
         return getattr(x, name, None)
     except Exception:
@@ -331,7 +326,7 @@ def attribute(x: object, name: str) -> Any:
 
 
 def module_of(cls: type) -> str:
-    """Name the module that a class says it is of; a class made by `exec` or in C may say nothing, or no string."""
+    """Name the module of a class; classes made by `exec` or in C may have none, or no string."""
     found: object = attribute(cls, "__module__")
     return found if isinstance(found, str) else ""
 
@@ -340,27 +335,47 @@ def _dtype_of(value: object) -> str:
     return str(attribute(value, "dtype"))
 
 
-def _no_number(function: Function, name: str, value: Any, alternative: str = "") -> TypeError:
-    if "timedelta64" in _dtype_of(value):
-        alternative = f", for example {name} / numpy.timedelta64(1, 's')"
-    elif isinstance(value, numbers.Number) and not isinstance(value, complex):
-        alternative = f", for example float({name})"
-    if (
-        module_of(type(value)).partition(".")[0] == "keras"
-        and attribute(value, "value") is not None
-    ):
-        alternative = f", or what the variable holds, for example {name}.value"
-    elif (
-        attribute(value, "aval") is not None
-    ):  # of JAX, whose slope is learned where the array is not
-        alternative = ", or make x a JAX array too"
+def no_number(function: Function, name: str, value: Any, alternative: str = "") -> TypeError:
+    """For a scalar that is no real number: pass a Python float, or what the alternative says."""
+    if advice := _number_of(name, value):
+        alternative = f", for example {advice}"
+    elif attribute(attribute(value, "value"), "shape") is not None:  # a variable, as Keras has them
+        alternative = f", or the array that it holds, for example {name}.value"
+    elif not alternative and _is_slope(function, name) and _is_one_number(value):
+        alternative = f", or make x an array of the library of {name} too"
     return TypeError(
-        f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; pass a Python float{alternative}"
+        f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; "
+        f"pass a Python float{alternative}"
     )
 
 
+def _number_of(name: str, value: Any) -> str:
+    """Return the code that makes a real number of a scalar, or nothing if none is known."""
+    if "timedelta64" in _dtype_of(value):
+        return f"{name} / numpy.timedelta64(1, 's')"
+    if isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real):
+        return f"{name}.real"
+    if not _is_one_number(value) and not isinstance(value, numbers.Number):
+        return ""
+    try:
+        float(value)
+    except Exception:  # JAX's tracers have no value yet
+        return ""
+    return f"float({name})"
+
+
+def _is_one_number(value: Any) -> bool:
+    """Whether it is an array without axes that holds a real number."""
+    dtype = attribute(value, "dtype") if attribute(value, "shape") == () else None
+    return dtype is not None and bool(_dtypes.kind(dtype))
+
+
+def _is_slope(function: Function, name: str) -> bool:
+    return any(each.name == name and each.may_be_array for each in function.parameters)
+
+
 def _out(library: Library, function: Function, dtype: Any, x: Array, out: Array) -> None:
-    """An `out` is of the library, dtype, shape and device of the result, and can be written."""
+    """Check that `out` has the library, dtype, shape and device of the result, and is writeable."""
     if library.is_writeable is None:
         no_out(function, out, library.array)
         return
@@ -370,7 +385,10 @@ def _out(library: Library, function: Function, dtype: Any, x: Array, out: Array)
         msg = f"relu_xp.{function}: out must have the result's dtype {dtype}, got {out.dtype}"
         raise TypeError(msg)
     if library.shape(out) != library.shape(x):
-        msg = f"relu_xp.{function}: out must have the result's shape {library.shape(x)}, got {library.shape(out)}"
+        msg = (
+            f"relu_xp.{function}: out must have the result's shape {library.shape(x)}, "
+            f"got {library.shape(out)}"
+        )
         raise ValueError(msg)
     device, out_device = library.device(x), library.device(out)
     if device != out_device:

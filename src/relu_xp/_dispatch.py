@@ -1,90 +1,44 @@
-"""Which backend owns an array: found once per type, from the names its classes go by, then confirmed by the backend.
+"""Finds the backend that owns an array, once for each type, and hands the call over.
 
-Backends load late and by name. A class says where it comes from (`__module__` of each class in its
-MRO); only that package's backend is asked, and only if the package is imported already, since
-otherwise it cannot have made the caller's array. Because names can lie (`numpy.dtype` is no array),
-the backend confirms with `isinstance`.
+Backends load late and by name. Each class in a type's MRO says where it comes from (`__module__`).
+Only the backend of that package is asked, and only if the package is imported already: otherwise it
+cannot have made the array. The backend confirms with `isinstance`, because names can lie
+(`numpy.dtype` is no array).
 """
 
 import functools
 import importlib
+import inspect
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from relu_xp import _checks, _dtypes, _plans
 from relu_xp._functions import Function
+from relu_xp._registry import REGISTRY
 
 Run = Callable[[Function, tuple[Any, ...], tuple[Any, ...], Any], Any]
 
 
-class Holder(Protocol):
-    """What every backend has: a module, or any object."""
-
-    def owns(self, x: object, /) -> bool:
-        """Whether it is an array of the backend's."""
-
-    def devices(self) -> list[str]:
-        """Name the devices that arrays can be put on here; raise if its library is not usable."""
-
-    def put(self, array: Any, device: str, /) -> Any:
-        """Hand a NumPy array over to one of them."""
-
-    def get(self, x: Any, /) -> Any:
-        """Give an array's elements as a NumPy array."""
-
-
-class Backend(Holder, Protocol):
-    """One that computes."""
-
-    def call(
-        self, function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any, /
-    ) -> Any:
-        """Check the arguments and compute; the scalars are those of `function.parameters`, in their order."""
-
-
-class Delegating(Holder, Protocol):
-    """One whose arrays hold others, which have backends of their own."""
-
-    def delegate(
-        self, function: Function, inside: Callable[..., Any], arrays: tuple[Any, ...], out: Any, /
-    ) -> Any:
-        """Compute by inside(*arrays) on what is held, which has the scalars already; wrap the result again."""
-
-
-# The registry: packages whose arrays the module of the same name in `_backends` may own, in the
-# order of every list.
-BACKENDS = (
-    "numpy",
-    "jax",
-    "cupy",
-    "torch",
-    "tensorflow",
-    "dask",
-    "xarray",
-    "pandas",
-    "polars",
-    "scipy",
-    "pint",
-)
-# From the top-level package of a class to that module. Keras' symbolic tensors hold no values: no
-# list has them.
+# From the top-level package of a class to the module of the backend that may own its instances. The
+# libraries of the array API standard are left out: their backend is asked last, about any type.
 _MODULES = {
-    **{name: name for name in BACKENDS},
-    "jaxlib": "jax",
-    "builtins": "python",
-    "keras": "keras",
+    package: row.served_by
+    for row in REGISTRY
+    if not row.module
+    for package in (row.name, *row.packages)
 }
-ENTRY_POINTS = (
-    "relu_xp.backends"  # the group in which an installed plug-in names its package and its module
-)
+# The group of entry points in which an installed plug-in names its package and its module.
+ENTRY_POINTS = "relu_xp.backends"
 _INTERFACE = ("owns", "devices", "put", "get")
 
 _registered: dict[str, Any] = {}
-_loaded: dict[str, Any] = {}  # by the names of their modules
-MOST_TYPES = 64  # so that classes made again and again, as each registry of units makes its own, are not kept for ever
-# By type, its backend and what runs a call there. Two threads may both find a new type's: both
-# store the same.
+_loaded: dict[str, Any] = {}  # modules of backends, by name
+# A limit, because some libraries make classes again and again, as each registry of units does: they
+# must not be kept for ever.
+MOST_TYPES = 64
+# For each type its backend, and the function that runs a call there. If two threads meet a new type
+# at once, both store the same.
 _OWNERS: dict[type, tuple[Any, Run]] = {}
 
 
@@ -100,7 +54,7 @@ def call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], 
     return run(function, arrays, scalars, out)
 
 
-vars(call)["autograph_info__"] = {}  # by which TensorFlow's AutoGraph knows what not to rewrite
+vars(call)["autograph_info__"] = {}  # TensorFlow's AutoGraph leaves such a function as it is
 
 
 def _check_owner(function: Function, x: object, cotangent: object) -> None:
@@ -115,7 +69,10 @@ def owner(function: Function, name: str, x: object) -> Any:
 
 
 def _remember(function: Function, name: str, x: object) -> tuple[Any, Run]:
-    """Find the owner of a new type. What was found is returned: another thread may forget it at once."""
+    """Find the owner of a new type.
+
+    The caller uses what is returned: another thread may empty the table at once.
+    """
     backend = _find(function, name, x)
     if len(_OWNERS) > MOST_TYPES:
         _OWNERS.clear()
@@ -132,27 +89,50 @@ def _run(backend: Any) -> Run:
     if not hasattr(backend, "delegate"):
         return backend.call
 
-    in_parts, slope_like = getattr(backend, "in_parts", False), getattr(backend, "slope_like", None)
-
     def run(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
-        if slope_like and any(map(backend.owns, scalars)):
-            arrays += tuple(filter(backend.owns, scalars))
-            scalars = tuple([_HELD if backend.owns(s) else s for s in scalars])
-        if in_parts or slope_like:
-            _checks.no_array_scalars(function, arrays[0], scalars, slope_like)
-        return backend.delegate(
-            function, functools.partial(_inside, function, scalars), arrays, out
-        )
+        slope = _array_slope(function, backend, scalars)
+        if slope is None:
+            inside = functools.partial(_inside, function, scalars)
+        else:
+            pairs = zip(function.parameters, scalars, strict=True)
+            numbers = tuple([value for each, value in pairs if not each.may_be_array])
+            refusal = str(_checks.one_slope(function, arrays[0], slope))
+            inside = functools.partial(_inside_with_slope, function, numbers, refusal)
+        return backend.delegate(function, inside, arrays, slope, out)
 
     return run
 
 
-_HELD = "a scalar that comes as an array, after the others"
+def _array_slope(function: Function, backend: Any, scalars: tuple[Any, ...]) -> Any:
+    """Return the scalar that is an array or a list, where one is allowed; else None."""
+    for each, value in zip(function.parameters, scalars, strict=True):
+        if each.may_be_array and type(value) is not float:
+            is_array = backend.owns(value) or _checks.attribute(value, "shape")
+            return value if is_array or isinstance(value, list | tuple) else None
+    return None
 
 
-def _inside(function: Function, scalars: tuple[Any, ...], *arrays: Any) -> Any:
-    arrays, held = arrays[: len(function.arrays)], iter(arrays[len(function.arrays) :])
-    return call(function, arrays, tuple([next(held) if s is _HELD else s for s in scalars]), None)
+def _inside(function: Function, scalars: tuple[Any, ...], *arrays: Any, slope: None = None) -> Any:
+    """Call the function on what the arrays of a delegating backend hold."""
+    return call(function, arrays, scalars, None)
+
+
+def _inside_with_slope(
+    function: Function,
+    numbers: tuple[Any, ...],
+    refusal: str,
+    *arrays: Any,
+    slope: Any = None,
+) -> Any:
+    """Call it with a part of an array slope; the other scalars are numbers.
+
+    The whole slope is not an argument: a lazy backend may store this function in each of its tasks.
+    """
+    if slope is None:
+        raise TypeError(refusal)
+    rest = iter(numbers)
+    scalars = tuple([slope if each.may_be_array else next(rest) for each in function.parameters])
+    return call(function, arrays, scalars, None)
 
 
 def register_backend(package: str, backend: Any) -> None:
@@ -170,8 +150,9 @@ def register_backend(package: str, backend: Any) -> None:
     backend : str, module or object
         The backend, or the full name of a module that is imported when the first array of that
         package arrives. It has ``owns(x)`` to confirm; ``call(function, arrays, scalars, out)``,
-        or, where its arrays hold others, ``delegate(function, inside, arrays, out)``; and
-        ``devices()``, ``put(array, device)`` and ``get(x)`` for `relu_xp.verify`.
+        or, where its arrays hold others, ``delegate(function, inside, arrays, slope, out)``; and
+        ``devices()``, ``put(array, device)`` and ``get(x)`` for `relu_xp.verify`. The protocols
+        in ``relu_xp.backends`` say more.
 
     Raises
     ------
@@ -214,34 +195,13 @@ def unregister_backend(package: str) -> None:
     """
     _check_package("unregister_backend", package)
     if package not in _registered:
-        msg = f"relu_xp.unregister_backend: no backend is registered for {package}; there are {[*_registered]}"
+        msg = (
+            f"relu_xp.unregister_backend: no backend is registered for {package}; "
+            f"there are {[*_registered]}"
+        )
         raise ValueError(msg)
     del _registered[package]
     _forget()
-
-
-def info() -> dict[str, Any]:
-    """Tell what `relu-xp info` prints: what is installed, and which backends are usable on this machine.
-
-    Every framework that is installed is imported for it, and a function is run once on each device.
-
-    Returns
-    -------
-    dict
-        ``python`` and ``platform``, strings; ``versions``, by the name of the distribution;
-        ``backends``, a list with a dict for each device: ``backend``, ``device``, ``usable``, and
-        ``reason``, why it is not; and ``compiled_loops``, whether NumPy's loops were compiled, and
-        for which processors. It can be written as JSON.
-
-    Examples
-    --------
-    >>> import relu_xp
-    >>> [each["backend"] for each in relu_xp.info()["backends"] if each["usable"]][0]
-    'numpy'
-    """
-    return importlib.import_module(
-        "relu_xp._machine"
-    ).info()  # late, and by name: it stands on top of all the rest
 
 
 def _check_package(function: str, package: object) -> None:
@@ -257,44 +217,62 @@ def _check_package(function: str, package: object) -> None:
 
 def _check_interface(name: str, backend: Any) -> None:
     lacks = [each for each in _INTERFACE if not callable(getattr(backend, each, None))]
-    if not any(callable(getattr(backend, each, None)) for each in ("call", "delegate")):
+    if not callable(getattr(backend, "call", None)) and not _has_delegate(backend):
         lacks.append(
-            "call(function, arrays, scalars, out), or delegate(function, inside, arrays, out)"
+            "call(function, arrays, scalars, out), "
+            "or delegate(function, inside, arrays, slope, out)"
         )
     if lacks:
-        msg = f"{name} must have {', '.join(_INTERFACE)}, and call or delegate; it lacks {', '.join(lacks)}"
+        msg = (
+            f"{name} must have {', '.join(_INTERFACE)}, and call or delegate; "
+            f"it lacks {', '.join(lacks)}"
+        )
         raise TypeError(msg)
 
 
+def _has_delegate(backend: Any) -> bool:
+    """Whether it can be called with the five arguments; older plug-ins have no `slope`."""
+    delegate = getattr(backend, "delegate", None)
+    if not callable(delegate):
+        return False
+    try:
+        inspect.signature(delegate).bind(*range(5))
+    except TypeError:
+        return False
+    except ValueError:  # a function written in C may have no signature
+        pass
+    return True
+
+
 def plugins() -> dict[str, Any]:
-    """All backends from elsewhere, by the package they serve: installed ones, and over them those registered."""
+    """Return all backends from elsewhere by the package they serve; registered ones come first."""
     return {**_installed(), **_registered}
 
 
 @functools.cache
 def _installed() -> dict[str, str]:
-    import importlib.metadata  # late: reading every distribution's metadata takes longer than to import relu_xp
+    import importlib.metadata  # late: reading all metadata takes longer than to import relu_xp
 
     try:
         return {
             each.name: each.value for each in importlib.metadata.entry_points(group=ENTRY_POINTS)
         }
-    except Exception:  # of whatever kind: a distribution that has nothing to do with us is damaged
+    except Exception:  # a distribution that has nothing to do with us may be damaged in any way
         return _found_one_by_one(importlib.metadata.distributions())
 
 
 def _found_one_by_one(distributions: Iterable[Any]) -> dict[str, str]:
-    """The same, past damaged ones; of two that serve a package, the first on the path."""
+    """Read the entry points, but skip what is damaged; the first one on the path wins."""
     found: dict[str, str] = {}
     for distribution in distributions:
         try:
             ours = [each for each in distribution.entry_points if each.group == ENTRY_POINTS]
         except Exception as error:
-            name = getattr(
-                distribution, "_path", distribution
-            )  # the name may be what can't be read
+            # By its path: its name may be the very thing that can't be read.
+            name = getattr(distribution, "_path", distribution)
             _checks.warn(
-                f"relu_xp: the entry points of {name} cannot be read, {error!r}; reinstall or remove it"
+                f"relu_xp: the entry points of {name} cannot be read, {error!r}; "
+                "reinstall or remove it"
             )
         else:
             found = {each.name: each.value for each in ours} | found
@@ -304,23 +282,30 @@ def _found_one_by_one(distributions: Iterable[Any]) -> dict[str, str]:
 def _find(function: Function, name: str, x: object) -> Any:
     for package, found in _candidates(type(x)):
         load(package, found)
-        backend = (
-            _loaded[found] if isinstance(found, str) else found
-        )  # torch.compile takes no module from `load`
+        # Read the module from the dict: torch.compile cannot trace a function that returns one.
+        backend = _loaded[found] if isinstance(found, str) else found
         if backend.owns(x):
             return backend
-    raise _checks.not_an_array(function, name, x)
+    raise _checks.not_an_array(function, name, x, _advisers(type(x)))
+
+
+def _advisers(cls: type) -> Iterator[Any]:
+    """Give the `advice` of each backend that has some and was asked whether it owns x."""
+    for package, found in _candidates(cls):
+        advice = getattr(load(package, found), "advice", None)
+        if advice is not None:
+            yield advice
 
 
 def _candidates(cls: type) -> list[tuple[str, Any]]:
-    """List the packages that the class goes by, each with a backend to be asked, in turn, whether it owns the array."""
+    """List the backends that may own an instance of the class, each with its package, in order."""
     found: list[tuple[str, Any]] = []
     for package in dict.fromkeys(_checks.module_of(base).partition(".")[0] for base in cls.__mro__):
         if package in sys.modules:
             if package in _registered:
                 found.append((package, _registered[package]))
             if package in _MODULES:
-                found.append((package, f"relu_xp._backends.{_MODULES[package]}"))
+                found.append((package, _MODULES[package]))
             elif package in _installed():
                 found.append((package, _installed()[package]))
     if not issubclass(cls, type):  # a class of arrays is not an array
@@ -341,8 +326,8 @@ def load(package: str, backend: Any) -> Any:
     return backend
 
 
-# torch.compile takes the result of these as it stands, and does not trace them: they import
-# modules, or compute with fractions. Torch's public name for it,
-# torch.compiler.assume_constant_result, would import all of torch.
+# torch.compile does not trace these functions, but takes their results as constants: they import
+# modules, or compute with fractions. The public torch.compiler.assume_constant_result sets the same
+# mark, but would import all of torch.
 for _each in (_candidates, load, _checks.module_of, _dtypes.rounded, _dtypes.kind):
     vars(_each)["_dynamo_marked_constant"] = True

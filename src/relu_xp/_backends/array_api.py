@@ -1,45 +1,71 @@
-"""Any other array that speaks the array API standard: the formulas, run in the array's own namespace.
+"""Any other array of the array API standard: the formulas, run in the array's own namespace.
 
-Where the library may differentiate, the values are spelled so that its plain autodiff takes the
-definition's derivative: comparisons and constants have none, and x reaches a result by one way
-alone.
+Where the library may differentiate, the values are written so that its autodiff finds the
+definition's derivative: comparisons and constants have none, and x reaches each result in one way.
 """
 
 import functools
 import importlib
 import importlib.util
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
 import array_api_compat
 import numpy as np
 
-from relu_xp import _checks, _formulas
+from relu_xp import _checks, _dtypes, _formulas
 from relu_xp._functions import CLIPPED_RELU, LEAKY_RELU, RELU, SQUARED_RELU, Function
+from relu_xp._registry import REGISTRY
 
 Array = Any
-
-# Libraries that the demo and the tests know how to hand an array to; any other is served all the
-# same.
-LIBRARIES = ("array_api_strict", "sparse", "ndonnx", "mlx")
 
 
 def owns(x: object) -> bool:
     """Whatever has `__array_namespace__`, or is known to array-api-compat."""
-    if (
-        _checks.attribute(x, "__array_namespace__") is not None
-    ):  # which a wrapper may hand on, as a Param of flax.nnx does, and be no array
+    if _checks.attribute(x, "__array_namespace__") is not None:
+        # A wrapper may have it from the array inside, as a Param of flax.nnx does, and be no array.
         return hasattr(type(x), "__array_namespace__")
     try:
         return array_api_compat.is_array_api_obj(x)
-    except Exception:  # of a class that answers no question
+    except Exception:  # a class may raise anything when it is asked
         return False
 
 
+def advice(function: Function, name: str, x: Any) -> str | None:
+    """Say what makes an array or a number of what no backend owns, by the protocols that it has."""
+    if hasattr(type(x), "__jax_array__"):
+        return f"convert it first, for example jax.numpy.asarray({name})"
+    if hasattr(x, "chunks") and hasattr(x, "dtype"):  # an array in a file, of zarr or h5py
+        lazily = f"dask.array.from_array({name})"
+        return f"read it first, for example {name}[...], or go through Dask, for example {lazily}"
+    if hasattr(type(x), "toarray"):  # a sparse matrix, as of cupyx.scipy.sparse
+        return f"convert it first, for example {name}.toarray()"
+    if isinstance(x, complex):
+        return _checks.IMAGINARY
+    if isinstance(x, numbers.Number):
+        return f"convert it first, for example float({name})"
+    return _as_numpy_takes_it(function, name, x)
+
+
+def _as_numpy_takes_it(function: Function, name: str, x: Any) -> str | None:
+    """Try what NumPy makes of it, where the type alone does not tell."""
+    for dtype in (None, "float64"):
+        try:
+            kind = _dtypes.kind(np.asarray(x, dtype).dtype)
+        except Exception:  # its class or its elements may raise anything
+            continue
+        if x is not None and (kind == "f" or (kind and function.takes_integers)):
+            given = f"{name}, {dtype!r}" if dtype else name
+            return f"convert it first, for example numpy.asarray({given})"
+    return None
+
+
 def devices() -> list[str]:
-    """List the libraries, of those that `put` knows, that are installed: each counts as a device."""
-    return [name for name in LIBRARIES if importlib.util.find_spec(name)]
+    """List the installed libraries that have a row in the registry: each counts as a device."""
+    rows = (row for row in REGISTRY if row.served_by == __name__)
+    return [row.name for row in rows if importlib.util.find_spec(row.name)]
 
 
 def put(array: Array, device: str) -> Array:
@@ -59,7 +85,7 @@ def get(x: Array) -> Array:
 def call(
     function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
 ) -> Array:
-    """Compute; what is not even like an array, though it says so, is refused in our words."""
+    """Compute; refuse in our words what claims to be an array, but does not compute as one."""
     try:
         return _computed(function, arrays, scalars, out)
     except (AttributeError, TypeError) as error:
@@ -75,19 +101,17 @@ def _computed(
     x = arrays[0]
     try:
         xp = array_api_compat.array_namespace(*{type(a): a for a in arrays}.values())
-    except TypeError:  # what answers to every name, as a tracer may, is not even one library's
-        alone = len(arrays) == 1
-        raise (
-            _checks.not_an_array(function, "x", x)
-            if alone
-            else _checks.same_library(function, *arrays)
-        ) from None
+    except TypeError:  # a class that answers to every name, as a tracer may, has no namespace
+        if len(arrays) == 1:
+            raise _checks.not_an_array(function, "x", x, [advice]) from None
+        raise _checks.same_library(function, *arrays) from None
     if out is not None and (
         array_api_compat.is_lazy_array(x) or not array_api_compat.is_writeable_array(x)
     ):
         _checks.no_out(function, out, _checks.type_name(x))
     rounded = _checks.call(_library(xp, _checks.type_name(x)), function, arrays, scalars, out)
-    if _kind(xp, x.dtype) == "u":  # never negative, for which some libraries have no comparison
+    # An unsigned integer is never negative, and some libraries have no comparison for it.
+    if _kind(xp, x.dtype) == "u":
         result = xp.asarray(x, copy=True)
     else:
         operands = [xp.astype(a, x.dtype) if hasattr(a, "shape") else a for a in rounded]
@@ -107,13 +131,14 @@ def _in_namespace(
     formula, operands = getattr(_formulas, function.name), operands[: len(function.scalars)]
     if not hasattr(xp, "elemwise"):
         return formula(xp, *arrays, *operands)
-    # Of pydata/sparse, which else finds what the arrays store anew for each operation of a formula.
+    # pydata/sparse: by `elemwise` it looks up what the arrays store once, not at each operation.
     held = [a for a in (*arrays, *operands) if hasattr(a, "shape")]
     numbers = operands[len(held) - len(arrays) :]
     return xp.elemwise(lambda *parts: formula(np, *parts, *numbers), *held)
 
 
-_WITHOUT_AUTODIFF = {"array_api_strict", "sparse", "ndonnx"}  # whose formulas are shorter
+# These libraries do not differentiate, so they get the shorter formulas.
+_WITHOUT_AUTODIFF = {"array_api_strict", "sparse", "ndonnx"}
 
 
 def _package(x: Array) -> str:
@@ -121,7 +146,7 @@ def _package(x: Array) -> str:
 
 
 def _relu(xp: Any, x: Array, z: float) -> Array:
-    """Select x where it is active; the zero that is added turns -0 to +0."""
+    """Select x where it is active; x = -0.0 gives -0.0 + 0.0 = +0.0."""
     elsewhere = xp.where(x <= 0, xp.zeros_like(x), xp.full_like(x, math.nan))
     if z == 0:
         return xp.where(x > 0, x, elsewhere)
@@ -132,7 +157,10 @@ def _relu(xp: Any, x: Array, z: float) -> Array:
 
 
 def _leaky_relu(xp: Any, x: Array, s: Any, z: float) -> Array:
-    """Multiply by 1, s, or z at zero, where a negative z would turn the zero's sign, and so is 1 in its place."""
+    """Multiply by 1, by s, or by z at zero.
+
+    A negative z would turn x = 0.0 to -0.0, so 1 stands in its place.
+    """
     one, s = xp.ones_like(x), s if hasattr(s, "shape") else xp.full_like(x, s)
     if z == 1 or math.copysign(1, z) < 0:
         return x * xp.where(x >= 0, one, s)
@@ -140,7 +168,7 @@ def _leaky_relu(xp: Any, x: Array, s: Any, z: float) -> Array:
 
 
 def _clipped_relu(xp: Any, x: Array, c: float, z: float, k: float) -> Array:
-    """Select the ceiling above it; at the ceiling, what is added is k times zero."""
+    """Select the ceiling above it; at x = c add k * (x - c), which is 0 with the derivative k."""
     ceiling, below = xp.full_like(x, c), _relu(xp, x, z)
     if k not in (0, 1):
         below = xp.where(x == c, ceiling + k * (xp.where(x == c, x, ceiling) - ceiling), below)
@@ -185,15 +213,15 @@ def _library(xp: Any, array: str) -> _checks.Library:
 def _device(x: Array) -> Any:
     try:
         return array_api_compat.device(x)
-    except AttributeError:  # MLX's are where their operations are
+    except AttributeError:  # MLX has devices of operations, not of arrays
         return None
 
 
-@functools.lru_cache(maxsize=256, typed=True)  # whose dtypes some libraries are slow to compare
+@functools.lru_cache(maxsize=256, typed=True)  # some libraries are slow to compare dtypes
 def _kind(xp: Any, dtype: Any) -> str:
-    """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
+    """Tell real floating ("f"), signed ("i") and unsigned ("u") dtypes from all others ("")."""
     kinds = {"f": "real floating", "i": "signed integer", "u": "unsigned integer"}
     try:
         return next((kind for kind, name in kinds.items() if xp.isdtype(dtype, name)), "")
-    except TypeError:  # NumPy's, of a dtype that ml_dtypes made
+    except TypeError:  # NumPy's isdtype takes no dtype of ml_dtypes
         return ""

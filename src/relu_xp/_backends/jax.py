@@ -146,7 +146,12 @@ def _call(
     return plan(*arrays, *filter(owns, rounded))
 
 
-_LIBRARY = _checks.Library("a JAX array", is_array=owns, make="jax.numpy.asarray({}, x.dtype)")
+_LIBRARY = _checks.Library(
+    "a JAX array",
+    is_array=owns,
+    casts={"key<": "it is a key, with which jax.random.normal draws numbers"},
+    make="jax.numpy.asarray({}, x.dtype)",
+)
 # How a number shapes the program, unless it is a float and stands there.
 _ARRAY, _ANY, _NONZERO, _SLOPE = (
     "an array of slopes",

@@ -1,10 +1,9 @@
-"""Keras' symbolic tensors: a call adds an operation to the model, which runs on what Keras then hands it.
+"""Keras' symbolic tensors: a call adds an operation to the model.
 
-They hold no values, so there is nothing here to verify or to measure: what runs is the backend of
-Keras' own.
+They hold no values, so there is nothing to verify or to measure. When the model runs, Keras gives
+the operation tensors of its own backend.
 """
 
-import importlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -27,7 +26,7 @@ def advice(function: Function, name: str, x: Any) -> str | None:
 
 
 def devices() -> list[str]:
-    """None: a symbolic tensor is nowhere."""
+    """Name no device: a symbolic tensor is on none."""
     return []
 
 
@@ -56,9 +55,7 @@ def call(
     )
     _checks.alike(function, x.dtype, x.shape, g.dtype, _as_far_as_known(g.shape, x.shape))
     for each, value in zip(function.parameters, scalars, strict=True):
-        if isinstance(
-            value, keras.Variable
-        ):  # whose value is an array, which a symbolic tensor takes as little
+        if isinstance(value, keras.Variable):  # and no advice to take the array that it holds
             held = "" if len(value.shape) else f", for example float({each.name})"
             got = f"{each.name} must be a real number, got {_checks.type_name(value)}"
             msg = f"relu_xp.{function}: {got}; pass a Python float{held}"
@@ -73,7 +70,7 @@ def call(
 def _as_far_as_known(
     shape: tuple[int | None, ...], like: tuple[int | None, ...]
 ) -> tuple[int | None, ...]:
-    """The shape, but sizes as the other has them where one of the two is not known yet, as that of a batch."""
+    """The shape with the sizes of the other where one of the two is not known, as of a batch."""
     if len(shape) != len(like):
         return shape
     return tuple(
@@ -81,8 +78,16 @@ def _as_far_as_known(
     )
 
 
+_public: Any = None  # the module with the public functions, which stands on top of the backends
+
+
 def register(functions: Any) -> None:
-    """Let Keras write each function by a name of ours: by its own name it would read back Keras' own, or another's."""
+    """Take the module of the public functions, and let Keras save each by a name of ours.
+
+    By its bare name Keras would load its own function instead, or another package's.
+    """
+    global _public
+    _public = functions
     for function in FUNCTIONS.values():
         # Keras also takes what is registered under PACKAGE>NAME for an unregistered function of
         # that bare name.
@@ -121,7 +126,8 @@ class Rectifier(keras.Operation):  # type: ignore[misc]  # mypy does not see it
         self, function: str, scalars: dict[str, float] | None = None, name: str | None = None
     ) -> None:
         if not isinstance(function, str) or function not in FUNCTIONS:
-            msg = f"relu_xp.keras.Rectifier: function must be one of {', '.join(FUNCTIONS)}, got {function!r}"
+            names = ", ".join(FUNCTIONS)
+            msg = f"relu_xp.keras.Rectifier: function must be one of {names}, got {function!r}"
             raise ValueError(msg)
         if not isinstance(scalars, Mapping | None):
             got = (
@@ -132,22 +138,19 @@ class Rectifier(keras.Operation):  # type: ignore[misc]  # mypy does not see it
         self.function, self.scalars = FUNCTIONS[function], dict(scalars or {})
         known = {each.name: each for each in self.function.parameters}
         if unknown := [each for each in self.scalars if each not in known]:
-            msg = f"relu_xp.keras.Rectifier: {function} takes {', '.join(known) or 'no scalars'}, got {unknown[0]!r}"
+            takes = ", ".join(known) or "no scalars"
+            msg = f"relu_xp.keras.Rectifier: {function} takes {takes}, got {unknown[0]!r}"
             raise ValueError(msg)
         for name_of, value in self.scalars.items():
-            _checks.number(
-                self.function, known[name_of], value, "float64"
-            )  # what x may have at most
+            # In the widest dtype that x may have.
+            _checks.number(self.function, known[name_of], value, "float64")
         super().__init__(
             name=name or f"relu_xp_{function}_{keras.backend.get_uid(f'relu_xp_{function}')}"
         )
 
     def call(self, *arrays: Any) -> Any:
         """Hand over to the public function, which finds the tensors' backend."""
-        public = importlib.import_module(
-            "relu_xp"
-        )  # late, and by name: it stands on top of the backends
-        return getattr(public, self.function.name)(*arrays, **self.scalars)
+        return getattr(_public, self.function.name)(*arrays, **self.scalars)
 
     def compute_output_spec(self, *arrays: Symbolic) -> Symbolic:
         """Describe the result, which is like x."""

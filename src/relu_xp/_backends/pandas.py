@@ -15,10 +15,10 @@ import pandas as pd
 
 from relu_xp import _checks, _dtypes
 from relu_xp._backends import _numpy_errors
+from relu_xp._backends._host import devices as devices
+from relu_xp._backends._host import get as get
 from relu_xp._backends._pandas_advice import what_to_do
 from relu_xp._functions import Function
-
-in_parts = True  # so that no array can stand in the place of a scalar
 
 Labelled = Any  # a pandas.Series or DataFrame
 Column = Any  # the array of a column, as pandas holds it
@@ -39,27 +39,23 @@ def advice(function: Function, name: str, x: Any) -> str | None:
     return f"convert it first, for example {name}.to_frame()" if is_levels else None
 
 
-def devices() -> list[str]:
-    """The host."""
-    return ["cpu"]
-
-
 def put(array: Any, device: str) -> Labelled:
     """Make a column of a NumPy array, or a table of one with two dimensions."""
     return pd.DataFrame(array) if array.ndim == 2 else pd.Series(array)
 
 
-def get(x: Labelled) -> Any:
-    """Give the elements as a NumPy array."""
-    return x.to_numpy()
-
-
 def delegate(
-    function: Function, inside: Callable[..., Any], arrays: tuple[Labelled, ...], out: None
+    function: Function,
+    inside: Callable[..., Any],
+    arrays: tuple[Labelled, ...],
+    slope: Any,
+    out: None,
 ) -> Labelled:
     """Compute the columns, by blocks if they can be."""
     _checks.no_out(function, out, "a pandas object")
     x, g = arrays[0], arrays[-1]
+    if slope is not None:
+        raise _checks.one_slope(function, x, slope, "x.to_numpy()")
     if isinstance(x, _LABELLED) != isinstance(g, _LABELLED):
         raise _checks.same_library(function, x, g)
     _checks.alike(function, None, x.shape, None, g.shape)
@@ -117,7 +113,7 @@ def _bare(function: Function, inside: Callable[..., Any], arrays: Sequence[Any])
         [pd.Series(a.array if isinstance(a, pd.Index) else a, copy=False) for a in arrays]
     )
     try:
-        result = delegate(function, inside, columns, None)
+        result = delegate(function, inside, columns, None, None)
     except (TypeError, ValueError) as error:
         raise _checks.inside(function, _checks.type_name(x), error, "pandas.Series(x)") from None
     return pd.Index(result, name=x.name, copy=False) if isinstance(x, pd.Index) else result.array

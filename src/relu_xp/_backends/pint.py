@@ -1,4 +1,4 @@
-"""pint's quantities keep their unit, to the power that the function's record says; a derivative of relu has none."""
+"""pint's quantities: the function's record says to which power a result has the unit of x."""
 
 import functools
 import operator
@@ -8,6 +8,7 @@ from typing import Any
 import pint
 
 from relu_xp import _checks
+from relu_xp._backends._host import devices as devices
 from relu_xp._functions import Function
 
 Quantity = Any  # a pint.Quantity
@@ -16,11 +17,6 @@ Quantity = Any  # a pint.Quantity
 def owns(x: object) -> bool:
     """Quantities of any registry."""
     return isinstance(x, pint.Quantity)
-
-
-def devices() -> list[str]:
-    """The host; where the array inside is, is its own business."""
-    return ["cpu"]
 
 
 def put(array: Any, device: str) -> Quantity:
@@ -34,11 +30,15 @@ def get(x: Any) -> Any:
 
 
 def delegate(
-    function: Function, inside: Callable[..., Any], arrays: tuple[Quantity, ...], out: None
+    function: Function,
+    inside: Callable[..., Any],
+    arrays: tuple[Quantity, ...],
+    slope: Any,
+    out: None,
 ) -> Any:
     """Compute on the magnitudes."""
     _checks.no_out(function, out, "a pint quantity")
-    if function.degree is None and [*arrays[0].unit_items()]:  # percent too: 6 is not 6 %
+    if function.degree is None and [*arrays[0].unit_items()]:  # also percent: 6 is not 6 %
         raise _checks.has_unit(function, "x", str(arrays[0].units), "x.magnitude")
     ones = [
         a.__class__(1, a.units)
@@ -47,8 +47,8 @@ def delegate(
     ]
     try:
         one = functools.reduce(operator.mul, ones) if ones else None
-    except (pint.PintError, ValueError) as error:  # degrees Celsius have no square
+    except (pint.PintError, ValueError) as error:  # for example, degrees Celsius have no square
         msg = f"relu_xp.{function}: {error}; convert the units first, or pass the magnitudes"
         raise TypeError(msg) from error
-    result = inside(*(a.magnitude for a in arrays))
+    result = inside(*(a.magnitude for a in arrays), slope=slope)
     return result if one is None else one.__class__(result, one.units)

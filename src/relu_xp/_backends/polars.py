@@ -13,9 +13,9 @@ import polars as pl
 
 from relu_xp import _checks, _dtypes
 from relu_xp._backends import _numpy_errors
+from relu_xp._backends._host import devices as devices
+from relu_xp._backends._host import get as get
 from relu_xp._functions import Function
-
-in_parts = True  # so that no array can stand in the place of a scalar
 
 Frame = Any  # a polars.Series or DataFrame
 
@@ -36,27 +36,23 @@ def advice(function: Function, name: str, x: Any) -> str | None:
     return None
 
 
-def devices() -> list[str]:
-    """The host."""
-    return ["cpu"]
-
-
 def put(array: Any, device: str) -> Frame:
     """Make a column of a NumPy array, or a table of one with two dimensions."""
     return pl.DataFrame(array) if array.ndim == 2 else pl.Series(array)
 
 
-def get(x: Frame) -> Any:
-    """Give the elements as a NumPy array."""
-    return x.to_numpy()
-
-
 def delegate(
-    function: Function, inside: Callable[..., Any], arrays: tuple[Frame, ...], out: None
+    function: Function,
+    inside: Callable[..., Any],
+    arrays: tuple[Frame, ...],
+    slope: Any,
+    out: None,
 ) -> Frame:
     """Compute each column."""
     _checks.no_out(function, out, "a polars object")
     x, g = arrays[0], arrays[-1]
+    if slope is not None:
+        raise _checks.one_slope(function, x, slope, "x.to_numpy()")
     _checks.alike(function, None, x.shape, None, g.shape)
     if isinstance(x, pl.Series):
         return _column(function, inside, arrays)

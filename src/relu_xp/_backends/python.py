@@ -1,15 +1,17 @@
-"""Python's own numbers: the scalar definition itself, with the public functions' checks."""
+"""Python's own numbers: the scalar definition itself, after the checks of every backend."""
 
 import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from relu_xp import _checks, reference
+from relu_xp._backends._host import devices as devices
+from relu_xp._backends._host import get as get
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._plans import Plans, bits
 
 Number: TypeAlias = int | float
-Plan: TypeAlias = Callable[..., Any]  # the definition with numbers that were checked
+Plan: TypeAlias = Callable[..., Any]  # the definition, bound to scalars that were checked
 
 _DEFINED: dict[Function, Plan] = {
     each: getattr(reference, each.name) for each in FUNCTIONS.values()
@@ -25,7 +27,7 @@ def owns(x: object) -> bool:
 def call(
     function: Function, arrays: tuple[Number, ...], scalars: tuple[Any, ...], out: None
 ) -> Number:
-    """Run the definition: at once where all are floats, and the numbers the defaults or known."""
+    """Run the definition, without a check where all are floats and the scalars are known."""
     plan = (
         _DEFINED[function]
         if scalars is function.defaults
@@ -47,25 +49,20 @@ def _checked(
     scalars: tuple[Any, ...],
     out: None,
 ) -> Number:
-    """Check every argument; where a function takes integers, an int stays one."""
+    """Check every argument; a function that takes integers returns an int for an int."""
     _checks.no_out(function, out, "a Python number")
     plan = plan or _plan(function, scalars)
     x = arrays[0]
     if function.takes_integers and isinstance(x, int):
         return max(int(x), 0)
-    if not function.compares:  # for which an int may be of any size
+    if not function.compares:  # to be compared, an int may be of any size
         x = _float(function, "x", x)
-    return plan(
-        x,
-        *[
-            _float(function, name, a)
-            for name, a in zip(function.arrays[1:], arrays[1:], strict=True)
-        ],
-    )
+    others = zip(function.arrays[1:], arrays[1:], strict=True)
+    return plan(x, *[_float(function, name, a) for name, a in others])
 
 
 def _plan(function: Function, scalars: tuple[Any, ...]) -> Plan:
-    """Check the numbers; remember them, if they are floats."""
+    """Check the scalars, and bind the definition to them; remember it if they are floats."""
     pairs = zip(function.parameters, scalars, strict=True)
     rounded = tuple([_checks.number(function, each, value, "float64") for each, value in pairs])
     plan = functools.partial(_DEFINED[function], **function.named(rounded))
@@ -73,26 +70,17 @@ def _plan(function: Function, scalars: tuple[Any, ...]) -> Plan:
     return plan if key is None else _plans.keep((function, key), plan)
 
 
-def devices() -> list[str]:
-    """Python's numbers run on the CPU."""
-    return ["cpu"]
-
-
 def put(array: Any, device: str) -> Number:
     """Give the one element of a NumPy array."""
     return array.item()
-
-
-def get(x: Number) -> Any:
-    """Make a NumPy array of a number."""
-    import numpy as np  # late: this backend serves those who hold no array
-
-    return np.asarray(x)
 
 
 def _float(function: Function, name: str, value: Number) -> float:
     try:
         return float(value)
     except OverflowError:
-        msg = f"relu_xp.{function}: {name} is too large for a Python float; pass a number below 2**1024"
+        msg = (
+            f"relu_xp.{function}: {name} is too large for a Python float; "
+            "pass a number below 2**1024"
+        )
         raise OverflowError(msg) from None

@@ -13,9 +13,8 @@ from scipy import sparse
 
 from relu_xp import _checks
 from relu_xp._backends import _numpy_errors
+from relu_xp._backends._host import devices as devices
 from relu_xp._functions import GRAD_AT_ZERO, Function
-
-in_parts = True  # so that no array can stand in the place of a scalar
 
 Sparse = Any  # a scipy.sparse array or matrix, of any format
 
@@ -26,11 +25,6 @@ PART = 1 << 14  # elements or blocks that are computed at once, which the caches
 def owns(x: object) -> bool:
     """Arrays and matrices of every format."""
     return sparse.issparse(x)
-
-
-def devices() -> list[str]:
-    """The host."""
-    return ["cpu"]
 
 
 def put(array: Any, device: str) -> Sparse:
@@ -51,11 +45,17 @@ def get(x: Sparse) -> Any:
 
 
 def delegate(
-    function: Function, inside: Callable[..., Any], arrays: tuple[Sparse, ...], out: None
+    function: Function,
+    inside: Callable[..., Any],
+    arrays: tuple[Sparse, ...],
+    slope: Any,
+    out: None,
 ) -> Sparse:
     """Compute what is stored, in x or in the cotangent."""
     _checks.no_out(function, out, "a scipy.sparse array")
     x, g = arrays[0], arrays[-1]
+    if slope is not None:
+        raise _checks.one_slope(function, x, slope, "x.toarray()")
     _checks.alike(function, x.dtype, x.shape, g.dtype, g.shape)
     if len(arrays) == 2:
         places, result = _together(function, inside, *(_canonical(_as_table(a)) for a in arrays))

@@ -46,6 +46,7 @@ _LIBRARY = _checks.Library(
     kind=lambda dtype: _KINDS.get(dtype, ""),
     is_writeable=lambda _: True,
     cast="cast it first, for example x.to(torch.float32)",
+    casts={"torch.q": "take its numbers, for example x.dequantize()"},
     make="torch.as_tensor({}).to(x)",
 )
 _plans = Plans()  # by function, dtype and the bits of the scalars; of those after the first, where that is an array

@@ -1,28 +1,22 @@
-"""What this machine can run: each backend's devices, or why it has none; for the command line and the tests."""
+"""What can run on this machine: each backend's devices, or the reason why it has none.
 
-import importlib.metadata
-import importlib.util
-import platform
+`import relu_xp` imports this module, so that it imports late what takes long.
+"""
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-import relu_xp
 from relu_xp import _dispatch
-from relu_xp._backends import array_api
 from relu_xp._functions import RELU
+from relu_xp._registry import REGISTRY, SURVEYED
 
-NAMES = _dispatch.BACKENDS  # what is surveyed under the name of its package
-# What pip calls a backend's library, where that is not its own name.
-_INSTALL = {"cupy": "cupy-cuda13x ml_dtypes", "array_api_strict": "array-api-strict"}
-_DISTRIBUTIONS = (
-    "numpy", "array-api-compat", "ml_dtypes", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x",
-    "torch", "tensorflow", "tensorflow-cpu",
-    "dask", "xarray", "pandas", "polars", "scipy", "pint", "array-api-strict", "sparse", "ndonnx", "keras",
-    "thinc", "onnxruntime",
-)  # fmt: skip
+__version__ = "0.2.0"  # of this copy; a test holds pyproject.toml to it
+
+# The libraries of the array API standard are the devices of one backend.
+_STANDARD = "array_api"
+_ROWS = {row.name: row for row in SURVEYED}
+_OTHER_DISTRIBUTIONS = ("array-api-compat", "ml_dtypes", "thinc", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class Target:
 
     @property
     def where(self) -> str:
-        """The device as a person would read it; the array API's libraries here all run on the host."""
+        """The device for a reader: the array API's libraries run on the host here."""
         return "cpu" if self.device == self.name else self.device
 
     def put(self, array: Any) -> Any:
@@ -48,11 +42,12 @@ class Target:
 
     def trouble(self) -> str:
         """Run a function there once; return what went wrong, or nothing."""
+        import numpy as np
+
         try:
-            result = self.get(
-                getattr(relu_xp, RELU.name)(self.put(np.array([-1.0, 2.0], np.float32)))
-            )
-        except Exception as error:  # whatever an installed library breaks of its own
+            x = self.put(np.array([-1.0, 2.0], np.float32))
+            result = self.get(_dispatch.call(RELU, (x,), RELU.defaults, None))
+        except Exception as error:  # a library that is installed may be broken in any way
             return first_line(error)
         return "" if result.tolist() == [0.0, 2.0] else f"{RELU} of [-1, 2] gives {result.tolist()}"
 
@@ -67,36 +62,43 @@ class Unavailable:
 
 def survey() -> Iterator[Target | Unavailable]:
     """Find the devices of every backend, one after the other: this imports what is installed."""
-    for name in NAMES:
-        yield from of(name)
-    yield from _devices("array_api", "relu_xp._backends.array_api")
+    for row in SURVEYED:
+        if not row.module:
+            yield from of(row.name)
+    yield from _standard()
     for package, backend in _dispatch.plugins().items():
         yield from _devices(package, backend)
 
 
 def of(name: str) -> Iterator[Target | Unavailable]:
-    """Find the devices of the backend so named, and import no other; nothing if there is none."""
-    if name in (*NAMES, *array_api.LIBRARIES) and importlib.util.find_spec(name) is None:
+    """Find the devices of one backend, and import no other; nothing if there is none so named."""
+    row, plugins = _ROWS.get(name), _dispatch.plugins()
+    if row and not _is_installed(name):
         yield Unavailable(name, "not installed")
-    elif name in NAMES:
-        yield from _devices(name, f"relu_xp._backends.{name}")
-    elif name in array_api.LIBRARIES:
-        found = _devices("array_api", "relu_xp._backends.array_api")
-        yield from (each for each in found if each.name == name)
-    else:
-        plugins = _dispatch.plugins()
-        yield from _devices(name, plugins[name]) if name in plugins else ()
+    elif row and row.module == _STANDARD:
+        yield from (each for each in _standard() if each.name == name)
+    elif row or name in plugins:
+        yield from _devices(name, row.served_by if row else plugins[name])
 
 
 def names() -> list[str]:
-    """Whatever `of` knows, installed or not."""
-    return [*NAMES, *array_api.LIBRARIES, *_dispatch.plugins()]
+    """Name everything that `of` knows, installed or not."""
+    return [*_ROWS, *_dispatch.plugins()]
+
+
+def _is_installed(name: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(name) is not None
 
 
 def choose(
     console: Any, names: Sequence[str] | None = None, device: str | None = None
 ) -> list[Target]:
-    """The targets of the backends named, or of all; none if one that was named is missing. Tells why others are not."""
+    """Return the targets of the backends named, or of all; print why others are missing.
+
+    The list is empty if one that was named is missing.
+    """
     found = list(survey())
     present = [each for each in found if isinstance(each, Target)]
     here = list(dict.fromkeys(each.name for each in present))
@@ -112,11 +114,9 @@ def choose(
         devices = ", ".join(each.where for each in present if each.name == name)
         none = f"no such backend here; there are {', '.join(here)}"
         reasons[name] = f"is on {devices} here" if devices else reasons.get(name, none)
-        known = (*NAMES, *array_api.LIBRARIES)
-        if names and name in known and importlib.util.find_spec(name) is None:
-            reasons[name] = (
-                f"not installed; to have it: python3 -m pip install {_INSTALL.get(name, name)}"
-            )
+        if names and name in _ROWS and not _is_installed(name):
+            install = _ROWS[name].install or name
+            reasons[name] = f"not installed; to have it: python3 -m pip install {install}"
     for name, reason in reasons.items():
         style = "dim" if targets and name not in (names or ()) else "red"
         console.print(f"{name}: {reason}", style=style, markup=False, highlight=False)
@@ -124,7 +124,26 @@ def choose(
 
 
 def info() -> dict[str, Any]:
-    """What `relu_xp.info` documents."""
+    """Tell what `relu-xp info` prints: what is installed, and which backends are usable here.
+
+    Every framework that is installed is imported for it, and a function is run once on each device.
+
+    Returns
+    -------
+    dict
+        ``python`` and ``platform``, strings; ``versions``, by the name of the distribution;
+        ``backends``, a list with a dict for each device: ``backend``, ``device``, ``usable``, and
+        ``reason``, why it is not; and ``compiled_loops``, whether NumPy's loops were compiled, and
+        for which processors. It can be written as JSON.
+
+    Examples
+    --------
+    >>> import relu_xp
+    >>> [each["backend"] for each in relu_xp.info()["backends"] if each["usable"]][0]
+    'numpy'
+    """
+    import platform
+
     backends: list[dict[str, Any]] = []
     for found in survey():
         reason = found.trouble() if isinstance(found, Target) else found.reason
@@ -147,20 +166,23 @@ def info() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of the distributions that compute here, as their metadata tell: none is imported for it."""
-    found = {"relu-xp": relu_xp.__version__}  # of this copy, whichever is installed
-    for name in _DISTRIBUTIONS:
+    """Read the versions of what computes here from the metadata: nothing is imported for it."""
+    import importlib.metadata
+
+    found = {"relu-xp": __version__}  # of this copy, whichever is installed
+    listed = [name for row in REGISTRY for name in row.distributions or (row.name,)]
+    for name in (*listed, *_OTHER_DISTRIBUTIONS):
         try:
             found[name] = importlib.metadata.version(name) or "unknown"
         except importlib.metadata.PackageNotFoundError:
             continue
-        except Exception:  # its metadata are damaged, in one way or another
+        except Exception:  # its metadata may be damaged in any way
             found[name] = "unknown"
     return found
 
 
 def compiled_loops() -> str:
-    """Whether NumPy's loops are compiled, and for which instruction set; or why they are not here."""
+    """Tell whether NumPy's loops are compiled and for which instruction set, or why not."""
     from relu_xp._backends import numpy as backend
 
     if backend.missing:
@@ -170,11 +192,11 @@ def compiled_loops() -> str:
 
 
 def first_line(error: Exception) -> str:
-    """An error's kind and its first line."""
+    """Return an error's kind and its first line."""
     name = type(error).__name__
     try:
         message = str(error).strip()
-    except BaseException:  # a caller's class, whose text is its own code
+    except BaseException:  # a class of the caller's, whose `__str__` may do anything
         message = ""
     return f"{name}: {message.splitlines()[0]}" if message else name
 
@@ -186,5 +208,9 @@ def _devices(name: str, backend: Any) -> Iterator[Target | Unavailable]:
     except Exception as error:  # one broken framework must not hide the others
         yield Unavailable(name, first_line(error))
     else:
-        for device in devices:  # of the array API's: libraries
-            yield Target(device if name == "array_api" else name, module, device)
+        for device in devices:
+            yield Target(device if name == _STANDARD else name, module, device)
+
+
+def _standard() -> Iterator[Target | Unavailable]:
+    return _devices(_STANDARD, next(r.served_by for r in SURVEYED if r.module == _STANDARD))

@@ -1,0 +1,15 @@
+"""What backends share whose arrays live on the host; each imports what holds for it."""
+
+from typing import Any
+
+
+def devices() -> list[str]:
+    """Name the one device."""
+    return ["cpu"]
+
+
+def get(x: Any) -> Any:
+    """Give the elements as a NumPy array."""
+    import numpy as np  # late: Python's own numbers are served without it
+
+    return np.asarray(x)
