@@ -1,16 +1,16 @@
-"""What a program recorded from a call costs, against one recorded from torch's own: `python benchmarks/exports.py`.
+"""What a program that torch records from a call costs, against one recorded from torch's own.
 
-Each row is a function, each pair of columns a way to record it: how many operations the program
-has, and its time over that of torch's own function, recorded alike; in onnxruntime for ONNX.
-Contestants take turns, medians are compared.
+    python benchmarks/exports.py
+
+Each row is a function, each column a way to record it. A cell has the number of operations in our
+program and in torch's, and our time over torch's; ONNX programs run in onnxruntime. All take turns
+in one process, and medians are compared.
 """
 
 import argparse
 import functools
 import io
 import logging
-import statistics
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,36 +18,18 @@ from typing import Any
 import onnx
 import onnxruntime
 import torch
+from in_torch import PAIRS, SAMPLE, SLOPES
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch.nn import functional
 
 import relu_xp
+from relu_xp.bench._measuring import ratio
 
 Call = Callable[[torch.Tensor], torch.Tensor]
-SLOPES = torch.linspace(0.1, 0.4, 64)
-SHAPES = {"2^4": (1, 16), "2^20": (1 << 14, 64)}
-# Ours and torch's own.
-PAIRS: dict[str, tuple[Call, Call]] = {
-    "relu": (relu_xp.relu, torch.relu),
-    "relu, 0 at 0": (functools.partial(relu_xp.relu, grad_at_zero=0.0), torch.relu),
-    "leaky_relu": (relu_xp.leaky_relu, functional.leaky_relu),
-    "leaky_relu, 0.2, 0 at 0": (
-        lambda x: relu_xp.leaky_relu(x, 0.2, grad_at_zero=0.0),
-        lambda x: functional.leaky_relu(x, 0.2),
-    ),
-    "leaky_relu, -0.2": (
-        lambda x: relu_xp.leaky_relu(x, -0.2),
-        lambda x: functional.leaky_relu(x, -0.2),
-    ),
-    "leaky_relu, slopes": (
-        lambda x: relu_xp.leaky_relu(x, SLOPES[: x.shape[1]]),
-        lambda x: functional.prelu(x, SLOPES[: x.shape[1]]),
-    ),
-    "clipped_relu": (relu_xp.clipped_relu, functional.relu6),
-    "squared_relu": (relu_xp.squared_relu, lambda x: torch.relu(x).square()),
-}
+SHAPES = {"2^4": (1, len(SLOPES)), "2^20": ((1 << 20) // len(SLOPES), len(SLOPES))}
+SLOPED = (lambda x: relu_xp.leaky_relu(x, SLOPES), lambda x: functional.prelu(x, SLOPES))
 
 
 def exported(f: Call, x: torch.Tensor) -> tuple[int, Call]:
@@ -56,13 +38,13 @@ def exported(f: Call, x: torch.Tensor) -> tuple[int, Call]:
 
 
 def decomposed(f: Call, x: torch.Tensor) -> tuple[int, Call]:
-    """Give the same, taken apart into torch's core operations."""
+    """Give the same program, decomposed into torch's core operations."""
     return _program(torch.export.export(_module(f), (x,)).run_decompositions())
 
 
 def traced(f: Call, x: torch.Tensor) -> tuple[int, Call]:
     """Give a program of `torch.jit.trace`."""
-    program = torch.jit.trace(lambda x: f(x), (x,))  # a partial has no name
+    program = torch.jit.trace(lambda x: f(x), (x,))  # torch wants a name, which a partial lacks
     return sum(node.kind().startswith("aten::") for node in program.inlined_graph.nodes()), program
 
 
@@ -100,50 +82,33 @@ def _program(program: Any) -> tuple[int, Call]:
     return calls, program.module()
 
 
-def ratio(ours: Call, theirs: Call, x: torch.Tensor, rounds: int) -> float:
-    """Time the two in turns."""
-    begin = time.perf_counter()
-    for call in (ours, theirs, ours, theirs):
-        call(x)
-    repeats = max(1, int(4e-3 / (time.perf_counter() - begin)))
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for call, samples in zip((ours, theirs), seconds, strict=True):
-            begin = time.perf_counter()
-            for _ in range(repeats):
-                call(x)
-            samples.append(time.perf_counter() - begin)
-    return statistics.median(seconds[0]) / statistics.median(seconds[1])
-
-
 def main() -> None:
     """Record every function in every way, and time it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=41)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # of the exporters about themselves
+    warnings.simplefilter("ignore")  # the exporters warn about themselves
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     console = Console(width=140)
-    title = (
-        f"PyTorch {torch.__version__}, onnxruntime {onnxruntime.__version__}, float32, one thread"
-    )
-    table = Table(
-        "function",
-        *WAYS,
-        title=f"{title}: operations, ours and torch's; time over torch's own on {' and '.join(SHAPES)}",
-    )
-    for name, pair in track(PAIRS.items(), description="recording", console=console):
+    versions = f"PyTorch {torch.__version__}, onnxruntime {onnxruntime.__version__}"
+    told = f"operations, ours and torch's; time over torch's own on {' and '.join(SHAPES)}"
+    table = Table("function", *WAYS, title=f"{versions}, float32, one thread: {told}")
+    pairs = {**PAIRS, "leaky_relu, slopes": SLOPED}
+    for name, pair in track(pairs.items(), description="recording", console=console):
         cells = []
         for way in WAYS.values():
-            counts, ratios = [], []
+            counts, ratios = "", []
             for shape in SHAPES.values():
                 x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
                 with torch.no_grad():
                     (count, ours), (of_torch, theirs) = (way(f, x) for f in pair)
-                    ratios.append(f"{ratio(ours, theirs, x, options.rounds):.2f}")
-                counts = [count, of_torch]
-            cells.append(f"{counts[0]}, {counts[1]}; {' '.join(ratios)}")
+                    calls = (functools.partial(each, x) for each in (ours, theirs))
+                    ratios.append(f"{ratio(*calls, options.rounds, SAMPLE):.2f}")
+                counts = f"{count}, {of_torch}"
+            cells.append(f"{counts}; {' '.join(ratios)}")
         table.add_row(name, *cells)
     console.print(table)
 

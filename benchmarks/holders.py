@@ -1,9 +1,11 @@
-"""What a call costs on what holds arrays, beside the holder's own: `python benchmarks/holders.py [WORD ...]`.
+"""What a call costs on a holder of arrays, such as a data frame, beside the holder's own functions.
 
-Contestants take turns in one process, and what is shown is ours over the library's own, of medians:
-relu beside its `maximum`, relu_vjp beside its `x + g`, which reads and writes the same bytes, or
-beside its select. Words choose the rows that have one of them in their names; libraries that are
-not installed are left out. Needs what `numpy_speed.py` needs.
+    python benchmarks/holders.py [WORD ...]
+
+All take turns in one process, and a cell shows our time over the library's own, of medians: relu
+beside its `maximum`, and relu_vjp beside its `x + g`, which reads and writes the same bytes, or
+beside its select. With words, only rows with one of them in their names are measured. Libraries
+that are not installed are left out. Needs NumPy and rich.
 """
 
 import argparse
@@ -15,21 +17,21 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy_speed import measure
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 import relu_xp
+from relu_xp.bench._measuring import ratio
 
 SIZES = {"16": 16, "2^20": 1 << 20}
-SAMPLES = 15
+ROUNDS = 15
 Held = Callable[[Any], Any]  # what holds an array
 
 
 class Row(NamedTuple):
-    """How x is held, and the library's own functions."""
+    """A way to hold x, and the library's own functions."""
 
     name: str
     held: Held
@@ -39,7 +41,7 @@ class Row(NamedTuple):
 
 
 def in_pandas() -> Iterator[Row]:
-    """Columns and frames of few columns."""
+    """Columns, and frames of few columns."""
     import pandas as pd
 
     def halves(x: Any) -> Any:
@@ -53,7 +55,7 @@ def in_pandas() -> Iterator[Row]:
 
 
 def in_nullable_pandas() -> Iterator[Row]:
-    """The same with missing values."""
+    """Columns and frames with missing values."""
     import pandas as pd
 
     def column(dtype: str, x: Any) -> Any:
@@ -74,7 +76,7 @@ def in_nullable_pandas() -> Iterator[Row]:
 
 
 def in_xarray() -> Iterator[Row]:
-    """With coordinates and without."""
+    """Arrays with and without coordinates."""
     import xarray
 
     def array(x: Any) -> Any:
@@ -90,7 +92,7 @@ def in_xarray() -> Iterator[Row]:
 
 
 def in_polars() -> Iterator[Row]:
-    """With nulls and without."""
+    """Columns with and without nulls."""
     import polars as pl
 
     def holed(x: Any) -> Any:
@@ -101,26 +103,20 @@ def in_polars() -> Iterator[Row]:
 
     for name, held in (("Series", pl.Series), ("Series with nulls", holed)):
         yield Row(name, held, lambda x: x.clip(0), vjp=select)
-    yield Row(
-        "frame, 8 columns",
-        lambda x: pl.DataFrame(x.reshape(-1, 8)),
-        lambda x: x.select(pl.all().clip(0)),
-    )
+    frame = lambda x: pl.DataFrame(x.reshape(-1, 8))  # noqa: E731
+    yield Row("frame, 8 columns", frame, lambda x: x.select(pl.all().clip(0)))
 
 
 def in_dask() -> Iterator[Row]:
-    """Computed in this thread, since it is the call that is measured."""
+    """Arrays, computed in this thread: the call is measured, not the scheduler."""
     import dask.array as da
 
-    yield Row(
-        "Array, 4 blocks",
-        lambda x: da.from_array(x, chunks=x.size // 4),
-        lambda x: da.maximum(x, 0),
-    )
+    blocks = lambda x: da.from_array(x, chunks=x.size // 4)  # noqa: E731
+    yield Row("Array, 4 blocks", blocks, lambda x: da.maximum(x, 0))
 
 
 def in_pint() -> Iterator[Row]:
-    """Of one registry."""
+    """Quantities of one registry."""
     import pint
 
     units = pint.UnitRegistry()
@@ -129,31 +125,26 @@ def in_pint() -> Iterator[Row]:
 
 
 def in_numpy() -> Iterator[Row]:
-    """Its own holder."""
-    masked = np.ma.MaskedArray
-    yield Row(
-        "MaskedArray",
-        lambda x: masked(x, np.arange(x.size) % 2 == 0),
-        lambda x: np.ma.maximum(x, 0),
-    )
-    yield Row("MaskedArray, no mask", masked, lambda x: np.ma.maximum(x, 0))
+    """Masked arrays."""
+    masked, own = np.ma.MaskedArray, lambda x: np.ma.maximum(x, 0)
+    yield Row("MaskedArray", lambda x: masked(x, np.arange(x.size) % 2 == 0), own)
+    yield Row("MaskedArray, no mask", masked, own)
 
 
 def sparsely(x: Any, seed: int) -> tuple[Any, tuple[int, int]]:
-    """Give the elements places in a matrix, sorted, 1% of all, and its shape."""
+    """Give the elements sorted places, 1% of a matrix, and the matrix's shape."""
     side = math.isqrt(100 * x.size)
     places = np.random.default_rng(seed).choice(side * side, x.size, replace=False, shuffle=False)
     return np.divmod(np.sort(places), side), (side, side)
 
 
 def in_scipy() -> Iterator[Row]:
-    """Of formats that have no `maximum`, `abs` reads and writes as much."""
+    """Matrices; a format without `maximum` has `abs`, which reads and writes as much."""
     from scipy import sparse
 
     def maximum(x: Any) -> Any:
-        return (
-            x.maximum(0) if hasattr(x, "maximum") else abs(x.copy())
-        )  # a copy, which `abs` puts in order
+        # A copy: `abs` sorts the indices of what it is given.
+        return x.maximum(0) if hasattr(x, "maximum") else abs(x.copy())
 
     def held(kind: str, seed: int, x: Any) -> Any:
         where, shape = sparsely(x, seed)
@@ -166,34 +157,16 @@ def in_scipy() -> Iterator[Row]:
     def diagonals(first: int, x: Any) -> Any:
         return sparse.dia_array((x.reshape(4, -1), range(first, first + 4)), (x.size // 4,) * 2)
 
+    of = functools.partial
     for kind in ("csr", "csc", "coo", "bsr"):
-        yield Row(f"{kind}, the same places", functools.partial(held, kind, 0), maximum)
-        yield Row(
-            f"{kind}, other places",
-            functools.partial(held, kind, 0),
-            maximum,
-            functools.partial(held, kind, 1),
-        )
+        yield Row(f"{kind}, the same places", of(held, kind, 0), maximum)
+        yield Row(f"{kind}, other places", of(held, kind, 0), maximum, of(held, kind, 1))
+    empty = lambda x: held("csr", 0, x) * 0  # noqa: E731
     yield Row("csr, unsorted", lambda x: held("csr", 0, x)[:, ::-1], maximum)
-    yield Row(
-        "csr, an empty cotangent",
-        functools.partial(held, "csr", 0),
-        maximum,
-        lambda x: held("csr", 0, x) * 0,
-    )
-    yield Row(
-        "coo of one axis, other places",
-        functools.partial(vector, 0),
-        maximum,
-        functools.partial(vector, 1),
-    )
-    yield Row("dia, the same places", functools.partial(diagonals, 0), maximum)
-    yield Row(
-        "dia, other places",
-        functools.partial(diagonals, 0),
-        maximum,
-        functools.partial(diagonals, 2),
-    )
+    yield Row("csr, an empty cotangent", of(held, "csr", 0), maximum, empty)
+    yield Row("coo of one axis, other places", of(vector, 0), maximum, of(vector, 1))
+    yield Row("dia, the same places", of(diagonals, 0), maximum)
+    yield Row("dia, other places", of(diagonals, 0), maximum, of(diagonals, 2))
     for kind in ("dok", "lil"):
         yield Row(
             f"{kind}, at most 2^10",
@@ -204,7 +177,7 @@ def in_scipy() -> Iterator[Row]:
 
 
 def in_sparse() -> Iterator[Row]:
-    """pydata's."""
+    """Arrays of pydata/sparse."""
     import sparse
 
     def held(seed: int, x: Any) -> Any:
@@ -216,7 +189,7 @@ def in_sparse() -> Iterator[Row]:
 
 
 def in_array_api_strict() -> Iterator[Row]:
-    """Beside a select of its own, since its `maximum` does not say which zero it gives."""
+    """Arrays, beside a select: `maximum` does not say which zero it gives."""
     import array_api_strict as xp
 
     def select(x: Any, g: Any) -> Any:
@@ -225,22 +198,11 @@ def in_array_api_strict() -> Iterator[Row]:
     yield Row("Array", xp.asarray, lambda x: xp.where(x <= 0, xp.zeros_like(x), x), vjp=select)
 
 
-LIBRARIES = (
-    in_pandas,
-    in_nullable_pandas,
-    in_xarray,
-    in_polars,
-    in_dask,
-    in_pint,
-    in_numpy,
-    in_scipy,
-    in_sparse,
-    in_array_api_strict,
-)
+LIBRARIES = [each for name, each in [*globals().items()] if name.startswith("in_")]
 
 
 def rows(words: list[str]) -> Iterator[Row]:
-    """Those that are asked for, of what is installed."""
+    """Give the rows that are asked for and whose library is installed."""
     for library in LIBRARIES:
         try:
             found = list(library())
@@ -253,26 +215,18 @@ def rows(words: list[str]) -> Iterator[Row]:
 
 
 def ratios(row: Row, n: int) -> list[str]:
-    """Ours over the library's own, of the value and of the VJP, which integers have none of."""
+    """Compare the value and the VJP with the library's own; integers have no VJP."""
     rng = np.random.default_rng(0)
     x, g = row.held(rng.normal(size=n)), (row.cotangent or row.held)(rng.normal(size=n))
     found = []
     for ours, own, arrays in ((relu_xp.relu, row.own, (x,)), (relu_xp.relu_vjp, row.vjp, (x, g))):
-        calls = {
-            name: functools.partial(done, each, *arrays)
-            for name, each in (("ours", ours), ("own", own))
-        }
-        try:
-            seconds = measure(calls, SAMPLES)
-        except TypeError:
-            found.append("-")
-        else:
-            found.append(f"{seconds['ours'] / seconds['own']:.2f}")
+        calls = (functools.partial(done, each, *arrays) for each in (ours, own))
+        found.append(f"{ratio(*calls, ROUNDS):.2f}".replace("nan", "-"))
     return found
 
 
 def done(function: Callable[..., Any], *arrays: Any) -> Any:
-    """Compute what is lazy."""
+    """Compute a lazy result."""
     result = function(*arrays)
     return result.compute(scheduler="synchronous") if hasattr(result, "dask") else result
 

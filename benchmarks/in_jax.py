@@ -1,7 +1,9 @@
-"""What relu_xp costs in JAX beside what JAX's own users write: `python benchmarks/in_jax.py [--steps]`.
+"""What relu_xp costs in JAX beside what JAX's own users write.
 
-Contestants take turns in one process, and the least time of each is compared. `--steps` adds the
-training step of `examples/digits_jax.py`.
+    python benchmarks/in_jax.py [--steps]
+
+All take turns in one process, and the least time of each is compared. `--steps` adds the training
+step of `examples/digits_jax.py`.
 """
 
 import functools
@@ -9,7 +11,6 @@ import itertools
 import re
 import subprocess
 import sys
-import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,32 +21,33 @@ from rich.console import Console
 from rich.table import Table
 
 import relu_xp
+from relu_xp.bench._measuring import times
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "digits_jax.py"
-SIZE, CALLS, ROUNDS = 128, 300, 30
-LARGE = 1 << 20
+SIZE, LARGE, ROUNDS = 128, 1 << 20, 30
+SAMPLE = 2e-3  # seconds
 X = jnp.linspace(-1, 1, SIZE, dtype=jnp.float32)
 G, SLOPES = X + 1, jnp.full_like(X, 0.3)
 Call = Callable[[], Any]
 Pair = tuple[Call, Call]
+of = functools.partial
 
 
 def jitted_where(count: int) -> Call:
-    """A jitted `where` on one to three arrays."""
+    """Give a jitted `where` of one to three arrays."""
     compute = jax.jit(
         lambda x, *others: jnp.where(x >= 0, (x, *others)[count == 3], others[-1] if others else 0)
     )
-    arrays = (X, G, SLOPES)[:count]
-    return lambda: compute(*arrays)
+    return of(compute, *(X, G, SLOPES)[:count])
 
 
 def eager_calls() -> dict[str, Pair]:
-    """Each beside jax.nn.relu, or beside a `where` that has as many arguments; a number other than a default is one."""
+    """Each beside jax.nn.relu or a jitted `where` of as many arguments.
+
+    A number other than the default counts as an argument.
+    """
     calls: dict[str, Pair] = {
-        f"relu(x, grad_at_zero={z})": (
-            functools.partial(relu_xp.relu, X, grad_at_zero=z),
-            lambda: jax.nn.relu(X),
-        )
+        f"relu(x, grad_at_zero={z})": (of(relu_xp.relu, X, grad_at_zero=z), of(jax.nn.relu, X))
         for z in (1.0, 0.0, 0.5)
     }
     others: list[tuple[str, tuple[Any, ...], dict[str, float], int]] = [
@@ -69,40 +71,34 @@ def eager_calls() -> dict[str, Pair]:
     ]
     names = {id(X): "x", id(G): "g", id(SLOPES): "slopes"}
     for name, arguments, numbers, count in others:
-        shown = [names.get(id(a), str(a)) for a in arguments] + [
-            f"{k}={v}" for k, v in numbers.items()
-        ]
-        call = functools.partial(getattr(relu_xp, name), *arguments, **numbers)
+        shown = [names.get(id(a), str(a)) for a in arguments]
+        shown += [f"{k}={v}" for k, v in numbers.items()]
+        call = of(getattr(relu_xp, name), *arguments, **numbers)
         calls[f"{name}({', '.join(shown)})"] = call, jitted_where(count)
     return calls
 
 
 def new_numbers() -> dict[str, Pair]:
-    """A number that no call had before."""
+    """Calls with a number that no call had before."""
     fresh = (0.1 + i / 2**20 for i in itertools.count())
+    leaky, clipped = relu_xp.leaky_relu, relu_xp.clipped_relu
 
-    def gradient(f: Callable[..., Any], name: str) -> Call:
+    def gradient(f: Callable[..., Any], name: str = "negative_slope") -> Call:
         return lambda: jax.grad(lambda x: f(x, **{name: next(fresh)}).sum())(X)
 
-    slope, theirs = "negative_slope", gradient(jax.nn.leaky_relu, "negative_slope")
+    def batched(f: Callable[..., Any]) -> Call:
+        return lambda: jax.vmap(lambda x: f(x, next(fresh)))(X)
+
+    theirs, relu6 = jax.nn.leaky_relu, jax.grad(lambda x: jax.nn.relu6(x).sum())
     return {
-        "leaky_relu(x, s)": (
-            lambda: relu_xp.leaky_relu(X, next(fresh)),
-            lambda: jax.nn.leaky_relu(X, next(fresh)),
-        ),
-        "grad of leaky_relu(x, s)": (gradient(relu_xp.leaky_relu, slope), theirs),
+        "leaky_relu(x, s)": (lambda: leaky(X, next(fresh)), lambda: theirs(X, next(fresh))),
+        "grad of leaky_relu(x, s)": (gradient(leaky), gradient(theirs)),
         "grad of leaky_relu(x, grad_at_zero=z)": (
-            gradient(relu_xp.leaky_relu, "grad_at_zero"),
-            theirs,
+            gradient(leaky, "grad_at_zero"),
+            gradient(theirs),
         ),
-        "vmap of leaky_relu(x, s)": (
-            lambda: jax.vmap(lambda x: relu_xp.leaky_relu(x, next(fresh)))(X),
-            lambda: jax.vmap(lambda x: jax.nn.leaky_relu(x, next(fresh)))(X),
-        ),
-        "grad of clipped_relu(x, c)": (
-            gradient(relu_xp.clipped_relu, "ceiling"),
-            lambda: jax.grad(lambda x: jax.nn.relu6(x).sum())(X),
-        ),
+        "vmap of leaky_relu(x, s)": (batched(leaky), batched(theirs)),
+        "grad of clipped_relu(x, c)": (gradient(clipped, "ceiling"), lambda: relu6(X)),
     }
 
 
@@ -110,88 +106,63 @@ Activation = Callable[..., Any]
 
 
 def gradients() -> dict[str, tuple[Activation, Activation]]:
-    """Each with what jax.nn has for it."""
-    leaky, slope = jax.nn.leaky_relu, {"negative_slope": 0.2}
-    of = functools.partial
+    """Functions, each with the one that jax.nn has for it."""
+    ours, theirs = relu_xp.leaky_relu, jax.nn.leaky_relu
+    ours_2, theirs_2 = (of(f, negative_slope=0.2) for f in (ours, theirs))
     return {
         "relu": (relu_xp.relu, jax.nn.relu),
         "relu, z = 0": (of(relu_xp.relu, grad_at_zero=0.0), jax.nn.relu),
         "relu, z = 0.5": (of(relu_xp.relu, grad_at_zero=0.5), jax.nn.relu),
-        "leaky_relu": (relu_xp.leaky_relu, leaky),
-        "leaky_relu, s = 0.2": (of(relu_xp.leaky_relu, **slope), of(leaky, **slope)),
-        "leaky_relu, z = s": (
-            of(relu_xp.leaky_relu, **slope, grad_at_zero=0.2),
-            of(leaky, **slope),
-        ),
-        "leaky_relu, z = 0": (
-            of(relu_xp.leaky_relu, **slope, grad_at_zero=0.0),
-            of(leaky, **slope),
-        ),
+        "leaky_relu": (ours, theirs),
+        "leaky_relu, s = 0.2": (ours_2, theirs_2),
+        "leaky_relu, z = s": (of(ours_2, grad_at_zero=0.2), theirs_2),
+        "leaky_relu, z = 0": (of(ours_2, grad_at_zero=0.0), theirs_2),
         "clipped_relu": (relu_xp.clipped_relu, jax.nn.relu6),
         "squared_relu": (relu_xp.squared_relu, lambda x: jnp.square(jax.nn.relu(x))),
-        "leaky_relu, slopes": (relu_xp.leaky_relu, leaky),
+        "leaky_relu, slopes": (ours, theirs),
     }
 
 
+# Operations that compute nothing.
+SHAPING = {
+    *("parameter", "constant", "broadcast", "tuple", "fusion", "call", "bitcast", "copy", "convert")
+}
+
+
 def compiled_gradient(name: str, f: Activation, dtype: str) -> tuple[Call, int]:
-    """The compiled gradient as a call, and how many operations of it compute."""
+    """Give the compiled gradient as a call, and the number of its operations that compute."""
     x = jnp.sin(jnp.arange(LARGE)).astype(dtype)
     arrays = (x, jnp.full(LARGE, 0.2, dtype)) if "slopes" in name else (x,)
     program = jax.jit(lambda g, *arrays: jax.vjp(f, *arrays)[1](g)).lower(x, *arrays).compile()
     operations = re.findall(r"= \S+ ([a-z][\w-]*)\(", program.as_text())
-    shaping = {
-        "parameter",
-        "constant",
-        "broadcast",
-        "tuple",
-        "fusion",
-        "call",
-        "bitcast",
-        "copy",
-        "convert",
-    }
-    return lambda: jax.block_until_ready(program(x, *arrays)), sum(
-        each not in shaping for each in operations
-    )
+    count = sum(each not in SHAPING for each in operations)
+    return lambda: jax.block_until_ready(program(x, *arrays)), count
 
 
-def least(pair: Pair, calls: int) -> list[float]:
-    """The least time of each, in microseconds."""
-    for call in pair:
-        jax.block_until_ready(call())
-    rounds = [[timeit.timeit(call, number=calls) / calls for call in pair] for _ in range(ROUNDS)]
-    return [min(times) * 1e6 for times in zip(*rounds, strict=True)]
-
-
-def show(
-    title: str, pairs: dict[str, Pair], calls: int, operations: dict[str, str] | None = None
-) -> None:
+def show(title: str, pairs: dict[str, Pair], operations: dict[str, str] | None = None) -> None:
     """Print a table of both times and their ratio."""
     table = Table(title=title)
     for heading in ("", "relu_xp", "beside", "ratio", *(["operations"] if operations else [])):
         table.add_column(heading, justify="right" if heading else "left")
     for name, pair in pairs.items():
-        ours, theirs = least(pair, calls)
-        more = [operations[name]] if operations else []
-        table.add_row(name, f"{ours:.2f} µs", f"{theirs:.2f} µs", f"{ours / theirs:.3f}", *more)
+        found = times(dict(zip(("ours", "theirs"), pair, strict=True)), ROUNDS, SAMPLE, min)
+        cells = [f"{seconds * 1e6:.2f} µs" for seconds in found.values()]
+        cells += [f"{found['ours'] / found['theirs']:.3f}"]
+        table.add_row(name, *cells, *([operations[name]] if operations else []))
     Console(width=100).print(table)
 
 
 def main() -> None:
-    """Time eager calls, those with ever new numbers, and compiled gradients; then the example's steps."""
-    where = f"on {X.device}, JAX {jax.__version__}"
-    show(
-        f"an eager call, {SIZE} float32 {where}, beside jax.nn.relu or a jitted where",
-        eager_calls(),
-        CALLS,
-    )
-    show(f"a new number each time, {SIZE} float32, beside jax.nn", new_numbers(), 20)
+    """Time eager calls, calls with new numbers and compiled gradients; then the example's steps."""
+    what = f"{SIZE} float32 on {X.device}, JAX {jax.__version__}"
+    show(f"an eager call, {what}, beside jax.nn.relu or a jitted where", eager_calls())
+    show(f"a new number each time, {SIZE} float32, beside jax.nn", new_numbers())
     for dtype in ("float32", "bfloat16"):
         pairs, operations = dict[str, Pair](), dict[str, str]()
         for name, both in gradients().items():
             ours, theirs = (compiled_gradient(name, f, dtype) for f in both)
             pairs[name], operations[name] = (ours[0], theirs[0]), f"{ours[1]} and {theirs[1]}"
-        show(f"a compiled gradient, {LARGE:,} {dtype}, beside jax.nn's", pairs, 2, operations)
+        show(f"a compiled gradient, {LARGE:,} {dtype}, beside jax.nn's", pairs, operations)
     if "--steps" in sys.argv:
         subprocess.run([sys.executable, EXAMPLE, "--epochs", "40"], check=True)
 

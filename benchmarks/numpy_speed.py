@@ -1,20 +1,21 @@
-"""What a call on a NumPy array costs beside PyTorch, the NumPy idioms and a copy: `python benchmarks/numpy_speed.py`.
+"""What a call on a NumPy array costs beside PyTorch, the NumPy idioms and a copy.
 
-All on one thread, in turns, in one run; medians. A ratio is the time of the other over ours: above
-1 relu_xp is faster. The copy is `numpy.copyto` of x, for VJPs `numpy.add(x, g, out=)`, or
-`x.copy()` and `x + g` where the result is a fresh array. Idioms whose bits differ from ours on
-special values are marked with a star and do not count for the last line. Needs NumPy, ml_dtypes and
-rich; PyTorch is compared if it is there. `--workers` then compares two workers with one.
+    python benchmarks/numpy_speed.py [--workers] [--json FILE]
+
+All run on one thread and take turns in one process; medians are compared. A ratio is the time of
+the other over ours: above 1 relu_xp is faster. The copy is `numpy.copyto` of x, or `x.copy()` for a
+fresh result; for VJPs it is `numpy.add(x, g)`. A star marks an idiom whose bits differ from ours on
+special values; the last lines leave it out. Needs NumPy, ml_dtypes and rich; PyTorch is compared if
+it is installed. `--workers` then compares two workers with one.
 """
 
 import argparse
 import functools
 import itertools
 import json
+import operator
 import platform
-import statistics
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,254 +26,149 @@ from rich.progress import track
 from rich.table import Table
 
 import relu_xp
+from relu_xp import _peers
 from relu_xp._functions import FUNCTIONS, Function
+from relu_xp._peers import Calls
+from relu_xp.bench._measuring import times
 
-Calls = dict[str, Callable[[], Any]]
-
-SLOPE = 0.01
-DTYPES = {
-    "float32": np.float32,
-    "float64": np.float64,
-    "float16": np.float16,
-    "bfloat16": ml_dtypes.bfloat16,
-}
+DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "float16")}
+DTYPES["bfloat16"] = np.dtype(ml_dtypes.bfloat16)
 SIZES = [1 << 4, 1 << 10, 1 << 14, 1 << 17, 1 << 20, 1 << 24]
-SAMPLE_SECONDS = 3e-4
+SAMPLE = 3e-4  # seconds
+Record = dict[str, Any]
 
 
 def idioms(function: Function, x: Any, g: Any, out: Any) -> Calls:
-    """What people write, as fast as NumPy lets them."""
-    s, zero, one, six = (x.dtype.type(value) for value in (SLOPE, 0, 1, 6))
-    ufunc: dict[str, Calls] = {
-        "relu": {"maximum": lambda: np.maximum(x, 0, out=out)},
-        "leaky_relu": {
-            "where": lambda: np.where(x > 0, x, s * x),
-            "maximum(x, s*x)": lambda: np.maximum(x, np.multiply(x, s, out=out), out=out),
-        },
-        "relu_grad": {"cast": lambda: (x >= 0).astype(x.dtype)},
-        "leaky_relu_grad": {"where": lambda: np.where(x >= 0, one, s)},
-        "relu_vjp": {
-            "where": lambda: np.where(x >= 0, g, zero),
-            "g * mask": lambda: np.multiply(g, x >= 0, out=out),
-        },
-        "leaky_relu_vjp": {"where": lambda: np.where(x >= 0, g, s * g)},
-        "leaky_relu_slope_vjp": {"where": lambda: np.where(x < 0, x * g, zero)},
-        "clipped_relu": {
-            "clip": lambda: np.clip(x, zero, six, out=out),
-            "minimum(maximum)": lambda: np.minimum(np.maximum(x, 0, out=out), six, out=out),
-        },
-        "clipped_relu_grad": {"cast": lambda: ((x >= 0) & (x < six)).astype(x.dtype)},
-        "clipped_relu_vjp": {"where": lambda: np.where((x >= 0) & (x < six), g, zero)},
-        "squared_relu": {"maximum, square": lambda: np.square(np.maximum(x, 0, out=out), out=out)},
-        "squared_relu_grad": {"maximum, add": lambda: np.maximum(x, 0, out=out) * 2},
-        "squared_relu_vjp": {"where": lambda: np.where(x > 0, (x + x) * g, zero)},
-    }
-    return ufunc.get(function.name, {})
+    """Give the idioms, with our derivative at 0; those that can write into `out` do so."""
+    given = function.named(function.defaults)
+    arrays = (x, g)[: len(function.arrays)]
+    found: Calls = {}
+    into = {} if out is None else _peers.idioms_into(out, function, x, g, given, operator.ge)
+    for name, way in _peers.ways(function, x.dtype, given, above=operator.ge).items():
+        star = "*" * differs(function, x.dtype, way)
+        found[name + star] = into.get(name, functools.partial(way, *arrays))
+    return found
+
+
+def differs(function: Function, dtype: Any, way: Any) -> bool:
+    """Say whether an idiom's bits are not the definition's, on special values."""
+    special = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 3.0, -2.5], dtype)
+    x, g = (np.array(a, dtype) for a in zip(*itertools.product(special, special), strict=True))
+    arrays = (x, g)[: len(function.arrays)]
+    with np.errstate(all="ignore"):
+        want, got = getattr(relu_xp, function.name)(*arrays), np.asarray(way(*arrays))
+    is_nan = np.isnan(got.astype(float))
+    same = want.tobytes() == np.where(is_nan, want, got).astype(dtype).tobytes()
+    return not same or bool((np.isnan(want.astype(float)) != is_nan).any())
 
 
 def by_torch(function: Function, x: Any, g: Any, out: Any) -> Calls:
-    """PyTorch's kernels, those that autograd calls for the derivatives."""
+    """Give PyTorch's functions and kernels on the same memory; none where it is not installed."""
     try:
         import torch
     except ImportError:
         return {}
-    torch.set_num_threads(1)
-    aten = torch.ops.aten
 
     def shared(a: Any) -> Any:
         if a.dtype.name == "bfloat16":
             return torch.from_numpy(a.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(a)
 
+    given = function.named(function.defaults)
+    g = g if len(function.arrays) > 1 else np.ones_like(x)
     x, g = shared(x), shared(g)
-    ones = torch.ones_like(x)
     if out is None:
-        calls = {
-            "relu": lambda: torch.relu(x),
-            "leaky_relu": lambda: torch.nn.functional.leaky_relu(x, SLOPE),
-            "relu_grad": lambda: aten.threshold_backward(ones, x, 0),
-            "leaky_relu_grad": lambda: aten.leaky_relu_backward(ones, x, SLOPE, False),
-            "relu_vjp": lambda: aten.threshold_backward(g, x, 0),
-            "leaky_relu_vjp": lambda: aten.leaky_relu_backward(g, x, SLOPE, False),
-            "clipped_relu": lambda: torch.nn.functional.hardtanh(x, 0, 6),
-            "clipped_relu_grad": lambda: aten.hardtanh_backward(ones, x, 0, 6),
-            "clipped_relu_vjp": lambda: aten.hardtanh_backward(g, x, 0, 6),
-        }
-    else:
-        to = shared(out)
-        calls = {
-            "relu": lambda: torch.clamp_min(x, 0, out=to),
-            "leaky_relu": lambda: aten.leaky_relu.out(x, SLOPE, out=to),
-            "relu_grad": lambda: aten.threshold_backward.grad_input(ones, x, 0, grad_input=to),
-            "leaky_relu_grad": lambda: aten.leaky_relu_backward.grad_input(
-                ones, x, SLOPE, False, grad_input=to
-            ),
-            "relu_vjp": lambda: aten.threshold_backward.grad_input(g, x, 0, grad_input=to),
-            "leaky_relu_vjp": lambda: aten.leaky_relu_backward.grad_input(
-                g, x, SLOPE, False, grad_input=to
-            ),
-            "clipped_relu": lambda: torch.clamp(x, 0, 6, out=to),
-            "clipped_relu_grad": lambda: aten.hardtanh_backward.grad_input(
-                ones, x, 0, 6, grad_input=to
-            ),
-            "clipped_relu_vjp": lambda: aten.hardtanh_backward.grad_input(
-                g, x, 0, 6, grad_input=to
-            ),
-        }
-    return {"torch": calls[function.name]} if function.name in calls else {}
+        found = _peers.PEERS["torch"]["torch"](function, x, g, given)
+        return dict(zip(["torch"], found.values(), strict=False))
+    aten, of, out = torch.ops.aten, functools.partial, shared(out)
+    s, c = given.get("negative_slope"), given.get("ceiling")
+    values: Calls = {
+        "relu": of(torch.clamp_min, x, 0, out=out),
+        "leaky_relu": of(aten.leaky_relu.out, x, s, out=out),
+        "clipped_relu": of(torch.clamp, x, 0, c, out=out),
+    }
+    derivatives: Calls = {
+        "relu": of(aten.threshold_backward.grad_input, g, x, 0, grad_input=out),
+        "leaky_relu": of(aten.leaky_relu_backward.grad_input, g, x, s, False, grad_input=out),
+        "clipped_relu": of(aten.hardtanh_backward.grad_input, g, x, 0, c, grad_input=out),
+    }
+    chosen = {"value": values, "slope_vjp": {}}.get(function.role, derivatives)
+    return {"torch": chosen[function.rectifier]} if function.rectifier in chosen else {}
 
 
 def limit(function: Function, x: Any, g: Any, out: Any) -> Calls:
-    """The same bytes read and written by NumPy's simplest operation."""
+    """Read and write the same bytes with NumPy's simplest operation."""
     if len(function.arrays) > 1:
-        words = [
-            None if a is None else a.view(np.int16) if a.itemsize == 2 else a for a in (x, g, out)
-        ]
-        return {"copy": functools.partial(np.add, words[0], words[1], out=words[2])}
+        bits = [a if a is None or a.itemsize != 2 else a.view(np.int16) for a in (x, g, out)]
+        return {"copy": functools.partial(np.add, bits[0], bits[1], out=bits[2])}
     return {"copy": x.copy if out is None else functools.partial(np.copyto, out, x)}
 
 
-def measure(calls: Calls, samples: int) -> dict[str, float]:
-    """Median seconds of each, sampled in turns, each after one call that is not counted, as the caches are others'."""
-    repeats, seconds = {}, {name: [] for name in calls}
-    for name, call in calls.items():
-        call()
-        begin = time.perf_counter()
-        call()
-        repeats[name] = max(1, int(SAMPLE_SECONDS / max(time.perf_counter() - begin, 1e-7)))
-    for _ in range(samples):
-        for name, call in calls.items():
-            times = repeats[name]
-            call()
-            begin = time.perf_counter()
-            for _ in range(times):
-                call()
-            seconds[name].append((time.perf_counter() - begin) / times)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def differs(function: Function, dtype: Any, name: str) -> bool:
-    """Whether an idiom's bits are not the definition's, on special values."""
-    special = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 3.0, -2.5], dtype)
-    x, g = (np.array(a, dtype) for a in zip(*itertools.product(special, special), strict=True))
-    arrays = (x, g)[: len(function.arrays)]
-    with np.errstate(all="ignore"):
-        want = getattr(relu_xp, function.name)(*arrays)
-        got = np.asarray(idioms(function, x, g, None)[name]())
-    same = (
-        want.tobytes() == np.where(np.isnan(got.astype(float)), want, got).astype(dtype).tobytes()
-    )
-    return not same or bool((np.isnan(want.astype(float)) != np.isnan(got.astype(float))).any())
-
-
-def cases(
-    sizes: list[int], dtypes: list[str], functions: list[Function]
-) -> Iterator[tuple[Function, str, int, bool]]:
-    """Everything that is measured."""
-    for function, dtype, size in itertools.product(functions, dtypes, sizes):
-        for into in (False, True):
-            yield function, dtype, size, into
-
-
-def run(function: Function, dtype: str, size: int, into: bool, samples: int) -> dict[str, Any]:
-    """Measure one case."""
+def run(function: Function, dtype: str, size: int, into: bool, samples: int) -> Record:
+    """Measure one function on one array, with a fresh result or into an existing array."""
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal(size, np.float32).astype(DTYPES[dtype]) for _ in range(2))
     out = np.empty_like(x) if into else None
     arrays = (x, g)[: len(function.arrays)]
-    ours = functools.partial(
-        getattr(relu_xp, function.name), *arrays, **({"out": out} if into else {})
-    )
-    named = idioms(function, x, g, out)
-    starred = {
-        name + "*" * differs(function, DTYPES[dtype], name): call for name, call in named.items()
-    }
-    calls = {
-        "relu_xp": ours,
-        **limit(function, x, g, out),
-        **by_torch(function, x, g, out),
-        **starred,
-    }
+    given = {"out": out} if into else {}
+    calls = {"relu_xp": functools.partial(getattr(relu_xp, function.name), *arrays, **given)}
+    for others in (limit, by_torch, idioms):
+        calls |= others(function, x, g, out)
     with np.errstate(all="ignore"):
-        seconds = measure(calls, samples)
-    return {
-        "function": function.name,
-        "dtype": dtype,
-        "size": size,
-        "out": into,
-        "seconds": seconds,
-    }
+        seconds = times(calls, samples, SAMPLE)
+    told = {"function": function.name, "dtype": dtype, "size": size, "out": into}
+    return {**told, "seconds": seconds}
 
 
-def show(console: Console, records: list[dict[str, Any]]) -> None:
-    """One table a function and dtype, and the worst ratios at the end."""
+def show(console: Console, records: list[Record]) -> None:
+    """Print a table for each function and dtype, and the worst ratios at the end."""
     worst: dict[str, tuple[float, str]] = {}
-    for (function, dtype), group in itertools.groupby(
-        records, key=lambda r: (r["function"], r["dtype"])
-    ):
-        table = Table(
-            "elements",
-            "out",
-            "time",
-            "elements/ns",
-            "copy",
-            "torch",
-            "idioms",
-            title=f"{function}, {dtype}",
-        )
+    heads = ("elements", "out", "time", "elements/ns", "copy", "torch", "idioms")
+    by = itertools.groupby(records, key=lambda record: (record["function"], record["dtype"]))
+    for (function, dtype), group in by:
+        table = Table(*heads, title=f"{function}, {dtype}")
         for record in group:
-            seconds = dict(record["seconds"])
-            ours = seconds.pop("relu_xp")
-            ratios = {name: value / ours for name, value in seconds.items()}
-            size = f"2**{record['size'].bit_length() - 1}"
+            ours = record["seconds"]["relu_xp"]
+            ratios = {name: value / ours for name, value in record["seconds"].items()}
+            del ratios["relu_xp"]
+            size, mode = (
+                f"2**{record['size'].bit_length() - 1}",
+                "out=" if record["out"] else "fresh",
+            )
             for name, ratio in ratios.items():
                 kind = name if name in ("copy", "torch") else "idiom"
                 if not name.endswith("*") and ratio < worst.get(kind, (9e9, ""))[0]:
-                    worst[kind] = (
-                        ratio,
-                        f"{function}, {dtype}, {size}, {'out=' if record['out'] else 'fresh'}",
-                    )
-            copy, torch = (
-                f"{ratios.pop(name):.2f}" if name in ratios else "" for name in ("copy", "torch")
-            )
+                    worst[kind] = ratio, f"{function}, {dtype}, {size}, {mode}"
+            first = [f"{ratios.pop(name):.2f}" if name in ratios else "" for name in heads[4:6]]
             others = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
-            row = (
-                f"{ours * 1e6:,.2f} µs",
-                f"{record['size'] / ours / 1e9:.2f}",
-                copy,
-                torch,
-                others,
-            )
-            table.add_row(size, "out=" if record["out"] else "fresh", *row)
+            speed = f"{ours * 1e6:,.2f} µs", f"{record['size'] / ours / 1e9:.2f}"
+            table.add_row(size, mode, *speed, *first, others)
         console.print(table)
     for kind, (ratio, where) in worst.items():
         console.print(f"smallest ratio to {kind}: {ratio:.2f} ({where})")
 
 
-def workers(console: Console, samples: int) -> list[dict[str, Any]]:
-    """Two workers against one, into an array that is there."""
+def workers(console: Console, samples: int) -> list[Record]:
+    """Compare two workers with one, into an existing array."""
     table = Table("function", "dtype", "elements", "one / two workers", title="two workers")
     records = []
     for function, dtype, size in itertools.product(
         FUNCTIONS.values(), ("float32", "float16"), (1 << 21, 1 << 22, 1 << 24)
     ):
-        x = np.random.default_rng(0).standard_normal(size, np.float32).astype(DTYPES[dtype])
-        out = np.empty_like(x)
-        call = functools.partial(
-            getattr(relu_xp, function.name), *(x,) * len(function.arrays), out=out
-        )
-        seconds = measure({"1": call, "2": relu_xp.cpu_options(workers=2)(call)}, samples)
-        records.append(
-            {"function": function.name, "dtype": dtype, "size": size, "seconds": seconds}
-        )
-        ratio = seconds["1"] / seconds["2"]
-        table.add_row(function.name, dtype, f"2**{size.bit_length() - 1}", f"{ratio:.2f}")
+        x = np.random.default_rng(0).standard_normal(size, np.float32).astype(dtype)
+        arrays, ours = (x,) * len(function.arrays), getattr(relu_xp, function.name)
+        call = functools.partial(ours, *arrays, out=np.empty_like(x))
+        seconds = times({"1": call, "2": relu_xp.cpu_options(workers=2)(call)}, samples, SAMPLE)
+        told = {"function": function.name, "dtype": dtype, "size": size}
+        records.append({**told, "seconds": seconds})
+        gain = f"{seconds['1'] / seconds['2']:.2f}"
+        table.add_row(function.name, dtype, f"2**{size.bit_length() - 1}", gain)
     console.print(table)
     return records
 
 
 def main() -> None:
-    """Measure what the options ask for; print it, and write it down."""
+    """Measure what the options ask for, print it, and write it to a file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -284,8 +180,9 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     console = Console()
-    plan = list(cases(options.size, options.dtype, [FUNCTIONS[name] for name in options.function]))
-    records = [run(*case, options.samples) for case in track(plan, "measuring", console=console)]
+    functions = [FUNCTIONS[name] for name in options.function]
+    cases = [*itertools.product(functions, options.dtype, options.size, (False, True))]
+    records = [run(*case, options.samples) for case in track(cases, "measuring", console=console)]
     show(console, records)
     found = {
         "date": time.strftime("%Y-%m-%d"),

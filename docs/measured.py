@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pictures
 from matplotlib.figure import Figure
 
@@ -145,8 +144,7 @@ def dead_units() -> dict[tuple[str, float], list[tuple[float, float]]]:
 
 
 def _training(name: str, bias: float, digits: Any) -> Iterator[tuple[float, float]]:
-    w1, b1, w2, b2 = demo._first_params()
-    params = (w1, np.full_like(b1, bias), w2, b2)
+    params = demo._first_params(bias)
     epochs = demo._epochs_by_hand(FUNCTIONS[name], params, digits)
     for epoch in range(demo.EPOCHS + 1):
         if epoch:

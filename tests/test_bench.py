@@ -524,6 +524,22 @@ def test_candidates_take_turns_and_what_cannot_is_left_out():
     assert set(blocks) == {"a", "b"}
 
 
+def test_calls_are_compared_in_as_many_rounds_as_asked_for():
+    made = {"a": [], "b": []}
+
+    def fails():
+        raise TypeError
+
+    calls = {name: functools.partial(list.append, told, 0) for name, told in made.items()}
+    slow = functools.partial(time.sleep, 1e-3)
+    found = _measuring.times({**calls, "slow": slow, "fails": fails}, 4, sample=0, typical=max)
+    assert [*found] == ["a", "b", "slow"]
+    # Three calls to try, and in each round one to warm up and one that is timed.
+    assert {name: len(told) for name, told in made.items()} == {"a": 11, "b": 11}
+    assert _measuring.ratio(slow, calls["a"], 3, sample=0) > 1
+    assert np.isnan(_measuring.ratio(fails, calls["a"], 3, sample=0))
+
+
 def test_the_garbage_collector_stays_as_it_was():
     states = []
     candidate = _measuring.Candidate("a", "ours", lambda: states.append(gc.isenabled()))

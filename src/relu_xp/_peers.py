@@ -1,11 +1,12 @@
-"""What people use instead of this library, as calls without arguments: `verify` compares their bits, `bench` times.
+"""What people use instead of this library, as calls without arguments.
 
-A peer takes a function's record, x, the cotangent (of ones, for a derivative) and the scalars by
-name; it gives its ways of computing that function, by name, or none. Each imports its library only
-then, and fails if that is missing.
+`verify --peers` compares their bits, and `bench` and `benchmarks/` time them. A peer takes the
+function's record, x, the cotangent (ones, for a derivative) and the scalars by name. It gives its
+ways of computing that function, by name. Each peer imports its library only when it is called.
 """
 
 import functools
+import operator
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,81 +21,90 @@ Call = Callable[[], Any]
 Calls = dict[str, Call]
 Scalars = Mapping[str, Any]
 Peer = Callable[[Function, Array, Array, Scalars], Calls]
+Ways = dict[str, Callable[..., Array]]  # functions of x, or of x and the cotangent, by name
 
 _SIX = 6.0  # the only ceiling of a relu6
 
 
-def idioms(function: Function, x: Array, g: Array, scalars: Scalars, xp: Any = np) -> Calls:
-    """NumPy's, as textbooks have them; or CuPy's, which are spelled alike."""
-    name = "np" if xp is np else xp.__name__
+def ways(function: Function, dtype: Any, scalars: Scalars, np: Any = np, above: Any = None) -> Ways:
+    """Give the NumPy idioms of a function; or CuPy's, which are spelled alike.
+
+    Most people write `x > 0`. Give `operator.ge` as `above` for our derivative at 0, which is 1.
+    """
+    xp, over = np.__name__.replace("numpy", "np"), above or operator.gt
     given = (scalars.get("negative_slope", 0), scalars.get("ceiling", 6), 0, 0.5, 1)
-    slope, ceiling, zero, half, one = (x.dtype.type(value) for value in given)
-    table: dict[tuple[str, str], Calls] = {
+    s, c, zero, half, one = (dtype.type(value) for value in given)
+
+    def inside(x: Array) -> Array:
+        return over(x, 0) & (x < c)
+
+    table: dict[tuple[str, str], Ways] = {
         ("relu", "value"): {
-            f"{name}.maximum(x, 0)": functools.partial(xp.maximum, x, 0),
-            "x * (x > 0)": lambda: x * (x > 0),
+            f"{xp}.maximum(x, 0)": lambda x: np.maximum(x, 0),
+            "x * (x > 0)": lambda x: x * (x > 0),
         },
         ("leaky_relu", "value"): {
-            f"{name}.where": lambda: xp.where(x > 0, x, slope * x),
-            f"{name}.maximum(x, s*x)": lambda: xp.maximum(x, slope * x),
+            f"{xp}.where": lambda x: np.where(x > 0, x, s * x),
+            f"{xp}.maximum(x, s*x)": lambda x: np.maximum(x, s * x),
         },
         ("relu", "grad"): {
-            f"{name}.where": lambda: xp.where(x > 0, one, zero),
-            "x > 0, cast": lambda: (x > 0).astype(x.dtype),
-            f"{name}.heaviside": lambda: xp.heaviside(x, half),
+            f"{xp}.where": lambda x: np.where(over(x, 0), one, zero),
+            "x > 0, cast": lambda x: over(x, 0).astype(x.dtype),
+            f"{xp}.heaviside": lambda x: np.heaviside(x, half),
         },
-        ("leaky_relu", "grad"): {f"{name}.where": lambda: xp.where(x > 0, one, slope)},
+        ("leaky_relu", "grad"): {f"{xp}.where": lambda x: np.where(over(x, 0), one, s)},
         ("relu", "vjp"): {
-            f"{name}.where": lambda: xp.where(x > 0, g, zero),
-            "g * (x > 0)": lambda: g * (x > 0),
+            f"{xp}.where": lambda x, g: np.where(over(x, 0), g, zero),
+            "g * (x > 0)": lambda x, g: g * over(x, 0),
         },
-        ("leaky_relu", "vjp"): {f"{name}.where": lambda: xp.where(x > 0, g, slope * g)},
-        ("leaky_relu", "slope_vjp"): {f"{name}.where": lambda: xp.where(x > 0, zero, x * g)},
-        ("clipped_relu", "value"): {f"{name}.clip": lambda: xp.clip(x, zero, ceiling)},
-        ("clipped_relu", "grad"): {
-            f"{name}.where": lambda: xp.where((x > 0) & (x < ceiling), one, zero)
+        ("leaky_relu", "vjp"): {f"{xp}.where": lambda x, g: np.where(over(x, 0), g, s * g)},
+        ("leaky_relu", "slope_vjp"): {
+            f"{xp}.where": lambda x, g: np.where(x > 0, zero, x * g),
+            f"{xp}.where(x < 0)": lambda x, g: np.where(x < 0, x * g, zero),
         },
-        ("clipped_relu", "vjp"): {
-            f"{name}.where": lambda: xp.where((x > 0) & (x < ceiling), g, zero)
-        },
-        ("squared_relu", "value"): {f"{name}.maximum(x, 0) ** 2": lambda: xp.maximum(x, 0) ** 2},
-        ("squared_relu", "grad"): {f"2 * {name}.maximum(x, 0)": lambda: 2 * xp.maximum(x, 0)},
+        ("clipped_relu", "value"): {f"{xp}.clip": lambda x: np.clip(x, zero, c)},
+        ("clipped_relu", "grad"): {f"{xp}.where": lambda x: np.where(inside(x), one, zero)},
+        ("clipped_relu", "vjp"): {f"{xp}.where": lambda x, g: np.where(inside(x), g, zero)},
+        ("squared_relu", "value"): {f"{xp}.maximum(x, 0) ** 2": lambda x: np.maximum(x, 0) ** 2},
+        ("squared_relu", "grad"): {f"2 * {xp}.maximum(x, 0)": lambda x: 2 * np.maximum(x, 0)},
         ("squared_relu", "vjp"): {
-            f"2 * {name}.maximum(x, 0) * g": lambda: 2 * xp.maximum(x, 0) * g
+            f"2 * {xp}.maximum(x, 0) * g": lambda x, g: 2 * np.maximum(x, 0) * g,
+            f"{xp}.where": lambda x, g: np.where(x > 0, 2 * x * g, zero),
         },
     }
     return table.get((function.rectifier, function.role), {})
 
 
-def idioms_into(out: Array, function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
-    """NumPy's into an array that is there, as far as an idiom can."""
-    slope = x.dtype.type(scalars.get("negative_slope", 0))
+def idioms(function: Function, x: Array, g: Array, scalars: Scalars, xp: Any = np) -> Calls:
+    """Give the NumPy idioms as textbooks have them; or CuPy's."""
+    arrays = (x, g)[: len(function.arrays)]
+    found: Calls = {
+        name: functools.partial(way, *arrays)
+        for name, way in ways(function, x.dtype, scalars, xp).items()
+    }
+    if "np.maximum(x, 0)" in found:
+        found["np.maximum(x, 0)"] = functools.partial(np.maximum, x, 0)  # the bare ufunc call
+    return found
+
+
+def idioms_into(
+    out: Array, function: Function, x: Array, g: Array, scalars: Scalars, above: Any = None
+) -> Calls:
+    """Give the NumPy idioms that write into an existing array."""
+    over = above or operator.gt
+    s, c = (x.dtype.type(scalars.get(name, 0)) for name in ("negative_slope", "ceiling"))
     table: dict[tuple[str, str], Calls] = {
         ("relu", "value"): {"np.maximum(x, 0)": functools.partial(np.maximum, x, 0, out=out)},
         ("leaky_relu", "value"): {
-            "np.maximum(x, s*x)": lambda: np.maximum(x, np.multiply(x, slope, out=out), out=out),
+            "np.maximum(x, s*x)": lambda: np.maximum(x, np.multiply(x, s, out=out), out=out),
         },
-        ("relu", "vjp"): {"g * (x > 0)": lambda: np.multiply(g, x > 0, out=out)},
-        ("clipped_relu", "value"): {
-            "np.clip": lambda: np.clip(x, 0, x.dtype.type(scalars.get("ceiling", 6)), out=out)
-        },
+        ("relu", "vjp"): {"g * (x > 0)": lambda: np.multiply(g, over(x, 0), out=out)},
+        ("clipped_relu", "value"): {"np.clip": lambda: np.clip(x, 0, c, out=out)},
         ("squared_relu", "value"): {
             "np.maximum(x, 0) ** 2": lambda: np.square(np.maximum(x, 0, out=out), out=out),
         },
     }
     return table.get((function.rectifier, function.role), {})
-
-
-# How a network written in NumPy has a rectifier and its VJP: of x and the slope; of x, the
-# cotangent and the slope.
-TEXTBOOK: dict[str, tuple[str, Callable[..., Array], Callable[..., Array]]] = {
-    "relu": ("np.maximum, g * (x > 0)", lambda x, s: np.maximum(x, 0), lambda x, g, s: g * (x > 0)),
-    "leaky_relu": (
-        "np.where",
-        lambda x, s: np.where(x > 0, x, s * x),
-        lambda x, g, s: np.where(x > 0, g, s * g),
-    ),
-}
 
 
 def _cupy(
@@ -106,7 +116,7 @@ def _cupy(
 
 
 def _jax(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
-    """Compiled, and eagerly where there is something to call eagerly."""
+    """Compiled; and eager, where jax.nn has a function that can be called eagerly."""
     import jax
 
     slope = scalars.get("negative_slope")
@@ -130,44 +140,40 @@ def _jax(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
 
 
 def _torch(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
-    """The functions, and what autograd calls for their derivatives; on as many threads as ours."""
+    """Torch's functions, and the kernels that autograd calls; on as many threads as ours."""
     import torch
 
     if torch.get_num_threads() != _threads.workers():
         torch.set_num_threads(_threads.workers())
-    aten, functional, s = torch.ops.aten, torch.nn.functional, scalars.get("negative_slope")
-    c = scalars.get("ceiling")
-    values: dict[str, Calls] = {
-        "relu": {"torch.nn.functional": functools.partial(functional.relu, x)},
-        "leaky_relu": {"torch.nn.functional": functools.partial(functional.leaky_relu, x, s)},
-        "clipped_relu": {"torch.nn.functional": functools.partial(functional.hardtanh, x, 0, c)},
-        "squared_relu": {"torch.nn.functional": lambda: functional.relu(x).square()},
+    aten, functional, of = torch.ops.aten, torch.nn.functional, functools.partial
+    s, c = scalars.get("negative_slope"), scalars.get("ceiling")
+    values: dict[str, Call] = {
+        "relu": of(functional.relu, x),
+        "leaky_relu": of(functional.leaky_relu, x, s),
+        "clipped_relu": of(functional.hardtanh, x, 0, c),
+        "squared_relu": lambda: functional.relu(x).square(),
     }
-    derivatives: dict[str, Calls] = {
-        "relu": {"torch.ops.aten": functools.partial(aten.threshold_backward, g, x, 0)},
-        "leaky_relu": {
-            "torch.ops.aten": functools.partial(aten.leaky_relu_backward, g, x, s, False)
-        },
-        "clipped_relu": {"torch.ops.aten": functools.partial(aten.hardtanh_backward, g, x, 0, c)},
+    derivatives: dict[str, Call] = {
+        "relu": of(aten.threshold_backward, g, x, 0),
+        "leaky_relu": of(aten.leaky_relu_backward, g, x, s, False),
+        "clipped_relu": of(aten.hardtanh_backward, g, x, 0, c),
     }
     if function.role == "slope_vjp":
-        return {
-            "torch.ops.aten": lambda: aten._prelu_kernel_backward(
-                g, x, x.new_ones(()).expand_as(x)
-            )[1]
-        }
-    return (values if function.role == "value" else derivatives).get(function.rectifier, {})
+        slopes = x.new_ones(()).expand_as(x)
+        return {"torch.ops.aten": lambda: aten._prelu_kernel_backward(g, x, slopes)[1]}
+    is_value = function.role == "value"
+    found = (values if is_value else derivatives).get(function.rectifier)
+    return {"torch.nn.functional" if is_value else "torch.ops.aten": found} if found else {}
 
 
 def _keras(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     os.environ.setdefault("KERAS_BACKEND", "numpy")
     import keras
 
+    s = scalars.get("negative_slope")
     table: dict[tuple[str, str], Call] = {
         ("relu", "value"): functools.partial(keras.ops.relu, x),
-        ("leaky_relu", "value"): functools.partial(
-            keras.ops.leaky_relu, x, scalars.get("negative_slope")
-        ),
+        ("leaky_relu", "value"): functools.partial(keras.ops.leaky_relu, x, s),
     }
     if scalars.get("ceiling") == _SIX:
         table["clipped_relu", "value"] = functools.partial(keras.ops.relu6, x)
@@ -179,7 +185,7 @@ def _thinc(function: Function, x: Array, g: Array, scalars: Scalars) -> Calls:
     from thinc.api import NumpyOps
 
     ops = NumpyOps()
-    # thinc's gradient looks at relu's result, as its layers do.
+    # thinc's layers give their gradient the result of relu, not its input.
     back: Calls = {"thinc": functools.partial(ops.backprop_relu, g, np.maximum(x, 0))}
     table: dict[tuple[str, str], Calls] = {
         ("relu", "value"): {"thinc": functools.partial(ops.relu, x)},
@@ -203,27 +209,24 @@ def _onnxruntime(function: Function, x: Array, g: Array, scalars: Scalars) -> Ca
 
 @functools.cache
 def _onnx_session(operator: str, attributes: tuple[tuple[str, Any], ...], dtype: str) -> Any:
-    """A graph of one node."""
+    """Load a graph of one node."""
     import onnx
     import onnxruntime
     from onnx import helper
 
-    kind = getattr(
-        onnx.TensorProto, {"float32": "FLOAT", "float64": "DOUBLE"}.get(dtype, dtype.upper())
-    )
+    kinds = {"float32": "FLOAT", "float64": "DOUBLE"}
+    kind = getattr(onnx.TensorProto, kinds.get(dtype, dtype.upper()))
     ends = [[helper.make_tensor_value_info(name, kind, ["n"])] for name in "xy"]
-    graph = helper.make_graph(
-        [helper.make_node(operator, ["x"], ["y"], **dict(attributes))], operator, *ends
-    )
+    node = helper.make_node(operator, ["x"], ["y"], **dict(attributes))
+    graph = helper.make_graph([node], operator, *ends)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _threads.workers()
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, ["CPUExecutionProvider"]
-    )
+    text = model.SerializeToString()
+    return onnxruntime.InferenceSession(text, options, ["CPUExecutionProvider"])
 
 
-# By the backend whose arrays they take.
+# Peers by the backend whose arrays they take.
 PEERS: dict[str, dict[str, Peer]] = {
     "jax": {"jax": _jax},
     "torch": {"torch": _torch},

@@ -1,5 +1,6 @@
 """`relu-xp demo`: the main job on real input, seen on every backend and device of this machine."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -12,6 +13,9 @@ from rich.table import Table
 import relu_xp
 from relu_xp import _machine
 from relu_xp._functions import FUNCTIONS, Function
+from relu_xp._peers import Array
+from relu_xp.bench import _network
+from relu_xp.bench._network import Params
 from relu_xp.verify import expected
 
 INPUTS = (1.0, -10.0, 0.0, 15.0, -20.0)  # the tutorial's
@@ -33,9 +37,6 @@ What to try next:
   relu-xp bench     measures every backend here, in two minutes
   relu-xp --help    names the functions and their defaults
 In Python, with any array you have: relu_xp.leaky_relu(x, 0.1)"""
-
-Array = Any
-Params = tuple[Array, Array, Array, Array]
 
 
 class Digits(NamedTuple):
@@ -124,12 +125,11 @@ def _show_digits(console: Console, targets: list[_machine.Target]) -> bool:
                 f"{_dead_share(function, first, digits.train):.0%}",
                 f"{_dead_share(function, params, digits.train):.0%}",
             )
-            w1, b1, w2, b2 = params
+            (w1, b1), (w2, b2) = params
+            before, activate = digits.test @ w1 + b1, getattr(relu_xp, function.name)
             for target in targets:
-                hidden = target.get(
-                    getattr(relu_xp, function.name)(target.put(digits.test @ w1 + b1))
-                )
-                there = (hidden @ w2 + b2).argmax(1)  # labelled arrays multiply by their names
+                # Only the activation runs there: labelled arrays multiply by their names.
+                there = (target.get(activate(target.put(before))) @ w2 + b2).argmax(1)
                 if differ := int((there != predicted).sum()):
                     wrong[target].append(f"{differ} of {len(predicted)} differ with {function}")
     for target, told in wrong.items():
@@ -154,31 +154,22 @@ def _load_digits() -> Digits:
     return Digits(images[train], labels[train], images[test], labels[test])
 
 
-def _first_params() -> Params:
-    """He's initialisation, but for the first biases."""
-    rng = np.random.default_rng(1)
-    w1 = rng.normal(0, np.sqrt(2 / 64), (64, UNITS)).astype(np.float32)
-    w2 = rng.normal(0, np.sqrt(2 / UNITS), (UNITS, 10)).astype(np.float32)
-    return w1, np.full(UNITS, FIRST_BIAS, np.float32), w2, np.zeros(10, np.float32)
-
-
-def _logits(function: Function, params: Params, x: Array) -> Array:
-    """Run the network, in whatever library its arrays come from."""
-    w1, b1, w2, b2 = params
-    return getattr(relu_xp, function.name)(x @ w1 + b1) @ w2 + b2
+def _first_params(bias: float = FIRST_BIAS) -> Params:
+    (w1, b1), last = _network.initial((64, UNITS, 10), seed=1)
+    return [(w1, np.full_like(b1, bias)), last]
 
 
 def _predict(function: Function, params: Params, x: Array) -> Array:
-    return np.argmax(_logits(function, params, x), 1)
+    return np.argmax(_network.forward(getattr(relu_xp, function.name), params, x), 1)
 
 
 def _dead_share(function: Function, params: Params, x: Array) -> float:
-    """Share of the hidden units whose derivative is 0 on every image."""
+    """Give the share of the hidden units whose derivative is 0 on every image."""
     [derivative] = (
         each for each in SHOWN if each.role == "grad" and each.rectifier == function.rectifier
     )
-    slopes = getattr(relu_xp, derivative.name)(x @ params[0] + params[1])
-    return float((slopes.max(0) == 0).mean())
+    w, b = params[0]
+    return float((getattr(relu_xp, derivative.name)(x @ w + b).max(0) == 0).mean())
 
 
 def _batches(digits: Digits, epoch: int) -> list[tuple[Array, Array]]:
@@ -192,51 +183,48 @@ def _batches(digits: Digits, epoch: int) -> list[tuple[Array, Array]]:
 
 
 def _moved(params: Params, velocity: Params, slopes: Params) -> tuple[Params, Params]:
-    """One step of gradient descent with momentum."""
-    velocity = tuple(
-        MOMENTUM * v - LEARNING_RATE * d for v, d in zip(velocity, slopes, strict=True)
-    )
-    return tuple(p + v for p, v in zip(params, velocity, strict=True)), velocity
+    """Make one step of gradient descent with momentum."""
+    velocity = [
+        tuple(MOMENTUM * v - LEARNING_RATE * d for v, d in zip(*layer, strict=True))
+        for layer in zip(velocity, slopes, strict=True)
+    ]
+    moved = [
+        tuple(p + v for p, v in zip(*layer, strict=True))
+        for layer in zip(params, velocity, strict=True)
+    ]
+    return moved, velocity
 
 
 def _train(
     step: Callable[..., tuple[Params, Params]], params: Params, digits: Digits
-) -> Iterator[Any]:
+) -> Iterator[Params]:
     """Yield the parameters after each epoch, as NumPy arrays, without end."""
-    velocity = tuple(np.zeros_like(p) for p in params)
+    velocity = [tuple(map(np.zeros_like, layer)) for layer in params]
     for epoch in itertools.count():  # pragma: no branch  # it has no end
         for x, onehot in _batches(digits, epoch):
             params, velocity = step(params, velocity, x, onehot)
-        yield tuple(map(np.asarray, params))
+        yield [tuple(map(np.asarray, layer)) for layer in params]
 
 
-def _epochs_by_jax(function: Function, params: Params, digits: Digits) -> Iterator[Any]:
+def _epochs_by_jax(function: Function, params: Params, digits: Digits) -> Iterator[Params]:
     """Train as a user of JAX would: jit, and grad through our function."""
     import jax
 
-    def loss(params: Params, x: Array, onehot: Array) -> Array:
-        return -(jax.nn.log_softmax(_logits(function, params, x)) * onehot).sum(1).mean()
+    gradients = _network.jax_gradients(getattr(relu_xp, function.name))
 
     @jax.jit
     def step(params: Params, velocity: Params, x: Array, onehot: Array) -> tuple[Params, Params]:
-        return _moved(params, velocity, jax.grad(loss)(params, x, onehot))
+        return _moved(params, velocity, gradients(params, x, onehot))
 
     return _train(step, params, digits)
 
 
-def _epochs_by_hand(function: Function, params: Params, digits: Digits) -> Iterator[Any]:
+def _epochs_by_hand(function: Function, params: Params, digits: Digits) -> Iterator[Params]:
     """Train in NumPy, the backward pass written out with our VJP."""
-    activate, vjp = getattr(relu_xp, function.name), getattr(relu_xp, function.vjp.name)
+    both = (getattr(relu_xp, each.name) for each in (function, function.vjp))
+    gradients = functools.partial(_network.gradients, *both)
 
     def step(params: Params, velocity: Params, x: Array, onehot: Array) -> tuple[Params, Params]:
-        w1, b1, w2, b2 = params
-        before = x @ w1 + b1
-        hidden = activate(before)
-        logits = hidden @ w2 + b2
-        share = np.exp(logits - logits.max(1, keepdims=True))
-        by_logits = (share / share.sum(1, keepdims=True) - onehot) / len(x)
-        by_before = vjp(before, by_logits @ w2.T)
-        slopes = (x.T @ by_before, by_before.sum(0), hidden.T @ by_logits, by_logits.sum(0))
-        return _moved(params, velocity, slopes)
+        return _moved(params, velocity, gradients(params, x, onehot))
 
     return _train(step, params, digits)
