@@ -42,8 +42,8 @@ from rich.table import Table  # noqa: E402
 import relu_xp  # noqa: E402
 from relu_xp import _peers, verify  # noqa: E402
 from relu_xp._functions import FUNCTIONS, Function  # noqa: E402
-from relu_xp._machine import first_line  # noqa: E402
 from relu_xp._peers import Call, Calls  # noqa: E402
+from relu_xp._survey import first_line  # noqa: E402
 from relu_xp.bench import _environment  # noqa: E402
 from relu_xp.bench._measuring import Candidate, measure  # noqa: E402
 

@@ -21,7 +21,7 @@ import matplotlib as mpl
 import pictures
 from matplotlib.figure import Figure
 
-from relu_xp import _machine, demo
+from relu_xp import _survey, demo
 from relu_xp._functions import FUNCTIONS
 from relu_xp.bench import _plots
 from relu_xp.verify import DTYPES, FLOATS
@@ -92,7 +92,7 @@ def capabilities(record: dict[str, Any]) -> str:
             + " | ".join([target["backend"], target["device"], *floats, integers, writes])
             + " |"
         )
-    absent = [each for each in _machine.survey() if isinstance(each, _machine.Unavailable)]
+    absent = [each for each in _survey.survey() if isinstance(each, _survey.Unavailable)]
     lines += [
         f"| {each.name} | not usable here: {_plain(each.reason)} |" + " |" * 6 for each in absent
     ]

@@ -149,7 +149,7 @@ def check_refusals():
 def check_verifier():
     """It sees what a model's gradient is, and would see another one."""
     from relu_xp._backends.keras import Rectifier  # which `load` must not import
-    from relu_xp._machine import Target
+    from relu_xp._survey import Target
     from relu_xp.verify._autodiff import derivatives
     from relu_xp.verify._engine import Check, Tally, compare
 

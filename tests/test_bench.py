@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import relu_xp
-from relu_xp import __main__, _machine, _peers
+from relu_xp import __main__, _peers, _survey
 from relu_xp._functions import FUNCTIONS, LEAKY_RELU, RELU
 
 pytest.importorskip("rich", reason="rich: not installed")
@@ -185,7 +185,7 @@ def test_what_is_lazy_is_waited_for(module, name):
     fetched = []
     backend = types.ModuleType(module)
     backend.get = fetched.append
-    target = _machine.Target(name, backend, "cpu")
+    target = _survey.Target(name, backend, "cpu")
     (candidate,) = _benchmarks._timed(target, np.ones(3), "ours", {"relu_xp": lambda: "a promise"})
     candidate.call()
     assert fetched == ["a promise"]
@@ -279,10 +279,10 @@ def test_a_kernel_slowed_on_purpose_is_marked(monkeypatch):
 
 
 def _here():
-    from relu_xp import _machine
+    from relu_xp import _survey
     from relu_xp._backends import numpy as backend
 
-    return ([_machine.Target("numpy", backend, "cpu")],)
+    return ([_survey.Target("numpy", backend, "cpu")],)
 
 
 def test_compare_shows_and_returns(results, tmp_path, capsys):
@@ -557,7 +557,7 @@ def test_the_garbage_collector_stays_as_it_was():
 
 def test_a_peer_computes_what_it_is_compared_for():
     x, g = _benchmarks.data("float32", 100)
-    targets = [each for each in _machine.survey() if isinstance(each, _machine.Target)]
+    targets = [each for each in _survey.survey() if isinstance(each, _survey.Target)]
     for function in FUNCTIONS.values():
         scalars = function.named(function.defaults)
         want = getattr(relu_xp, function.name)(*(x, g)[: len(function.arrays)])
@@ -585,8 +585,8 @@ def test_a_peer_computes_what_it_is_compared_for():
 
 def test_peers_take_part_where_their_backend_was_not_asked_for(capsys):
     pytest.importorskip("torch", reason="torch: not installed")
-    target = _machine.choose(Console(), ["numpy"])
-    torch = _machine.choose(Console(), ["torch"])
+    target = _survey.choose(Console(), ["numpy"])
+    torch = _survey.choose(Console(), ["torch"])
     benchmark = next(_benchmarks.kernels(target, (RELU,), ("float32",), (16,), torch))
     kinds = {each["name"]: each["kind"] for each in benchmark.hold(0.0)["entries"]}
     assert kinds["torch.nn.functional"] == "peer"
@@ -722,7 +722,7 @@ def test_what_is_about_numpy_is_measured_where_numpy_takes_part():
     options = Namespace(function=None, dtype=None, sizes=[64], peers=False, backend=["boxes"])
     targets = {
         "numpy": _here()[0],
-        "boxes": [_machine.Target("boxes", types.ModuleType("elsewhere"), "cpu")],
+        "boxes": [_survey.Target("boxes", types.ModuleType("elsewhere"), "cpu")],
     }
     parts = {
         name: {benchmark.part for benchmark in _report.plan(some, options)}
@@ -735,7 +735,7 @@ def test_what_is_about_numpy_is_measured_where_numpy_takes_part():
 def test_jax_is_waited_for():
     pytest.importorskip("jax", reason="jax: not installed")
     result = next(
-        _benchmarks.kernels(_machine.choose(Console(), ["jax"]), (RELU,), ("float32",), (1024,), ())
+        _benchmarks.kernels(_survey.choose(Console(), ["jax"]), (RELU,), ("float32",), (1024,), ())
     ).hold(0)
     assert [each["name"] for each in result["entries"]] == ["copy", "relu_xp, jax"]
     assert not result["left_out"]
@@ -763,7 +763,7 @@ def test_what_memory_cannot_hold_is_left_out_with_the_reason(monkeypatch):
 def test_a_library_without_the_dtype_is_left_out_with_the_reason():
     backend = types.ModuleType("elsewhere")
     backend.put = lambda array, device: array.astype("f4")
-    target = _machine.Target("boxes", backend, "cpu")
+    target = _survey.Target("boxes", backend, "cpu")
     result = next(
         _benchmarks.kernels([*_here()[0], target], (RELU,), ("float64",), (16,), ())
     ).hold(0.0)

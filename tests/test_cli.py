@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import relu_xp
-from relu_xp import __main__, _machine
+from relu_xp import __main__, _survey
 from relu_xp._functions import FUNCTIONS
 
 
@@ -54,11 +54,11 @@ def test_whether_the_loops_are_compiled(monkeypatch):
     extension = types.ModuleType("_ufuncs")
     monkeypatch.setattr(backend, "_ufuncs", extension)
     monkeypatch.setattr(backend, "missing", "")
-    assert _machine.compiled_loops() == "yes"
+    assert _survey.compiled_loops() == "yes"
     extension.cpu = "avx512"
-    assert _machine.compiled_loops() == "yes (avx512)"
+    assert _survey.compiled_loops() == "yes (avx512)"
     monkeypatch.setattr(backend, "missing", "the reason; what to do")
-    assert _machine.compiled_loops() == "no: the reason; what to do"
+    assert _survey.compiled_loops() == "no: the reason; what to do"
 
 
 def test_version_and_usage():
@@ -258,7 +258,7 @@ def test_demo_without_jax(demo, monkeypatch):
 def test_demo_fails_where_a_backend_is_wrong(demo, monkeypatch):
     import relu_xp
 
-    target = next(p for p in _machine.survey() if isinstance(p, _machine.Target))
+    target = next(p for p in _survey.survey() if isinstance(p, _survey.Target))
     console = demo.Console(record=True, width=120, file=io.StringIO())
     assert demo._show_tutorial(console, [target])
     monkeypatch.setattr(relu_xp, "relu", lambda x: x)
@@ -273,9 +273,9 @@ def test_a_backend_that_is_broken_is_reported_with_its_reason(monkeypatch):
     from relu_xp._backends import numpy as backend
 
     monkeypatch.setattr(backend, "devices", broken)
-    found = {each.name: each for each in _machine.survey()}
-    assert found["numpy"] == _machine.Unavailable("numpy", "RuntimeError: no driver")
+    found = {each.name: each for each in _survey.survey()}
+    assert found["numpy"] == _survey.Unavailable("numpy", "RuntimeError: no driver")
     monkeypatch.setattr(backend, "get", lambda x: x + 1)
-    assert _machine.Target("numpy", backend, "cpu").trouble() == "relu of [-1, 2] gives [1.0, 3.0]"
+    assert _survey.Target("numpy", backend, "cpu").trouble() == "relu of [-1, 2] gives [1.0, 3.0]"
     monkeypatch.setattr(backend, "put", lambda array, device: broken())
-    assert _machine.Target("numpy", backend, "cpu").trouble() == "RuntimeError: no driver"
+    assert _survey.Target("numpy", backend, "cpu").trouble() == "RuntimeError: no driver"

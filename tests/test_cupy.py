@@ -5,14 +5,14 @@ import oracle
 import pytest
 
 import relu_xp
-from relu_xp import _machine
+from relu_xp import _survey
 
 
 @pytest.fixture(scope="module")
 def cupy(request, machine):
     found = machine.get("cupy")
     chosen = request.config.getoption("--backend")
-    if isinstance(found, _machine.Unavailable) and "cupy" not in (chosen or ()):
+    if isinstance(found, _survey.Unavailable) and "cupy" not in (chosen or ()):
         pytest.skip(f"cupy: {found.reason}")
     import cupy
 

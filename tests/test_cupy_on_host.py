@@ -16,7 +16,7 @@ import pytest
 import relu_xp
 from relu_xp import verify
 from relu_xp._functions import FUNCTIONS
-from relu_xp._machine import Target
+from relu_xp._survey import Target
 from relu_xp.verify import _cases
 
 COMPILER = shutil.which("g++")

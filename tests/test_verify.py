@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import relu_xp
-from relu_xp import __main__, _dispatch, _machine, reference, verify
+from relu_xp import __main__, _dispatch, _survey, reference, verify
 from relu_xp._backends import numpy as backend
 from relu_xp._functions import FUNCTIONS, LEAKY_RELU, RELU, Function, Scalar
 from relu_xp.verify import _autodiff, _cases, _engine, _exceptions, _expected
 from relu_xp.verify._faults import KINDS
 
-HERE = _machine.Target("numpy", backend, "cpu")
+HERE = _survey.Target("numpy", backend, "cpu")
 
 
 EVERY = FUNCTIONS.values()
@@ -267,8 +267,8 @@ def test_an_exception_lets_nothing_else_pass():
         return tally
 
     assert tally_of(HERE, flushes_subnormals).mismatches > 0
-    assert tally_of(_machine.Target("jax", backend, "cuda:0"), flushes_subnormals).mismatches > 0
-    on_cpu = tally_of(_machine.Target("jax", backend, "cpu:0"), flushes_subnormals)
+    assert tally_of(_survey.Target("jax", backend, "cuda:0"), flushes_subnormals).mismatches > 0
+    on_cpu = tally_of(_survey.Target("jax", backend, "cpu:0"), flushes_subnormals)
     assert (on_cpu.mismatches, list(on_cpu.excepted)) == (0, ["XLA flushes subnormals"])
     assert on_cpu.excepted["XLA flushes subnormals"] > 0
 
@@ -278,8 +278,8 @@ def test_an_exception_lets_nothing_else_pass():
         tiny = np.abs(arrays[0]) <= np.finfo(np.float32).smallest_normal
         return np.where(tiny, right(function, arrays, s, out) * 4, right(function, arrays, s, out))
 
-    assert tally_of(_machine.Target("jax", backend, "cpu:0"), quadruples).mismatches > 0
-    assert tally_of(_machine.Target("jax", backend, "cpu:0"), swallows_nan).mismatches > 0
+    assert tally_of(_survey.Target("jax", backend, "cpu:0"), quadruples).mismatches > 0
+    assert tally_of(_survey.Target("jax", backend, "cpu:0"), swallows_nan).mismatches > 0
 
 
 def test_a_zero_may_lose_its_sign_only_where_onnxruntime_selects_a_minus_zero(monkeypatch):
@@ -290,7 +290,7 @@ def test_a_zero_may_lose_its_sign_only_where_onnxruntime_selects_a_minus_zero(mo
     wrong = set()
     for case in _cases.cases(np.dtype(np.float32), (LEAKY_RELU,)):
         if case.kind == "values":
-            _engine.run(_machine.Target("ndonnx", backend, "cpu"), case, tally := verify.Tally())
+            _engine.run(_survey.Target("ndonnx", backend, "cpu"), case, tally := verify.Tally())
             excepted = tally.excepted["onnxruntime's Where gives +0 for -0"]
             assert excepted > 0 or str(case.scalars["negative_slope"]) != "0.0"
             wrong |= {element.inputs[0] for element in tally.examples}
@@ -390,7 +390,7 @@ def test_interrupted_anywhere(monkeypatch, capsys):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_machine, "survey", interrupt)
+    monkeypatch.setattr(_survey, "survey", interrupt)
     assert __main__.main(["info"]) == 130
     assert "Interrupted." in capsys.readouterr().err
 
@@ -509,7 +509,7 @@ def test_a_peer_that_breaks_is_named_with_its_reason(monkeypatch, capsys):
         raise ValueError("no such thing\nand more")
 
     monkeypatch.setitem(_peers.PEERS, "numpy", {"absent": absent, "broken": broken})
-    monkeypatch.setattr(_machine, "choose", lambda *_: [HERE])
+    monkeypatch.setattr(_survey, "choose", lambda *_: [HERE])
     monkeypatch.setattr(_report, "FUNCTIONS", {"relu": RELU})
     assert __main__.main(["verify", "--peers"]) == 0
     said = capsys.readouterr().out
@@ -592,9 +592,7 @@ def planted_in_jax(jax, fault):
 def test_a_wrong_derivative_is_seen(wanted, monkeypatch, fault):
     jax = wanted("jax")
     target = next(
-        each
-        for each in _machine.survey()
-        if isinstance(each, _machine.Target) and each.name == "jax"
+        each for each in _survey.survey() if isinstance(each, _survey.Target) and each.name == "jax"
     )
     monkeypatch.setattr(relu_xp, LEAKY_RELU.name, planted_in_jax(jax, fault))
     seen = set()
@@ -631,7 +629,7 @@ TRANSFORMS = {
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_derivatives_are_right(wanted, name):
     wanted(name)
-    targets = [each for each in _machine.survey() if isinstance(each, _machine.Target)]
+    targets = [each for each in _survey.survey() if isinstance(each, _survey.Target)]
     target = next(each for each in targets if name in (each.name, each.device))
     modes = _autodiff.modes(target)
     assert TRANSFORMS[name] <= {mode.name for mode in modes}
@@ -645,8 +643,8 @@ def test_a_torch_derivative_that_is_wrong_is_seen(wanted, monkeypatch):
     torch = wanted("torch")
     target = next(
         each
-        for each in _machine.survey()
-        if isinstance(each, _machine.Target) and each.name == "torch"
+        for each in _survey.survey()
+        if isinstance(each, _survey.Target) and each.name == "torch"
     )
     monkeypatch.setattr(relu_xp, RELU.name, lambda x, *, grad_at_zero=1.0: torch.threshold(x, 0, 0))
     tally = verify.Tally()

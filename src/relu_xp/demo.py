@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import relu_xp
-from relu_xp import _machine
+from relu_xp import _survey
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._peers import Array
 from relu_xp.bench import _network
@@ -50,11 +50,11 @@ class Digits(NamedTuple):
 
 def run(console: Console) -> bool:
     """Show it all; whether everything came out as it should."""
-    found = list(_machine.survey())
-    targets = [each for each in found if isinstance(each, _machine.Target)]
+    found = list(_survey.survey())
+    targets = [each for each in found if isinstance(each, _survey.Target)]
     fine = _show_tutorial(console, targets)
     for each in found:
-        if isinstance(each, _machine.Unavailable):
+        if isinstance(each, _survey.Unavailable):
             console.print(f"[dim]{each.name}: {each.reason}[/]")
     console.print()
     fine = _show_digits(console, targets) and fine
@@ -62,7 +62,7 @@ def run(console: Console) -> bool:
     return fine
 
 
-def _show_tutorial(console: Console, targets: list[_machine.Target]) -> bool:
+def _show_tutorial(console: Console, targets: list[_survey.Target]) -> bool:
     x = np.array(INPUTS, np.float32)
     wanted = {each: expected(each, (x,), each.named(each.defaults)) for each in SHOWN}
     definition = Table(title="The definition, on five inputs in float32")
@@ -91,7 +91,7 @@ def _show_tutorial(console: Console, targets: list[_machine.Target]) -> bool:
     return fine
 
 
-def _show_digits(console: Console, targets: list[_machine.Target]) -> bool:
+def _show_digits(console: Console, targets: list[_survey.Target]) -> bool:
     digits = _load_digits()
     how, epochs_of = "NumPy, by hand with our VJPs", _epochs_by_hand
     if any(target.name == "jax" for target in targets):
@@ -106,7 +106,7 @@ def _show_digits(console: Console, targets: list[_machine.Target]) -> bool:
     for heading in ("activation", "accuracy", "dead units at first", "dead units in the end"):
         summary.add_column(heading)
     by_target = Table("backend", "device", "predictions", title="The same weights on every backend")
-    wrong: dict[_machine.Target, list[str]] = {target: [] for target in targets}
+    wrong: dict[_survey.Target, list[str]] = {target: [] for target in targets}
 
     fine = True
     with Progress(console=console) as progress:

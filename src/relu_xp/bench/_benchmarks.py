@@ -16,8 +16,8 @@ import numpy as np
 import relu_xp
 from relu_xp import _dtypes, _peers
 from relu_xp._functions import Function
-from relu_xp._machine import Target, first_line
 from relu_xp._peers import Array, Call, Calls
+from relu_xp._survey import Target, first_line
 from relu_xp.bench import _environment
 from relu_xp.bench._measuring import Candidate, measure
 from relu_xp.verify import dtypes as all_dtypes

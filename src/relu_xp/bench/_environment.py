@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from relu_xp import _machine, _threads
+from relu_xp import _survey, _threads
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -26,7 +26,7 @@ def describe() -> dict[str, Any]:
         "gpus": _gpus(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": _machine.versions(),
+        "versions": _survey.versions(),
         "workers": _threads.workers(),
         "huge_pages": _huge_pages(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,

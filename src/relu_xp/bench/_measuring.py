@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relu_xp._machine import first_line
 from relu_xp._peers import Call
+from relu_xp._survey import first_line
 
 Entry = dict[str, Any]  # one candidate's part of the record
 

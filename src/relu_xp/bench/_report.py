@@ -19,9 +19,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from relu_xp import _machine, _threads
+from relu_xp import _survey, _threads
 from relu_xp._functions import FUNCTIONS
-from relu_xp._machine import Target
+from relu_xp._survey import Target
 from relu_xp.bench import _benchmarks, _comparing, _environment, _summary, _training
 from relu_xp.bench._benchmarks import Benchmark
 from relu_xp.bench._comparing import Comparison
@@ -47,7 +47,7 @@ def run(console: Console, options: Namespace) -> int:
         print(f"relu-xp bench: --compare: {error}", file=sys.stderr)
         return MISSING
     if len(runs) < 2:
-        targets = _machine.choose(console, options.backend)
+        targets = _survey.choose(console, options.backend)
         if not targets:
             return MISSING
         runs.append(measured(console, list(plan(targets, options)), options.seconds))
@@ -97,9 +97,7 @@ def plan(targets: list[Target], options: Namespace) -> Iterator[Benchmark]:
     functions = [FUNCTIONS[name] for name in options.function or FUNCTIONS]
     dtypes = options.dtype or ["float32"]
     sizes = options.sizes or SIZES
-    peers = (
-        [each for each in _machine.survey() if isinstance(each, Target)] if options.peers else []
-    )
+    peers = [each for each in _survey.survey() if isinstance(each, Target)] if options.peers else []
     targets = [target for target in targets if options.backend or target.name not in BY_NAME]
     yield from _benchmarks.kernels(targets, functions, dtypes, [_benchmarks.SMALL, *sizes], peers)
     names = {target.name for target in targets}

@@ -18,7 +18,7 @@ import numpy as np
 
 import relu_xp
 from relu_xp._functions import Function
-from relu_xp._machine import Target
+from relu_xp._survey import Target
 from relu_xp.verify._cases import SCALARS, Case
 from relu_xp.verify._expected import Array, DType, expected, rounded, widened
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from relu_xp._machine import Target, first_line
+from relu_xp._survey import Target, first_line
 from relu_xp.verify._expected import Array, DType, same_bits
 
 POISON = 12345.0  # what memory holds that is allocated next, should the function not write to it

@@ -13,7 +13,7 @@ import numpy as np
 import relu_xp
 from relu_xp._dispatch import owner
 from relu_xp._functions import FUNCTIONS, Function
-from relu_xp._machine import Target, first_line
+from relu_xp._survey import Target, first_line
 from relu_xp.verify import _cases as data
 from relu_xp.verify._autodiff import derivatives
 from relu_xp.verify._cases import Case

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relu_xp._functions import Function
-from relu_xp._machine import Target
+from relu_xp._survey import Target
 from relu_xp.verify._expected import Array, Scalars, expected, rounded, same_bits, widened
 
 # (function, arrays, scalars, got, want) of the elements that differ -> which of them it explains.

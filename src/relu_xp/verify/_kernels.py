@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import relu_xp
-from relu_xp import _checks, _dtypes, _machine
+from relu_xp import _checks, _dtypes, _survey
 from relu_xp._functions import FUNCTIONS, Function
-from relu_xp._machine import Target
+from relu_xp._survey import Target
 from relu_xp.verify import _cases as data
 from relu_xp.verify._calls import POISON, WIDEST, Outcome, Pair, Trouble, View, Worker, call
 from relu_xp.verify._cases import Case
@@ -809,7 +809,7 @@ def _target(library: Any, device: str | None) -> Target:
         raise _error(
             TypeError, f"library must be a name, or two functions (put, get), got {library!r}"
         )
-    found = list(_machine.of(library))
+    found = list(_survey.of(library))
     here = [each for each in found if isinstance(each, Target)]
     reasons = [each.reason for each in found if not isinstance(each, Target)]
     for each in here:
@@ -820,5 +820,5 @@ def _target(library: Any, device: str | None) -> Target:
             ValueError,
             f"{library} is on {', '.join(each.where for each in here)} here, not on {device!r}",
         )
-    none = f"no such library; there are {', '.join(_machine.names())}"
+    none = f"no such library; there are {', '.join(_survey.names())}"
     raise _error(ValueError, f"library {library!r}: {', '.join(reasons) or none}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from relu_xp._functions import NEGATIVE_SLOPE, Function
-from relu_xp._machine import Target
 from relu_xp._peers import PEERS, Peer, idioms
+from relu_xp._survey import Target
 from relu_xp.verify import _cases as data
 from relu_xp.verify._cases import Case
 from relu_xp.verify._expected import DType, expected, same_bits

@@ -8,7 +8,7 @@ import numpy as np
 
 import relu_xp
 from relu_xp._functions import FUNCTIONS, Function
-from relu_xp._machine import Target, first_line
+from relu_xp._survey import Target, first_line
 
 X = np.ones((2, 3), np.float32)
 Call = tuple[

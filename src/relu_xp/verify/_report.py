@@ -24,9 +24,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from relu_xp import _machine
+from relu_xp import _survey
 from relu_xp._functions import FUNCTIONS, Function
-from relu_xp._machine import Target
+from relu_xp._survey import Target
 from relu_xp.verify import _cases as data
 from relu_xp.verify._engine import Tally, sweep, verify
 from relu_xp.verify._faults import CONVENTIONS
@@ -41,7 +41,7 @@ Records = dict[Target, dict[str, Tally]]
 
 def run(console: Console, options: Namespace) -> int:
     """Verify what the options ask for; return the process's exit status."""
-    targets = _machine.choose(console, options.backend, options.device)
+    targets = _survey.choose(console, options.backend, options.device)
     if not targets:
         return MISSING
     if options.peers:
@@ -253,7 +253,7 @@ def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
             except ImportError as error:  # it, or something that it needs in its turn
                 reasons[library] = str(error)
             except Exception as error:  # each library has an error of its own
-                reasons[f"{library}, {function} of {dtype.name}"] = _machine.first_line(error)
+                reasons[f"{library}, {function} of {dtype.name}"] = _survey.first_line(error)
             progress.advance(task)
     for library, differences in found.items():
         table = Table("what computes", "function", "dtype", title=f"{library}, on the same cases")
