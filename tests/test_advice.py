@@ -1,4 +1,4 @@
-"""The advice of each error, followed until there is none, computes: for every kind of column, and for slopes."""
+"""The advice of each error, followed until no error is left, computes."""
 
 import datetime
 import importlib.util
@@ -507,7 +507,7 @@ def test_what_holds_no_numbers_is_told_no_cast(x):
 
 
 def test_text_in_xarray(wanted):
-    """A variable that holds none can be left out, also of a group; one that holds numbers is cast alone."""
+    """A variable without numbers can be dropped, also from a group; one with numbers is cast."""
     xarray = wanted("xarray")
     with pytest.raises(TypeError, match=r"some of it is no number; pass numbers in its place$"):
         relu_xp.relu(xarray.DataArray(["word"]))

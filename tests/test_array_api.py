@@ -1,4 +1,4 @@
-"""What the libraries served by the array API alone have of their own: versions, sparsity, graphs."""
+"""Libraries that are served by the array API alone: their versions, sparsity and graphs."""
 
 import numpy as np
 import oracle
@@ -103,7 +103,7 @@ def test_a_dtype_that_only_numpy_has(wanted):
 
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_a_graph_for_onnxruntime(wanted, name):
-    """The call on arrays without values builds an ONNX model, of any length, which the runtime computes."""
+    """A call on arrays without values builds an ONNX model, which takes any length."""
     ndx = wanted("ndonnx")
     import onnxruntime
 
@@ -134,7 +134,7 @@ SCALARS = [
 
 
 def assert_differentiated(name, scalars, value, pulled, where):
-    """The value's bits, and the definition's derivative, but for signs of zeros, there where the library can."""
+    """The value's bits, and the definition's derivative except for the signs of zeros."""
     vjp = f"{name}_vjp"
     oracle.assert_same(value, oracle.expected(name, (EACH,), **oracle.scalars_of(name, **scalars)))
     want = oracle.expected(vjp, (EACH, WITH_EACH), **oracle.scalars_of(vjp, **scalars))
@@ -144,7 +144,7 @@ def assert_differentiated(name, scalars, value, pulled, where):
 @pytest.mark.parametrize("scalars", SCALARS)
 @pytest.mark.parametrize("name", VALUES)
 def test_the_derivative_that_mlx_takes(wanted, name, scalars):
-    """Its `where` multiplies a cotangent by a mask, so an infinite one leaves NaN where no product alone decides."""
+    """MLX's `where` multiplies a cotangent by a mask: an infinite one leaves NaN at x < 0."""
     wanted("mlx")
     import mlx.core as mx
 

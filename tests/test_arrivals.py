@@ -1,4 +1,4 @@
-"""A module that is imported as soon as another package is, by Python's own machinery, whatever that package is like."""
+"""A module that Python's import machinery imports as soon as it has imported another package."""
 
 import subprocess
 import sys
@@ -50,7 +50,8 @@ def test_it_comes_after_the_package(folder, code):
 
 
 def test_nothing_of_it_stays(folder):
-    code = "import package_here; assert sys.meta_path == before; print('exec_module' in vars(package_here.__loader__))"
+    code = "import package_here; assert sys.meta_path == before; "
+    code += "print('exec_module' in vars(package_here.__loader__))"
     assert run(folder, code)[-1] == "False"
     assert (
         run(folder, "import package_here, importlib; importlib.reload(package_here)").count("after")
@@ -59,7 +60,8 @@ def test_nothing_of_it_stays(folder):
 
 
 def test_a_package_that_is_not_there(folder):
-    code = "import shutil; shutil.rmtree({0!r})\ntry: import package_here\nexcept ModuleNotFoundError as e: print(e.name)"
+    code = "import shutil; shutil.rmtree({0!r})\ntry: import package_here\n"
+    code += "except ModuleNotFoundError as e: print(e.name)"
     assert run(folder, code.format(str(folder / "package_here"))) == ["package_here"]
 
 
@@ -67,7 +69,8 @@ def test_a_package_that_fails_is_tried_again(folder):
     (folder / "package_here" / "__init__.py").write_text(
         "import os; 1 / int(os.environ.get('N', '0'))"
     )
-    code = "import os\ntry: import package_here\nexcept ZeroDivisionError: os.environ['N'] = '1'\nimport package_here"
+    code = "import os\ntry: import package_here\n"
+    code += "except ZeroDivisionError: os.environ['N'] = '1'\nimport package_here"
     assert run(folder, code) == ["after", "False"]
 
 

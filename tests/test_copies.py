@@ -1,4 +1,4 @@
-"""Copies of the package that no installer made: frozen, in an archive, without metadata, without its loops."""
+"""Copies that no installer made: frozen, in an archive, without metadata or compiled loops."""
 
 import importlib.machinery
 import importlib.metadata
@@ -123,8 +123,8 @@ def test_no_loops_at_all(tmp_path):
 def test_loops_of_another_python(tmp_path):
     said = told(copied(tmp_path, loops=["_ufuncs.cpython-399-x86_64-linux-gnu.so"]))
     assert (
-        f"_ufuncs.cpython-399-x86_64-linux-gnu.so is not for this Python, {sys.implementation.cache_tag}"
-        in said
+        "_ufuncs.cpython-399-x86_64-linux-gnu.so is not for this Python, "
+        f"{sys.implementation.cache_tag}" in said
     )
 
 

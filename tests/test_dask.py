@@ -1,4 +1,4 @@
-"""What only Dask has: nothing computed early, one task a block, sizes that nobody knows yet, any array in a block."""
+"""Dask: nothing is computed early, a block is one task, and sizes may be unknown."""
 
 import importlib.util
 import subprocess

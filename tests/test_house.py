@@ -63,7 +63,8 @@ def test_that_an_import_is_seen(house, monkeypatch, file, text):
     [
         (
             "_backends/numpy.py",
-            "from relu_xp import _checks, _formulas\nfrom relu_xp._native import _ufuncs\nimport jax",
+            "from relu_xp import _checks, _formulas\n"
+            "from relu_xp._native import _ufuncs\nimport jax",
         ),
         ("_dispatch.py", "from relu_xp import _backends"),
         ("demo.py", "import relu_xp\nfrom relu_xp.bench import _plots"),

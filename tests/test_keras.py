@@ -1,4 +1,4 @@
-"""Keras' symbolic tensors, on each of its backends: models of the functions compute and train, are saved and loaded."""
+"""Keras' symbolic tensors: models compute, train, are saved and loaded, on each backend."""
 
 import importlib.util
 import os
@@ -63,9 +63,11 @@ ORDERS = {
     "relu_xp first": "import relu_xp, keras",
     "relu_xp.keras first": "import relu_xp.keras, keras",
     "keras.layers alone": "import relu_xp, keras.layers; keras = keras.layers; import keras",
-    "looked for before": "import relu_xp, importlib.util; importlib.util.find_spec('keras'); import keras",
-    "in threads": "import threading; threads = [threading.Thread(target=__import__, args=(name,)) for name in "
-    "('keras', 'relu_xp')]; [t.start() for t in threads]; [t.join() for t in threads]; import relu_xp, keras",
+    "looked for before": "import relu_xp, importlib.util; importlib.util.find_spec('keras'); "
+    "import keras",
+    "in threads": "import threading; threads = [threading.Thread(target=__import__, args=(name,)) "
+    "for name in ('keras', 'relu_xp')]; [t.start() for t in threads]; [t.join() for t in threads]; "
+    "import relu_xp, keras",
 }
 
 

@@ -1,4 +1,4 @@
-"""Arrays with a meaning: xarray's keep coordinates and stay lazy, pandas' index and names, quantities their unit."""
+"""xarray keeps coordinates and laziness, pandas its index and names, quantities their unit."""
 
 import importlib
 import math
@@ -368,7 +368,7 @@ def test_errors_name_the_column_or_the_variable(pandas, xarray):
         relu_xp.leaky_relu(x)
     with pytest.raises(
         TypeError,
-        match=r"^relu_xp\.relu_vjp: column 7: x and cotangent must have one dtype, got float64 and int64",
+        match=r"^relu_xp\.relu_vjp: column 7: x and cotangent must have one dtype, got float64 and",
     ):
         relu_xp.relu_vjp(x.astype({"b": "f8", 7: "f8"}), x.astype({"b": "f8"}))
     with pytest.raises(
@@ -395,7 +395,7 @@ def test_an_array_of_slopes_is_for_what_is_computed_whole(pandas):
     x = pandas.DataFrame({"a": X[0], "b": X[0].astype("f8")})
     with pytest.raises(
         TypeError,
-        match=r"relu: negative_slope must be a real number, got numpy\.ndarray; .* x\.to_numpy\(\),",
+        match=r"negative_slope must be a real number, got numpy\.ndarray; .* x\.to_numpy\(\),",
     ):
         relu_xp.leaky_relu(x, np.full((3, 1), 0.5, np.float32))
     relu_xp.leaky_relu(x, np.array(0.5, np.float32))
@@ -454,7 +454,7 @@ def test_frames_whose_blocks_differ(pandas):
 
 @pytest.mark.parametrize("dtype", NULLABLE)
 def test_a_nullable_column_is_computed_where_it_lies(pandas, monkeypatch, dtype):
-    """Once, and without a copy, unless an error is to be told of, which may be of what is missing."""
+    """Once and without a copy, unless a floating-point error may be that of a missing value."""
     x = of_dtype(pandas, [1.0, -2.0, 3.0, None], dtype)
     with monkeypatch.context() as patched:
         patched.setattr(type(x.array), "to_numpy", None)
@@ -829,7 +829,7 @@ def test_angles_that_leave_their_range_are_bare_angles():
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
 @pytest.mark.parametrize("shape", [(6,), (2, 3), (0,)], ids=str)
 def test_columns_of_a_table_keep_what_they_hold(function, shape):
-    """As numpy.negative of them has it; a unit, with which they do not compute, where it is the result's too."""
+    """As numpy.negative gives them; a unit that they ignore, only if the result has it too."""
     table = pytest.importorskip("astropy.table", reason="astropy: not installed")
     x, g = (np.resize(a, shape) for a in (X, G))
     named = {"name": "depth", "meta": {"a": 1}, "format": "%.2f", "description": "below"}

@@ -64,7 +64,7 @@ def test_a_large_array_never_becomes_dense(sparse, function):
 
 @pytest.mark.parametrize("function", AT_ZERO, ids=str)
 def test_derivatives_that_are_not_zero_at_zero(sparse, function):
-    """Refused, with two pieces of advice that work; but where each element is stored, nothing is missing."""
+    """It is refused with advice that works, unless each element is stored."""
     x = sparse.csr_array(X)
     for z in (1.0, 0.5):
         with pytest.raises(
@@ -135,7 +135,7 @@ def test_many_elements_where_either_has_none(sparse, kind):
 
 
 def test_a_vjp_sorts_nothing(sparse, monkeypatch):
-    """Equal places are only compared, others are found in SciPy's loops: sorting takes thirty times as long."""
+    """Equal places are only compared; others are found by SciPy's loops, without sorting."""
     x, g = (
         sparse.random_array((90, 70), density=0.1, rng=np.random.default_rng(seed)).tocsr()
         for seed in (0, 1)

@@ -1,4 +1,4 @@
-"""Imports a module of ours once another package has been imported, whichever comes first: never that package itself."""
+"""Imports a module of ours as soon as another package is imported, but never that package."""
 
 import contextlib
 import importlib
@@ -7,30 +7,30 @@ from typing import Any
 
 
 class _Finder:
-    """Finds a package as the finders after it do, and has the loader import our module when it is done."""
+    """Finds a package by the other finders, and makes its loader import our module at the end."""
 
     def __init__(self, package: str, module: str) -> None:
         self.package, self.module = package, module
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Find the package; of all others this finder knows nothing."""
+        """Find the package; None for any other, which is left to the other finders."""
         if name != self.package:
             return None
         others = [each for each in sys.meta_path if each is not self and hasattr(each, "find_spec")]
         spec = next(
             (found for each in others if (found := each.find_spec(name, path, target))), None
         )
-        # A loader of a namespace package, or of an extension, may refuse the attribute.
+        # Loaders of namespace packages and of extensions may refuse the attribute.
         with contextlib.suppress(AttributeError, TypeError):
             _then(spec.loader, self)  # type: ignore[union-attr]
         return spec
 
 
 def _then(loader: Any, finder: _Finder) -> None:
-    """Let one loader, this once, import our module after it has run the package."""
+    """Make one loader import our module, once, after it has run the package."""
 
     def exec_module(module: Any) -> None:
-        del loader.exec_module  # the class has it
+        del loader.exec_module  # this function; the class has the loader's own
         loader.exec_module(module)
         with contextlib.suppress(ValueError):  # another thread has imported it too
             sys.meta_path.remove(finder)

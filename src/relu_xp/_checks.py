@@ -109,7 +109,8 @@ def same_library(
 IMAGINARY = "take x.real, or x.imag"
 NO_NUMBERS = "some of it is no number; pass numbers in its place"
 _SECONDS = "take seconds for its unit first, for example x.astype(x.dtype.kind + '8[s]')"
-_NUMPY_CASTS = {  # by a part of the dtype's name, as NumPy and what follows it spell them
+# By a part of the dtype's name, as NumPy and the libraries that use its dtypes spell them.
+_NUMPY_CASTS = {
     "|V": "view it as numbers, for example x.view('float32')",
     "[('": "take one of its fields, for example x[x.dtype.names[0]]",
     "complex": IMAGINARY,
@@ -126,7 +127,7 @@ _NUMPY_CASTS = {  # by a part of the dtype's name, as NumPy and what follows it 
 def dtype(
     function: Function, given: object, kind: str, cast: str, casts: Mapping[str, str] | None = None
 ) -> None:
-    """Let pass a real floating dtype (kind "f"), and integers ("i", "u") if the function takes them.
+    """Let pass the dtypes that the function takes: real floating ("f") and perhaps integer ones.
 
     For others the error says `cast`, the library's own code, unless the dtype's name contains a key
     of `casts`.

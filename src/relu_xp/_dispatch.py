@@ -43,7 +43,7 @@ _OWNERS: dict[type, tuple[Any, Run]] = {}
 
 
 def call(function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
-    """Hand over to the backend that owns x, and the cotangent too."""
+    """Hand a call over to the backend that owns x and the cotangent."""
     x = arrays[0]
     try:
         _, run = _OWNERS[type(x)]

@@ -1,4 +1,4 @@
-"""Names that other libraries have for these functions, so that whoever tries one is told ours."""
+"""Names that other libraries have for these functions: the error for one tells ours."""
 
 import importlib.util
 import re
@@ -17,7 +17,7 @@ from relu_xp._functions import (
 # Parts of such names, in small letters and without underscores.
 _RECTIFIERS = {
     CLIPPED_RELU: r"relu[61n]|clip(ped)?re|reluclip|capped|bounded|saturat",
-    LEAKY_RELU: r"leaky|parametric|(?<!i)[pl]relu",  # a clip is none
+    LEAKY_RELU: r"leaky|parametric|(?<!i)[pl]relu",  # prelu and lrelu, but not cliprelu
     SQUARED_RELU: r"relu(pow(er)?)?2|squared?re|relusqu|sqrelu",
     RELU: r"^d?relu(grad|vjp|deriv|prime|back|layer|$)|(grad|vjp|derivative|back)(of)?relu|rectif",
 }
@@ -28,7 +28,7 @@ _ROLES: dict[Role, str] = {
 
 
 def ours(name: str) -> list[str]:
-    """Name the functions that somebody may mean."""
+    """List the functions that a name may mean."""
     tried = name.lower().replace("_", "")
     role: Role = next((role for role, parts in _ROLES.items() if re.search(parts, tried)), "value")
     meant = [each for each, parts in _RECTIFIERS.items() if re.search(parts, tried)]

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 class Row:
     """What must be known of a backend without importing it."""
 
-    name: str  # its library's package, and what `--backend` calls it
+    name: str  # its library's package, and the name for `--backend`
     page: str  # its page in docs/backends
-    module: str = ""  # the one in `_backends` that serves it, if not the one of its name
+    module: str = ""  # the module in `_backends` that serves it, or the one of its name
     packages: tuple[str, ...] = ()  # further packages that its arrays' classes come from
-    distributions: tuple[str, ...] = ()  # those whose versions `info` lists, if not its name alone
-    install: str = ""  # what pip installs, if not its name
-    writeable: bool = False  # whether its arrays can be written, so that they can be an `out`
+    distributions: tuple[str, ...] = ()  # `info` lists their versions, or that of its name
+    install: str = ""  # the arguments of `pip install`, or its name
+    writeable: bool = False  # whether its arrays can be written: only then may they be an `out`
     holds_arrays: bool = False  # whether its arrays hold those of other libraries
     surveyed: bool = True  # whether `verify`, `bench` and `info` look for its devices
 

@@ -11,7 +11,7 @@ from relu_xp import _dispatch
 from relu_xp._functions import RELU
 from relu_xp._registry import REGISTRY, SURVEYED
 
-__version__ = "0.2.0"  # of this copy; a test holds pyproject.toml to it
+__version__ = "0.2.0"  # a test compares it with pyproject.toml
 
 # The libraries of the array API standard are the devices of one backend.
 _STANDARD = "array_api"
@@ -169,7 +169,7 @@ def versions() -> dict[str, str]:
     """Read the versions of what computes here from the metadata: nothing is imported for it."""
     import importlib.metadata
 
-    found = {"relu-xp": __version__}  # of this copy, whichever is installed
+    found = {"relu-xp": __version__}  # the metadata may be those of another copy
     listed = [name for row in REGISTRY for name in row.distributions or (row.name,)]
     for name in (*listed, *_OTHER_DISTRIBUTIONS):
         try:

@@ -1,5 +1,5 @@
-"""One file a backend, the only place where a framework is imported.
+"""The backends, one file each: only they import a framework.
 
-Each is a `relu_xp._dispatch.Backend`, or `Delegating` where its arrays hold others. They know
-neither each other nor the dispatcher.
+Each is a `relu_xp.backends.Backend`, or `Delegating` if its arrays hold others. They know neither
+each other nor the dispatcher.
 """

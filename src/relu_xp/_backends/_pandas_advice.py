@@ -1,7 +1,7 @@
-"""Says what makes numbers of a pandas column that holds none, or holds them as something else.
+"""Advice for pandas columns that hold no numbers, or hold them as something else.
 
-Each line computes, or leads to the next error, whose advice does; the tests follow them for every
-dtype.
+The code in each message either computes or leads to the next error. The tests follow all advice,
+for every dtype, until a call computes.
 """
 
 import datetime
@@ -17,7 +17,7 @@ _NUMBERS = "cast it first, for example x.astype('Float64')"
 _TEXT = "read its numbers, for example pandas.to_numeric(x.astype(str), errors='coerce')"
 _BYTES = "decode it first, for example x.astype(object).str.decode('utf-8')"
 _TIMES = "take its number, for example pandas.to_timedelta(x.astype(str)).dt.total_seconds()"
-_ARROW = {  # by what the name of an Arrow type begins with
+_ARROW = {  # by the beginning of an Arrow type's name
     "list": "take its elements, for example x.list.flatten()",
     "large_list": "take its elements, for example x.list.flatten()",
     "fixed_size_list": "take its elements, for example x.list.flatten()",
@@ -33,7 +33,7 @@ _ARROW = {  # by what the name of an Arrow type begins with
     "fixed_size_binary": _BYTES,
 }
 _LISTS = (list, tuple, set, np.ndarray)
-_OBJECTS = (  # by what all elements are
+_OBJECTS = (  # by the classes of all elements
     ((Mapping,), "take its values, for example pandas.DataFrame(x.dropna().to_list())"),
     ((bytes,), _BYTES),
     ((str,), _TEXT),
@@ -96,5 +96,5 @@ def _object(x: Column) -> str:
     try:
         pd.Series(held, dtype=object).astype("Float64")
     except (TypeError, ValueError):
-        return _TEXT  # of what is no number it makes NaN
+        return _TEXT  # `to_numeric` makes NaN of what is no number
     return _NUMBERS

@@ -131,7 +131,7 @@ def _in_namespace(
     formula, operands = getattr(_formulas, function.name), operands[: len(function.scalars)]
     if not hasattr(xp, "elemwise"):
         return formula(xp, *arrays, *operands)
-    # pydata/sparse: by `elemwise` it looks up what the arrays store once, not at each operation.
+    # pydata/sparse: `elemwise` aligns the stored elements once, instead of at each operation.
     held = [a for a in (*arrays, *operands) if hasattr(a, "shape")]
     numbers = operands[len(held) - len(arrays) :]
     return xp.elemwise(lambda *parts: formula(np, *parts, *numbers), *held)

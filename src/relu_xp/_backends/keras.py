@@ -55,7 +55,9 @@ def call(
     )
     _checks.alike(function, x.dtype, x.shape, g.dtype, _as_far_as_known(g.shape, x.shape))
     for each, value in zip(function.parameters, scalars, strict=True):
-        if isinstance(value, keras.Variable):  # and no advice to take the array that it holds
+        if isinstance(
+            value, keras.Variable
+        ):  # its array is refused too, so it gets no advice to take it
             held = "" if len(value.shape) else f", for example float({each.name})"
             got = f"{each.name} must be a real number, got {_checks.type_name(value)}"
             msg = f"relu_xp.{function}: {got}; pass a Python float{held}"

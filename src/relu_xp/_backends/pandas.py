@@ -1,7 +1,7 @@
 """pandas Series and DataFrames keep their index, names and dtypes, and their missing values.
 
-Columns that pandas holds as one block are computed as one. Of a nullable or Arrow-backed column
-the values are; what is missing in x or the cotangent is missing in the result.
+Columns that pandas holds as one block are computed as one. In a nullable or Arrow-backed column the
+values are computed; a value that is missing in x or the cotangent is missing in the result.
 """
 
 import functools
@@ -29,7 +29,7 @@ _NULLABLE = (pd.arrays.FloatingArray, pd.arrays.IntegerArray, pd.arrays.ArrowExt
 
 
 def owns(x: object) -> bool:
-    """Columns, single or in a table; an index, but none of several levels; and the arrays of both."""
+    """Own columns, tables, indices of one level, and the arrays of all these."""
     return isinstance(x, _LABELLED | _BARE) and not isinstance(x, pd.MultiIndex)
 
 
@@ -72,22 +72,17 @@ def delegate(
     with _numpy_errors.told_once(function):
         try:
             return _by_blocks(function, inside, arrays)
-        except (
-            AttributeError,
-            TypeError,
-            ValueError,
-        ):  # another pandas, other blocks, or what is refused
+        except (AttributeError, TypeError, ValueError):
+            # A pandas without these internals, frames in different blocks, or a call to refuse.
             result = _table(function, inside, arrays)
     result.columns = x.columns
-    return x._constructor(result, copy=False).__finalize__(
-        x
-    )  # of its class, as pandas' own methods have it
+    return x._constructor(result, copy=False).__finalize__(x)  # in the class of x, as pandas does
 
 
 def _by_blocks(
     function: Function, inside: Callable[..., Any], arrays: Sequence[Labelled]
 ) -> Labelled:
-    """The result as pandas itself computes a ufunc of a frame: all but the numbers stays as it is."""
+    """Compute block by block, as pandas computes a ufunc of a frame."""
     x, *others = (a._mgr for a in arrays)
     for other in others:
         if not all(
@@ -107,7 +102,7 @@ def _by_blocks(
 
 
 def _bare(function: Function, inside: Callable[..., Any], arrays: Sequence[Any]) -> Any:
-    """The result for an index, or for an array of pandas' own, such as xarray holds: by way of columns."""
+    """Compute an index, or one of pandas' own arrays, as a column."""
     x = arrays[0]
     columns = tuple(
         [pd.Series(a.array if isinstance(a, pd.Index) else a, copy=False) for a in arrays]
@@ -120,7 +115,7 @@ def _bare(function: Function, inside: Callable[..., Any], arrays: Sequence[Any])
 
 
 def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labelled]) -> Labelled:
-    """The result with numbers for columns: one block a dtype."""
+    """Compute one block a dtype; the result's columns are named by their positions."""
     x = arrays[0]
     positions: dict[tuple[Any, ...], list[int]] = {}
     for i, dtypes in enumerate(zip(*(a.dtypes for a in arrays), strict=True)):
@@ -153,12 +148,12 @@ def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labe
 
 
 def _is_plain(dtype: Any) -> bool:
-    """Whether NumPy has it, but for those that pandas casts in ways of its own."""
+    """Whether it is a dtype of NumPy's that pandas does not cast in a way of its own."""
     return isinstance(dtype, np.dtype) and dtype.kind not in "cO"
 
 
 def _nullable(function: Function, inside: Callable[..., Any], columns: Sequence[Column]) -> Column:
-    """The result of a column, whatever stands where a value is missing."""
+    """Compute a column that may have missing values; what stands in their places is ignored."""
     x, g = columns[0], columns[-1]
     _checks.alike(function, x.dtype, None, g.dtype, None)
     numbers = getattr(x.dtype, "numpy_dtype", None) if isinstance(x, _NULLABLE) else None
@@ -172,14 +167,14 @@ def _nullable(function: Function, inside: Callable[..., Any], columns: Sequence[
 
 
 def _of_arrow(column: Column, numbers: Any) -> Any:
-    """The numbers of a column, which Arrow holds, without its nulls' meaning."""
+    """The numbers that Arrow holds, with any value in the places of nulls."""
     a = column.__arrow_array__()
     a = a.chunk(0) if a.num_chunks == 1 else a.combine_chunks()
     return np.frombuffer(a.buffers()[1] or b"", numbers)[a.offset : a.offset + len(a)]
 
 
 def _computed(inside: Callable[..., Any], values: Sequence[Any], mask: Any) -> Any:
-    """Compute whatever stands where values are missing, which no error is told of."""
+    """Compute all values; those in the places of missing ones report no floating-point error."""
     return _numpy_errors.without(
         inside, values, lambda: [np.where(mask, a.dtype.type(0), a) for a in values]
     )

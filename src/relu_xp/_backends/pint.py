@@ -15,17 +15,17 @@ Quantity = Any  # a pint.Quantity
 
 
 def owns(x: object) -> bool:
-    """Quantities of any registry."""
+    """Own quantities of any registry."""
     return isinstance(x, pint.Quantity)
 
 
 def put(array: Any, device: str) -> Quantity:
-    """Give a NumPy array the unit that every function takes: none."""
+    """Make a dimensionless quantity, which every function takes."""
     return pint.application_registry.get().Quantity(array, "dimensionless")
 
 
 def get(x: Any) -> Any:
-    """Give the numbers alone."""
+    """Give the magnitude; a result without a unit is no quantity."""
     return getattr(x, "magnitude", x)
 
 

@@ -1,7 +1,7 @@
-"""polars Series and DataFrames keep their names and dtypes, and their nulls; `map_batches` takes the functions too.
+"""polars Series and DataFrames keep their names, dtypes and nulls; `map_batches` works too.
 
-Each column is a piece of memory of its own, so each is computed for itself, without its nulls'
-meaning: what is null in x or the cotangent is null in the result.
+Each column has memory of its own, so each is computed alone. Where x or the cotangent is null, the
+result is null.
 """
 
 import functools
@@ -21,12 +21,12 @@ Frame = Any  # a polars.Series or DataFrame
 
 
 def owns(x: object) -> bool:
-    """Columns, single or in a table; an expression or a LazyFrame holds no values yet."""
+    """Own columns and tables; an expression or a LazyFrame holds no values yet."""
     return isinstance(x, pl.Series | pl.DataFrame)
 
 
 def advice(function: Function, name: str, x: Any) -> str | None:
-    """Say what to do about what holds no values yet: a LazyFrame, or an expression."""
+    """Say what to do about a LazyFrame or an expression, which hold no values yet."""
     if hasattr(x, "collect"):
         return f"collect it first, for example {name}.collect()"
     if hasattr(x, "map_batches"):
@@ -75,23 +75,22 @@ def _column(function: Function, inside: Callable[..., Any], columns: Sequence[An
         _checks.dtype(function, x.dtype, kind, _cast(x))
     if not any(a.null_count() for a in columns):
         return pl.Series(x.name, inside(*(a.to_numpy() for a in columns)))
-    # Null where one is, and true elsewhere, NaN included: `is_null` takes the way of an expression,
-    # which is long.
+    # x == x is null where x is null, else true, also for NaN. `is_null` would be slower: it builds
+    # and runs an expression.
     held = functools.reduce(operator.and_, map(operator.eq, columns, columns))
     zero, null = (pl.Series([value], dtype=x.dtype) for value in (0, None))
-    values = [
-        a.zip_with(held, zero).to_numpy() for a in columns
-    ]  # all of them: zeros alone raise no error
+    # Zero in the places of nulls, in all columns: it raises no floating-point error.
+    values = [a.zip_with(held, zero).to_numpy() for a in columns]
     return pl.Series(x.name, inside(*values)).zip_with(held, null)
 
 
 def _kind(dtype: Any) -> str:
-    """As of NumPy's dtype of that name; NumPy has no integers of 128 bits."""
+    """The kind of NumPy's dtype of that name; NumPy has no integers of 128 bits."""
     return "" if dtype in (pl.Int128, pl.UInt128) else _dtypes.kind(str(dtype).lower())
 
 
 def _cast(x: Any) -> str:
-    """What to do about a column that holds no numbers, or not as such."""
+    """Say what to do about a column that holds no numbers, or holds them as something else."""
     dtype = x.dtype
     if isinstance(dtype, pl.Object) and isinstance(pl.Series(x.to_list()).dtype, pl.Object):
         return "polars knows nothing that makes numbers of its objects"

@@ -1,6 +1,6 @@
-"""scipy.sparse arrays and matrices stay sparse: the stored elements are computed, and a 0 that is not stored stays one.
+"""scipy.sparse arrays and matrices stay sparse: only the stored elements are computed.
 
-Where a derivative at 0 is no 0, the call is refused: its result would be dense.
+A derivative that is not 0 at x = 0 is refused, since its result would be dense.
 """
 
 import copy
@@ -19,16 +19,16 @@ from relu_xp._functions import GRAD_AT_ZERO, Function
 Sparse = Any  # a scipy.sparse array or matrix, of any format
 
 _COMPRESSED = ("bsr", "csc", "csr")
-PART = 1 << 14  # elements or blocks that are computed at once, which the caches hold
+PART = 1 << 14  # elements or blocks that are computed at once: so many fit the caches
 
 
 def owns(x: object) -> bool:
-    """Arrays and matrices of every format."""
+    """Own arrays and matrices of every format."""
     return sparse.issparse(x)
 
 
 def put(array: Any, device: str) -> Sparse:
-    """Store every element of a NumPy array, also the zeros, whose sign would be lost else."""
+    """Store every element of a NumPy array, also the zeros, so that -0.0 keeps its sign."""
     array = np.atleast_1d(array)
     x = sparse.coo_array(
         (array.ravel(), np.indices(array.shape).reshape(array.ndim, -1)), array.shape
@@ -37,7 +37,7 @@ def put(array: Any, device: str) -> Sparse:
 
 
 def get(x: Sparse) -> Any:
-    """Give the elements as a NumPy array, a stored -0 as it is: `toarray` adds to zeros."""
+    """Give the elements as a NumPy array; `toarray` would add to zeros, and lose a stored -0.0."""
     x = _canonical(x.tocoo()).tocoo()
     dense = np.zeros(x.shape, x.dtype)
     dense[x.coords] = x.data
@@ -51,7 +51,7 @@ def delegate(
     slope: Any,
     out: None,
 ) -> Sparse:
-    """Compute what is stored, in x or in the cotangent."""
+    """Compute the places that x or the cotangent stores."""
     _checks.no_out(function, out, "a scipy.sparse array")
     x, g = arrays[0], arrays[-1]
     if slope is not None:
@@ -73,20 +73,21 @@ def delegate(
 def _check_stays_sparse(function: Function, at_zero: Any) -> None:
     if at_zero != 0:
         msg = (
-            f"relu_xp.{function}: x is 0 where it stores no element, and there the result is {at_zero:g}; "
-            f"pass {GRAD_AT_ZERO.name}=0.0, which keeps it sparse, or a dense array, for example x.toarray()"
+            f"relu_xp.{function}: x is 0 where it stores no element, and there the result is "
+            f"{at_zero:g}; pass {GRAD_AT_ZERO.name}=0.0, which keeps it sparse, or a dense array, "
+            "for example x.toarray()"
         )
         raise TypeError(msg)
 
 
 def _canonical(x: Sparse) -> Sparse:
-    """The same with one element for each place, in `data`; x itself is not changed."""
+    """The same array with one element a place in `data`; x itself is not changed."""
     if x.format == "dia":
         return x
     if x.format not in _COMPRESSED:
         x = x.tocsr() if x.format == "lil" else x.tocoo()
     if x.format == "coo" and not x.has_canonical_format and _has_few_rows(x):
-        return x.tocsr()  # SciPy's loops put in order what sorting would be slow for
+        return x.tocsr()  # SciPy's loops bring places in order faster than sorting does
     if x.format in _COMPRESSED and x.indptr[-1] < len(x.data):
         x = x.copy()
         x.prune()
@@ -97,12 +98,12 @@ def _canonical(x: Sparse) -> Sparse:
 
 
 def _has_few_rows(x: Sparse) -> bool:
-    """Whether an index of the rows takes no more memory than the elements do."""
+    """Whether an index of the rows takes no more memory than the elements."""
     return x.ndim == 2 and x.shape[0] <= x.nnz
 
 
 def _as_table(x: Sparse) -> Sparse:
-    """The same with two axes, the last one its own, unless their product is too large to be counted."""
+    """The same with two axes: all but the last are joined, unless their product overflows."""
     if x.ndim == 2 or math.prod(x.shape) >= 1 << 62:
         return x
     x = x.tocoo()
@@ -112,7 +113,7 @@ def _as_table(x: Sparse) -> Sparse:
 
 
 def _with_axes(x: Sparse, shape: tuple[int, ...]) -> Sparse:
-    """The same with the axes that it had before it was a table."""
+    """Undo `_as_table`."""
     if x.ndim == len(shape):
         return x
     return sparse.coo_array((x.data, (x.indices,)), shape) if len(shape) == 1 else x.reshape(shape)
@@ -121,7 +122,7 @@ def _with_axes(x: Sparse, shape: tuple[int, ...]) -> Sparse:
 def _together(
     function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse
 ) -> tuple[Sparse, Any]:
-    """An array with the places that either stores, as x holds them, and what is computed there."""
+    """Return an array of all places that x or g stores, in the format of x, and the results."""
     if (
         x.format == g.format == "dia"
         and np.array_equal(x.offsets, g.offsets)
@@ -153,7 +154,11 @@ def _places(x: Sparse) -> tuple[Any, ...]:
 def _together_compressed(
     function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse
 ) -> tuple[Sparse, Any]:
-    """The same by SciPy's loops, which add marks up and keep the order of places: sorting is slower."""
+    """Do it by SciPy's addition.
+
+    It adds marks, 1 where x stores and 2 where g does, and keeps the order of places. That is
+    faster than to sort them.
+    """
     both = _marked(x, 1) + _marked(g, 2)
     result, done = np.empty((both.nnz, *x.data.shape[1:]), x.dtype), [0, 0]
     with _numpy_errors.told_once(function):
@@ -161,21 +166,20 @@ def _together_compressed(
             part = slice(start, start + PART)
             values = []
             for i, data in enumerate((x.data, g.data)):
-                at = np.flatnonzero(
-                    (both.data[part] & (i + 1)) != 0
-                )  # of bytes it takes far longer
+                # `!= 0` makes truths of bytes, for which flatnonzero is far slower.
+                at = np.flatnonzero((both.data[part] & (i + 1)) != 0)
                 spread = np.zeros(result[part].shape, result.dtype)
                 spread[at] = data[done[i] : done[i] + len(at)]
                 done[i] += len(at)
                 values.append(spread)
             result[part] = inside(*values)
-    return type(x)(
-        (result, both.indices, both.indptr), x.shape
-    ) if x.format == "bsr" else both, result
+    if x.format == "bsr":
+        both = type(x)((result, both.indices, both.indptr), x.shape)
+    return both, result
 
 
 def _marked(x: Sparse, mark: int) -> Sparse:
-    """The places that x stores, or its blocks, with a mark at each."""
+    """The places, or blocks, that x stores, with a mark at each."""
     marks = np.full(len(x.data), mark, np.int8)
     if x.format == "bsr":
         shape = [n // size for n, size in zip(x.shape, x.blocksize, strict=True)]
@@ -186,7 +190,7 @@ def _marked(x: Sparse, mark: int) -> Sparse:
 
 
 def _dia(inside: Callable[..., Any], arrays: Sequence[Sparse]) -> Any:
-    """What is computed of diagonals that stand in one order."""
+    """Compute diagonals that all arrays store in the same order."""
     data = [a.data for a in arrays]
     return _numpy_errors.without(
         inside, data, lambda: [_diagonals(a, a.offsets, a.data.shape[1]) for a in arrays]
@@ -194,7 +198,7 @@ def _dia(inside: Callable[..., Any], arrays: Sequence[Sparse]) -> Any:
 
 
 def _diagonals(x: Sparse, offsets: Any, width: int) -> Any:
-    """The elements on diagonals, and zeros where x has none, as past its edges, whatever stands there."""
+    """The elements on diagonals, with zeros where x has none, as past its edges."""
     rows, columns = x.shape
     diagonals = np.zeros((len(offsets), min(width, columns)), x.dtype)
     places = {offset: place for place, offset in enumerate(offsets.tolist())}
@@ -205,7 +209,7 @@ def _diagonals(x: Sparse, offsets: Any, width: int) -> Any:
 
 
 def _together_by_sorting(x: Sparse, g: Sparse) -> tuple[Sparse, Any, Any]:
-    """The same for more axes or rows than can be indexed."""
+    """Do it for more axes or rows than an index can hold."""
     coords = np.concatenate([x.coords, g.coords], axis=1)
     order = np.lexsort(coords[::-1])
     is_first = np.ones(order.shape, bool)
