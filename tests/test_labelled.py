@@ -359,6 +359,26 @@ def test_pandas_tables_of_many_dtypes(pandas):
             pandas.testing.assert_series_equal(result.iloc[:, i], column, check_exact=True)
 
 
+@pytest.mark.parametrize("dtype", NULLABLE)
+@pytest.mark.parametrize("other", ["float32", "Float32", "Float64", "double[pyarrow]", "Int64"])
+def test_a_nullable_column_takes_a_cotangent_of_its_own_dtype(pandas, dtype, other):
+    pytest.importorskip("pyarrow", reason="pyarrow: not installed")
+    x, g = of_dtype(pandas, X[0], dtype), of_dtype(pandas, [1, 2, 3], other)
+    if x.dtype == g.dtype:
+        relu_xp.relu_vjp(x, g)
+        return
+    for given in ((x, g), (g, x)):
+        if other == "Int64" and given[0] is g:
+            continue  # it is refused as x
+        got = f"{given[0].dtype} and {given[1].dtype}"
+        text = f"x and cotangent must have one dtype, got {got}; "
+        with pytest.raises(TypeError, match=re.escape(f"relu_xp.relu_vjp: {text}")):
+            relu_xp.relu_vjp(*given)
+        tables = [pandas.DataFrame({"a": a}) for a in given]
+        with pytest.raises(TypeError, match=re.escape(f"relu_xp.relu_vjp: column 'a': {text}")):
+            relu_xp.relu_vjp(*tables)
+
+
 def test_errors_name_the_column_or_the_variable(pandas, xarray):
     x = pandas.DataFrame({"a": X[0], "b": [1, 2, 3], 7: [4, 5, 6]})
     with pytest.raises(
@@ -615,9 +635,8 @@ def unit_of(function, x_unit, g_unit):
     )
 
 
-ONE_UNIT = [
-    each for each in oracle.RECORDS if each.degree is not None
-]  # the others compare x with a bare number
+# The others compare x with a number that has no unit.
+ONE_UNIT = [each for each in oracle.RECORDS if each.degree is not None]
 A_NUMBER = [each for each in oracle.RECORDS if each.degree is None]
 
 
@@ -648,10 +667,25 @@ def test_pint_has_no_unit_where_x_is_compared_with_a_number(wanted, function):
     x, g = units.Quantity(X, ""), units.Quantity(G, "second")
     result = call(function, x, g)
     assert getattr(result, "units", 1) == unit_of(function, units.dimensionless, units.second)
+    # A derivative has no unit at all, while a value of a dimensionless quantity is one.
+    assert isinstance(result, units.Quantity) == (function.powers != (0, 0))
     oracle.assert_same(getattr(result, "magnitude", result), want(function))
+    # As the advice says:
+    oracle.assert_same(call(function, units.Quantity(X, "metre").magnitude, G), want(function))
+
+
+@pytest.mark.parametrize("name", oracle.SLOPED)
+def test_pint_hands_on_the_slopes_of_what_it_holds(wanted, name):
+    units = wanted("pint").UnitRegistry()
+    slopes = np.array([0.5, 2.0, -1.0], np.float32)
+    result = call(
+        name, units.Quantity(X, "metre"), units.Quantity(G, "second"), negative_slope=slopes
+    )
     oracle.assert_same(
-        call(function, units.Quantity(X, "metre").magnitude, G), want(function)
-    )  # as the advice says
+        getattr(result, "magnitude", result), call(name, X, G, negative_slope=slopes)
+    )
+    with pytest.raises(TypeError, match=rf"^relu_xp\.{name}: negative_slope must .*Quantity"):
+        call(name, units.Quantity(X), units.Quantity(G), negative_slope=units.Quantity(slopes))
 
 
 def test_units_inside_labels(xarray, wanted):
