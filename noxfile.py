@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ WITH_UNITS = ["astropy", "quantities", "unyt"]  # subclasses of NumPy's arrays
 STANDARD = ["array-api-strict", "sparse", "ndonnx", *MLX]
 
 # For each session our extras, the packages that it installs besides, and the backends that pytest
-# must then find. A test compares the backends with the rows of src/relu_xp/_registry.py.
+# must then find.
 BACKENDS = {
     "numpy": (
         "bench",
@@ -61,6 +62,11 @@ BACKENDS = {
     "tensorflow": ("cli", ["tensorflow-cpu"], ["tensorflow"]),
     "cupy": ("cuda13", [], ["cupy"]),
 }
+# A backend that no session names has one of its own.
+NAMED = {name for _, _, names in BACKENDS.values() for name in names}
+for row in runpy.run_path("src/relu_xp/_registry.py")["SURVEYED"]:
+    if row.name not in NAMED and not (row.name == "mlx" and not MLX):
+        BACKENDS[row.name] = ("cli", [row.install or row.name], [row.name])
 
 if shutil.which("pyenv"):  # its shims find only the versions that are switched on
     held = subprocess.run(
@@ -229,7 +235,7 @@ def typing(session: nox.Session) -> None:
     holders = ["dask[array]", "polars", "xarray"]
     install(session, "cli,jax", "torch==2.13.0", *holders, "mypy==2.4.1", "pyright==1.1.414")
     session.run("mypy")
-    for name in ("frameworks", "holders"):  # which the above takes as untyped
+    for name in ("frameworks", "holders"):  # `mypy` alone takes these as untyped
         session.run("mypy", "--config-file=", "--strict", f"tests/typing/{name}.py")
     session.run("pyright", "tests/typing")
 

@@ -82,7 +82,7 @@ OBJECTS = {
     "dates and numbers": [DAY, 1.0],
     "empty": [],
 }
-MADE = {  # by pandas' own means
+MADE = {  # columns that pandas makes by functions of its own
     "intervals": lambda pd: pd.interval_range(0, 2),
     "intervals of times": lambda pd: pd.interval_range(pd.Timestamp("2020"), periods=2),
     "periods": lambda pd: pd.period_range("2020", periods=2, freq="M"),
@@ -132,7 +132,7 @@ def test_columns_of_pandas(wanted, made, function):
     followed(function, x.array, pandas=pd)
 
 
-CATEGORIES = {  # what is in categories, and the numbers of it
+CATEGORIES = {  # categorical columns, and the numbers that their advice leads to
     "intervals": (lambda pd: pd.cut(pd.Series([1.0, 2.0, 4.0]), [0, 2, 4]), [1, 1, 3]),
     "times": (
         lambda pd: pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"])).astype("category"),
@@ -461,7 +461,7 @@ def test_a_list_of_slopes(request, library, slope, name):
     oracle.assert_same(np.asarray(oracle.call(name, x, negative_slope=made)), want)
 
 
-NUMPY = {  # what is no number as it stands, and the numbers that its advice leads to
+NUMPY = {  # arrays of no numbers, and the numbers that their advice leads to
     "a year": (lambda: np.datetime64("2020"), 0),
     "months": (lambda: np.array(["2020-01", "2020-02"], "M8[M]"), [0, 31 * 86400]),
     "spans": (lambda: np.array([1, -2], "m8[s]"), [1, -0.02]),

@@ -47,7 +47,7 @@ G = np.array([[2.0, 3.0, -0.0], [5.0, np.inf, np.nan], [1.0, -1.0, 0.5]], np.flo
 def frames(da):
     """A frame's columns and its cotangent's, as pandas and as Dask hold them."""
     pandas = pytest.importorskip("pandas", reason="pandas: not installed")
-    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)  # which needs pyarrow too
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)  # it needs pyarrow too
     held = [
         pandas.DataFrame(a, index=[3, 5, 9], columns=[*"abc"]).astype({"b": "Float64"})
         for a in (X, G)

@@ -206,7 +206,7 @@ def test_xarray_keeps_all_coordinates_or_refuses(xarray, labelled):
                 match=r"relu_vjp: x and cotangent must have the same coordinates; .*drop_vars",
             ):
                 relu_xp.relu_vjp(a, b)
-            dropped = relu_xp.relu_vjp(a, b.drop_vars([*other]))  # as the error says
+            dropped = relu_xp.relu_vjp(a, b.drop_vars([*other]))  # the advice
             xarray.testing.assert_identical(dropped.coords.to_dataset(), a.coords.to_dataset())
     assert relu_xp.relu_vjp(x, g.rename("other")).name == "depth"
 
@@ -480,9 +480,9 @@ def test_a_nullable_column_is_computed_where_it_lies(pandas, monkeypatch, dtype)
         patched.setattr(type(x.array), "to_numpy", None)
         assert delegated(VJP, x, x)[1] == [(4,)]
         assert delegated(VJP, *[pandas.DataFrame({"a": x, "b": x})] * 2)[1] == [(4,), (4,)]
-    part = x[2:]  # of memory that begins before
+    part = x[2:]  # Arrow: an offset into the same memory
     oracle.assert_same(relu_xp.relu(part).array.to_numpy("f4", na_value=7), np.array([3, 7], "f4"))
-    parts = pandas.concat([x, x])  # which Arrow holds as two
+    parts = pandas.concat([x, x])  # Arrow: two chunks
     assert relu_xp.relu(parts).isna().tolist() == [False, False, False, True] * 2
 
 
@@ -727,14 +727,8 @@ def test_pint_refuses_as_the_others_do(wanted):
         relu_xp.leaky_relu(pint.UnitRegistry().Quantity(np.array([1, 2]), "metre"))
 
 
-DOUBLE, DOUBLE_G = (
-    X.astype("f8"),
-    G.astype("f8"),
-)  # which is what some of these packages make of every array
-DOUBLE, DOUBLE_G = (
-    X.astype("f8"),
-    G.astype("f8"),
-)  # which is what some of these packages make of every array
+# Some of these packages make float64 of every array.
+DOUBLE, DOUBLE_G = X.astype("f8"), G.astype("f8")
 ASTROPY, QUANTITIES, UNYT = "astropy.units", "quantities", "unyt"
 
 

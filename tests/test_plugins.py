@@ -121,7 +121,7 @@ def test_a_registered_backend_comes_before_our_own(registry):
     relu_xp.relu(np.ones(1).view(Marked))
     ours = types.SimpleNamespace(**vars(numpy_backend))
     ours.owns = lambda x: type(x) is Marked
-    relu_xp.register_backend("numpy", ours)  # and what was found before is looked for again
+    relu_xp.register_backend("numpy", ours)  # it makes the dispatcher forget its types
     assert _dispatch.owner(RELU, "x", np.ones(1).view(Marked)) is ours
     assert _dispatch.owner(RELU, "x", np.ones(1)) is numpy_backend
 
@@ -313,7 +313,7 @@ def test_conformance_fails_where_a_value_differs(registry):
     with pytest.raises(AssertionError, match=r"values differ, such as\nrelu\(float16.*out: "):
         conformance_of(Boxes(relu=leaves_out_as_it_was))
 
-    def multiplies(function, arrays, scalars, out):  # which gives -0, and NaN for -inf
+    def multiplies(function, arrays, scalars, out):  # x * 0 is -0.0 for x < 0, and NaN for -inf
         x = arrays[0].array
         if x.dtype.kind == "b" or out is not None:
             raise KeyError("no")
@@ -439,7 +439,7 @@ except ValueError as error:
 
 DAMAGED = {
     "nothing-1.0.dist-info/RECORD": b"",
-    ".dist-info/RECORD": b"",  # what pip leaves of some half-removed ones
+    ".dist-info/RECORD": b"",  # pip leaves such folders when it is interrupted
     "~alf_removed-1.0.dist-info/RECORD": b"",
     "malformed-1.0.dist-info/entry_points.txt": b"[console_scripts]\nno equals sign\n",
     "unreadable-1.0.dist-info/entry_points.txt": b"\xff\xfe",
@@ -468,7 +468,7 @@ for each in [each for each in told if "relu_xp" in str(each.message)]:
 assert _dispatch.plugins() == {"boxes": "boxes_for_relu_xp", "bags": ""}
 assert _survey.versions()["numpy"] == "unknown"
 """)
-    (tmp_path / "numpy-9.9.dist-info").mkdir()  # of what relu-xp info lists
+    (tmp_path / "numpy-9.9.dist-info").mkdir()  # relu-xp info lists it, but has no version
     run = subprocess.run(
         [sys.executable, "call.py"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

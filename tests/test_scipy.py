@@ -11,9 +11,8 @@ import relu_xp
 FORMATS = ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"]
 X = np.array([[0, 1.5, -2, 0, np.nan, 0], [7, 0, 0.5, -np.inf, 0, np.inf]], np.float32)
 G = np.array([[0, 2, 3, -4, 1, 0], [0, 5, np.inf, 2, -np.inf, 0]], np.float32)
-AT_ZERO = [
-    each for each in oracle.RECORDS if each.role == "grad" and each.scalars
-]  # whose result there is a scalar
+# Derivatives whose value at x = 0 is one of their scalars.
+AT_ZERO = [each for each in oracle.RECORDS if each.role == "grad" and each.scalars]
 call = oracle.call
 
 
@@ -38,10 +37,8 @@ def test_every_format_stays_what_it_is(sparse, function, kind, made):
         want = oracle.expected(function, oracle.arrays_of(function, X, G), **kept_sparse(function))
     assert type(result) is type(x)
     assert (result.dtype, result.shape) == (x.dtype, x.shape)
-    np.testing.assert_array_equal(
-        result.toarray(), want
-    )  # signs of zeros apart, which toarray drops
-    assert (before != x).nnz == (before != before).nnz  # of NaNs
+    np.testing.assert_array_equal(result.toarray(), want)  # `toarray` drops the signs of zeros
+    assert (before != x).nnz == (before != before).nnz  # only NaNs differ from themselves
     if kind == "csr" and len(function.arrays) == 1:
         assert (result.indptr == x.indptr).all()
         assert not np.shares_memory(result.indices, x.indices)
@@ -160,19 +157,15 @@ def layouts(sparse, kind, dense):
     """The same array in every state that a format may be in."""
     x = sparse.coo_array(dense)
     yield x.asformat(kind)
-    again = np.r_[
-        np.arange(x.nnz)[::-1], np.arange(0, x.nnz, 2)
-    ]  # in no order, and every other element in halves
+    # The places in no order, and every other one twice, with half of its element each.
+    again = np.r_[np.arange(x.nnz)[::-1], np.arange(0, x.nnz, 2)]
     data = (x.data / np.where(np.arange(x.nnz) % 2, 1, 2))[again]
     halves = sparse.coo_array((data.astype(x.dtype), [each[again] for each in x.coords]), x.shape)
     if kind in ("csr", "csc"):
         rows, columns = halves.coords if kind == "csr" else halves.coords[::-1]
         order = np.argsort(rows, kind="stable")
         starts = np.r_[0, np.bincount(rows, minlength=dense.shape[kind == "csc"]).cumsum()]
-        spare = (
-            np.full(3, np.inf, x.dtype),
-            np.zeros(3, int),
-        )  # room that is allocated, and holds anything
+        spare = (np.full(3, np.inf, x.dtype), np.zeros(3, int))  # allocated, but not in use
         data, columns = np.r_[halves.data[order], spare[0]], np.r_[columns[order], spare[1]]
         made = getattr(sparse, f"{kind}_array")((data, columns, starts), x.shape)
         assert made.has_canonical_format == (x.nnz == 0)

@@ -277,7 +277,7 @@ def one_slope(function: Function, x: object, slope: object, elsewhere: str = "")
     return no_number(function, name, slope, advice or f", since {type_name(x)} takes no array")
 
 
-def inside(function: Function, where: str, error: Exception, part: str = "") -> Exception:
+def in_part(function: Function, where: str, error: Exception, part: str = "") -> Exception:
     """Return the same error with the column or variable in it; `part` replaces x in its advice."""
     if type(error) not in (TypeError, ValueError):
         return error

@@ -64,7 +64,7 @@ def delegate(
     for axis, name in enumerate(("index", "columns")[: x.ndim]):
         _checks.same_labels(function, name, x.axes[axis], g.axes[axis])
     if x.ndim == 1:
-        if _is_plain(x.dtype) and _is_plain(g.dtype):
+        if _is_of_numpy(x.dtype) and _is_of_numpy(g.dtype):
             result = inside(*(a.to_numpy() for a in arrays))
         else:
             result = _nullable(function, inside, [a.array for a in arrays])
@@ -93,7 +93,7 @@ def _by_blocks(
 
     def compute(values: Any) -> Any:
         block = [values, *(next(blocks).values for blocks in beside)]
-        if all(isinstance(a, np.ndarray) and _is_plain(a.dtype) for a in block):
+        if all(isinstance(a, np.ndarray) and _is_of_numpy(a.dtype) for a in block):
             return inside(*block)
         return _nullable(function, inside, block)
 
@@ -110,7 +110,7 @@ def _bare(function: Function, inside: Callable[..., Any], arrays: Sequence[Any])
     try:
         result = delegate(function, inside, columns, None, None)
     except (TypeError, ValueError) as error:
-        raise _checks.inside(function, _checks.type_name(x), error, "pandas.Series(x)") from None
+        raise _checks.in_part(function, _checks.type_name(x), error, "pandas.Series(x)") from None
     return pd.Index(result, name=x.name, copy=False) if isinstance(x, pd.Index) else result.array
 
 
@@ -124,7 +124,7 @@ def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labe
     for dtypes, at in positions.items():
         parts = arrays if len(positions) == 1 else [a.iloc[:, at] for a in arrays]
         try:
-            if all(map(_is_plain, dtypes)):
+            if all(map(_is_of_numpy, dtypes)):
                 result = inside(*(a.to_numpy() for a in parts))
                 blocks.append(pd.DataFrame(result, index=x.index, columns=at, copy=False))
             else:
@@ -137,7 +137,7 @@ def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labe
             more = f" and {len(at) - 1:,} more" if len(at) > 1 else ""
             name = x.columns[at[0]]
             part = f"x[{name!r}]" if x.columns.is_unique else f"x.iloc[:, {at[0]}]"
-            raise _checks.inside(function, f"column {name!r}{more}", error, part) from None
+            raise _checks.in_part(function, f"column {name!r}{more}", error, part) from None
     if not blocks:
         blocks = [x.copy()]
     return (
@@ -147,7 +147,7 @@ def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labe
     )
 
 
-def _is_plain(dtype: Any) -> bool:
+def _is_of_numpy(dtype: Any) -> bool:
     """Whether it is a dtype of NumPy's that pandas does not cast in a way of its own."""
     return isinstance(dtype, np.dtype) and dtype.kind not in "cO"
 

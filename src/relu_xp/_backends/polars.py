@@ -64,7 +64,7 @@ def delegate(
                 results.append(_column(function, inside, columns))
             except (TypeError, ValueError) as error:
                 name = columns[0].name
-                raise _checks.inside(function, f"column {name!r}", error, f"x[{name!r}]") from None
+                raise _checks.in_part(function, f"column {name!r}", error, f"x[{name!r}]") from None
     return pl.DataFrame(results) if results else x.clone()
 
 

@@ -70,7 +70,7 @@ def _writeable(x: Labelled) -> Labelled:
 
 def _in_variable(function: Function, name: Any, error: Exception) -> Exception:
     """Name the variable in the error; if it holds no numbers, it can be left out."""
-    error = _checks.inside(function, f"variable {name!r}", error, f"x[{name!r}]")
+    error = _checks.in_part(function, f"variable {name!r}", error, f"x[{name!r}]")
     if str(error).endswith(_checks.NO_NUMBERS):
         return type(error)(f"{error}, or leave it out, for example x.drop_vars({name!r})")
     return error
@@ -90,7 +90,7 @@ def _tree(function: Function, inside: Callable[..., Any], trees: Any, slope: Any
             try:
                 results[path] = delegate(function, inside, tuple(sets), slope, None)
             except (TypeError, ValueError) as error:
-                raise _checks.inside(
+                raise _checks.in_part(
                     function, f"group {path!r}", error, f"x[{path!r}].to_dataset()"
                 ) from None
     return type(trees[0]).from_dict(results, name=trees[0].name)
