@@ -1,17 +1,20 @@
-"""The loops built with a builder's own flags, as tuned distributions have them: the same bits, and no other effect."""
+"""The C++ as builders meet it: headers compile alone, and a tuned build's flags change nothing."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLAGS = "-Ofast -ffast-math -funsafe-math-optimizations -ffinite-math-only -fno-math-errno -march=native -flto"
-FLAGS += " -Wall -Wextra -Wpedantic -Werror"
+HEADERS = sorted((ROOT / "src/relu_xp/_native").glob("*.hpp"))
+FLAGS = "-Ofast -ffast-math -funsafe-math-optimizations -ffinite-math-only -fno-math-errno "
+FLAGS += "-march=native -flto -Wall -Wextra -Wpedantic -Werror"
 
 # Compared as integers: once subnormals count as zeros, 5e-311 == 0.0.
 FLUSHES = """
@@ -29,10 +32,35 @@ assert bits(y) == [bits(tiny)[0], before[1]]
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A folder with the package, built so; made once, since it takes half a minute."""
-    if not shutil.which(os.environ.get("CXX", "c++")) or sys.platform == "win32":
+def compiler():
+    """The command of a compiler."""
+    command = os.environ.get("CXX", "c++")
+    if not shutil.which(command) or sys.platform == "win32":
         pytest.skip("no compiler that takes the flags of GCC")
+    return command
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=lambda path: path.name)
+def test_a_header_compiles_alone(compiler, header):
+    """And twice, but for the text that the proof includes several times, which has no guard."""
+    python = Path(sysconfig.get_paths()["include"])
+    if not (python / "Python.h").exists():
+        pytest.skip("the headers of Python are not here")
+    folders = [f"-I{folder}" for folder in (header.parent, python, np.get_include())]
+    times = 1 if header.name == "rectifiers.hpp" else 2
+    result = subprocess.run(
+        [compiler, "-std=c++17", "-Wall", "-fsyntax-only", *folders, "-x", "c++", "-"],
+        input=f'#include "{header.name}"\n' * times,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def installed(compiler, tmp_path_factory):
+    """A folder with the package, built so; made once, since it takes half a minute."""
     for needed in ("meson", "ninja"):
         if not shutil.which(needed):
             pytest.skip(f"{needed}: not installed")
@@ -56,9 +84,7 @@ def installed(tmp_path_factory):
         )
         assert result.returncode == 0, result.stdout + result.stderr
     commands = json.loads((folder / "build/compile_commands.json").read_text(encoding="utf-8"))
-    assert (
-        commands
-    )  # there are none where the flags kept the compiler from being found to be good enough
+    assert commands  # there are none if the flags made meson refuse the compiler
     assert all(FLAGS in each["command"] for each in commands)
     return folder / "lib"
 
@@ -76,7 +102,7 @@ def test_the_process_keeps_its_subnormals(installed):
 
 
 def test_the_loops_are_exact(installed):
-    """By the tests of the loops as they are."""
+    """The tests of the loops pass for this build too."""
     environment = {**os.environ, "PYTHONPATH": str(installed), "RELU_XP_NATIVE": "required"}
     again = [
         sys.executable,

@@ -1,10 +1,12 @@
-"""NumPy's loops in C++: every function, type and build that this processor runs, by the definition's bits and flags."""
+"""NumPy's loops in C++: the definition's bits and exceptions in every function, type and build."""
 
+import importlib.util
 import itertools
 import os
 import platform
 import subprocess
 import sys
+import sysconfig
 import threading
 
 import ml_dtypes
@@ -16,7 +18,7 @@ from relu_xp import reference
 from relu_xp._functions import FUNCTIONS, NEGATIVE_SLOPE
 from relu_xp.verify._cases import sample
 
-if os.environ.get("RELU_XP_NATIVE") == "required":  # of a session that must not pass without
+if os.environ.get("RELU_XP_NATIVE") == "required":  # a session that must not pass without them
     from relu_xp._native import _ufuncs
 else:
     _ufuncs = pytest.importorskip(
@@ -51,7 +53,7 @@ def call(name, x, g, s, z, *, of=_ufuncs, **options):
 
 
 def scalars_of(s, z):
-    """All scalars, of these two: the others can be told from them, and are exact in every dtype."""
+    """All scalars. Those that are not given differ from these two, and are exact in every dtype."""
     return {"negative_slope": s, "grad_at_zero": z, "ceiling": 6.0, "grad_at_ceiling": 1.0 - z}
 
 
@@ -152,9 +154,8 @@ def test_unaligned_and_overlapping(name, dtype):
         expected = want(name, x, g, s, z)
         odd = np.frombuffer(b"." + x.tobytes(), dtype, offset=1)
         oracle.assert_same(call(name, odd, g, s, z), expected)
-        for shift in range(
-            size % 64 if size < 1000 else 64
-        ):  # from every place within a cache line
+        # From every place within a cache line.
+        for shift in range(size % 64 if size < 1000 else 64):
             oracle.assert_same(
                 call(name, x[shift:], g[shift:], s, z, out=np.empty_like(x)[shift:]),
                 expected[shift:],
@@ -184,7 +185,7 @@ def test_slopes_that_are_arrays(dtype):
         oracle.assert_same(_ufuncs.leaky_relu(x, s), leak)
         oracle.assert_same(_ufuncs.leaky_relu_grad(x, s, z), grad)
         oracle.assert_same(_ufuncs.leaky_relu_vjp(x, g, s, z), pulled)
-    flat = np.broadcast_to(g[:1, :1], x.shape)  # a cotangent of one value, as a sum's is
+    flat = np.broadcast_to(g[:1, :1], x.shape)  # the cotangent of a sum is one value
     oracle.assert_same(_ufuncs.relu_vjp(x, flat, z), want("relu_vjp", x, flat, 0, 1))
 
 
@@ -205,7 +206,7 @@ ROWS = [
 @pytest.mark.parametrize("shape", ROWS, ids=str)
 @pytest.mark.parametrize("dtype", [*oracle.FLOATS, np.dtype(np.longdouble)], ids=str)
 def test_rows(dtype, shape):
-    """Slopes that are broadcast in every way, in arrays that lie in every way, give what whole slopes give."""
+    """Broadcast slopes, in arrays of every layout, give what whole slopes give."""
     size = int(np.prod(shape))
     x, g = (values(dtype, size).reshape(shape), values(dtype, size)[::-1].reshape(shape))
     z = np.array(0.5).astype(dtype)
@@ -227,7 +228,7 @@ def test_rows(dtype, shape):
         try:
             slope = np.broadcast_to(np.resize(np.array([0.5, -2, 3, 0.25], dtype), of_slope), shape)
         except ValueError:
-            continue  # no shape of a slope for this one
+            continue  # this x has no slopes of such a shape
         for lie in lying:
             a, b, whole_z = lie(x), lie(g), np.broadcast_to(z, shape)
             for name, operands in {
@@ -262,7 +263,11 @@ def test_stores_past_the_caches(name, dtype):
 
 
 def flags_of_products(a, b):
-    """What each product raises. Tiny is: below the normal numbers once rounded to the precision, on ARM before."""
+    """What each product raises.
+
+    A result underflows if it is inexact and below the normal numbers: after rounding to the
+    precision, or on ARM before.
+    """
     if a.dtype.itemsize > 4:
         return np.array([_numpys_flags(*pair) for pair in zip(a, b, strict=True)])
     info = ml_dtypes.finfo(a.dtype)
@@ -291,7 +296,7 @@ def _numpys_flags(a, b):
 
 
 def probes(dtype):
-    """Values that are not signalling NaNs: those raise what they like."""
+    """Values without signaling NaNs, whose exceptions are not defined."""
     if dtype == np.longdouble:
         info = np.finfo(dtype)
         x = np.array(
@@ -348,7 +353,7 @@ def test_flags(dtype):
 
 
 def raised_as(function, x, expected):
-    """One call an element; NumPy hears of none of what they raise."""
+    """One call an element. NumPy itself must not see what they raise."""
     got = np.zeros(x.shape, int)
     with np.errstate(all="raise"):
         for i in range(0, len(x), 5 if len(x) > 10000 else 1):
@@ -370,7 +375,7 @@ def test_flags_of_long_arrays(dtype):
     with np.errstate(all="raise"):
         for at in (0, 1, 500, 998, 999):
             for step in (1, 3):
-                x[:] = large  # whose product would overflow
+                x[:] = large  # the product would overflow
                 _ufuncs.leaky_relu(x[::step], s)
                 assert _ufuncs.take_errors() == 0
                 x[at // step * step] = -large
@@ -382,7 +387,7 @@ def test_flags_of_long_arrays(dtype):
 @every_float
 @pytest.mark.parametrize("function", [each for each in oracle.RECORDS if each.scalars], ids=str)
 def test_kinks_of_which_some_are_simpler(function, dtype):
-    """Where the factors are 0 or 1 other loops run; what is not selected must leave nothing, whatever it is."""
+    """If all factors are 0 or 1 a simpler loop runs: unselected elements must leave no trace."""
     special = np.array(
         [0.0, -0.0, 1.0, -1.0, 6.0, 5.0, 7.0, np.inf, -np.inf, np.nan, 2.0**-14], dtype
     )
@@ -431,9 +436,61 @@ def test_flags_are_of_one_thread():
     assert _ufuncs.take_errors() == 0
 
 
+SHAPES = {
+    ((2, 3, 4, 5), (3, 1, 1)): (2, 3, 20),
+    ((2, 3), (3,)): (2, 3),
+    ((2, 3), (2, 3)): (1, 6),
+    ((2, 3), (1, 1)): (6,),
+    ((2, 3), ()): (6,),
+    ((), ()): (1,),
+    ((1, 1), (1, 1)): (1,),
+    ((5, 1, 4), (5, 1, 1)): (1, 5, 4),
+    ((5, 1, 4), (4,)): (5, 4),
+    ((2, 3, 4, 5), (2, 1, 4, 1)): (1, 2, 3, 4, 5),
+    ((0, 3), (3,)): (0, 3),
+    ((4, 0), (4, 1)): (1, 4, 0),
+}
+
+
+@pytest.mark.parametrize(("shape", "slopes"), SHAPES, ids=str)
+def test_joined_axes(shape, slopes):
+    assert _ufuncs.join_axes(shape, slopes) == SHAPES[shape, slopes]
+
+
+@pytest.mark.parametrize(
+    ("shape", "slopes"), [((2, 3), (2,)), ((3,), (1, 3)), ((1,), (3,)), ((), (1,))], ids=str
+)
+def test_axes_that_do_not_broadcast(shape, slopes):
+    with pytest.raises(ValueError, match="does not broadcast to"):
+        _ufuncs.join_axes(shape, slopes)
+
+
+def test_the_module_may_be_loaded_again():
+    """Its ufuncs are the same objects, since NumPy keeps addresses of their tables."""
+    again = importlib.util.module_from_spec(_ufuncs.__spec__)
+    again.__spec__.loader.exec_module(again)
+    assert again is not _ufuncs
+    for name in oracle.FUNCTIONS:
+        assert getattr(again, name) is getattr(_ufuncs, name)
+        assert getattr(again.rows, name) is getattr(_ufuncs.rows, name)
+        assert getattr(again.streaming, name) is getattr(_ufuncs.streaming, name)
+    assert again.cpu == _ufuncs.cpu
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has a GIL")
+def test_the_module_does_not_bring_the_gil_back():
+    code = "import sys, numpy; before = sys._is_gil_enabled(); import relu_xp._native._ufuncs; "
+    code += "print(before, sys._is_gil_enabled())"
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    before, after = ran.stdout.split()
+    assert before == after
+
+
 @pytest.mark.parametrize("cpu", ["baseline", "avx2", "avx512", "avx512bf16", "avx512fp16"])
 def test_other_builds(cpu):
-    """The tests of this file once more, by a build for lesser processors."""
+    """The tests of this file pass for a build for lesser processors too."""
     if "RELU_XP_CPU" in os.environ:
         pytest.skip(f"{os.environ['RELU_XP_CPU']} alone was asked for")
     if cpu == _ufuncs.cpu:

@@ -1,4 +1,4 @@
-"""What only NumPy has: scalars, layouts, subclasses, masks, warnings; and `out`, which few libraries can write."""
+"""What only NumPy has: scalars, layouts, subclasses, masks, warnings, `out`; and its fast paths."""
 
 import functools
 import io
@@ -17,7 +17,10 @@ import oracle
 import pytest
 
 import relu_xp
+from relu_xp._backends import numpy as backend
 from relu_xp._functions import FUNCTIONS, NEGATIVE_SLOPE
+
+compiled = pytest.mark.skipif(bool(backend.missing), reason="the loops are not compiled here")
 
 CALLS = [(name, functools.partial(oracle.call, name)) for name in oracle.FUNCTIONS]
 every_function = pytest.mark.parametrize(("name", "call"), CALLS, ids=oracle.FUNCTIONS)
@@ -181,7 +184,7 @@ def test_memmap(name, call, tmp_path):
     x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(20,))
     x[:] = ramp((20,))
     result = call(x)
-    assert type(result) is np.ndarray  # as NumPy's own functions: the result is in no file
+    assert type(result) is np.ndarray  # as NumPy's own functions, since the result is in no file
     oracle.assert_same(result, want(name, np.asarray(x)))
     assert call(x, out=x) is x
     oracle.assert_same(np.asarray(x), result)
@@ -334,7 +337,7 @@ def test_masked_slopes_are_refused():
 
 
 class Metres(np.ndarray):
-    """A quantity in the manner of astropy: its own `__array_ufunc__` decides what arithmetic means."""
+    """A quantity like astropy's: its own `__array_ufunc__` decides what arithmetic means."""
 
     power = 1
 
@@ -381,10 +384,11 @@ def test_quantity_keeps_its_unit(function):
 
 @pytest.mark.parametrize("function", [each for each in oracle.RECORDS if each.degree == 1], ids=str)
 def test_a_class_without_quotients_is_kept_or_refused(function):
-    """A derivative of what has no unit is of its class; of what else it would carry no quotient tells."""
+    """A derivative without a unit keeps the class; with one it is refused: it needs a quotient."""
     x = ramp((6,)).view(NoQuotient)
     if not any(function.powers):
-        refused = rf"relu_xp\.{function}: \S*NoQuotient has no such product, .*; pass numpy\.asarray of it$"
+        refused = rf"relu_xp\.{function}: \S*NoQuotient has no such product, .*; "
+        refused += r"pass numpy\.asarray of it$"
         with pytest.raises(TypeError, match=refused):
             oracle.call(function, x)
         x.power = 0
@@ -432,7 +436,7 @@ def test_a_class_that_wraps_results_is_told_of_what():
 
 
 class Noted(np.ndarray):
-    """An array with notes, which results of its own shape have too, and a unit, with which it does not compute."""
+    """An array with notes, which results of its shape keep, and a unit that it does not compute."""
 
     unit = None
 
@@ -469,7 +473,7 @@ def noted(cls, array, unit=None):
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
 @pytest.mark.parametrize("shape", [(4,), (1,), (2, 3), (0,), (3, 0), (1, 1)], ids=str)
 def test_notes_are_kept(cls, function, shape):
-    """In whichever array they are, and also of a result of another kind than x, such as a derivative."""
+    """Whichever array has them, and also where the result is a derivative."""
     x, g = ramp(shape), ramp(shape)
     arrays = oracle.arrays_of(function, x, g)
     for at in range(len(arrays)):
@@ -482,7 +486,7 @@ def test_notes_are_kept(cls, function, shape):
 
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
 def test_a_unit_that_its_class_only_hands_on(function):
-    """The result has it where it is right: it is one array's, to the power of one. Or else the call is refused."""
+    """The result keeps it if it is right there: one array's, to the power of 1. Else a refusal."""
     x, g = ramp((4,)), ramp((4,))
     for units in (("m", None), (None, "s"), ("m", "s")):
         arrays = [
@@ -556,7 +560,7 @@ def test_vjp_is_like_x(vjp):
 def test_no_warning_is_invented(name, call, dtype, slope):
     largest = np.ldexp(dtype.type(1), np.finfo(dtype).maxexp - 1) if dtype.kind == "f" else 2.0**127
     x = np.array([np.nan, np.inf, largest, 1, 0, -0.0, -1], dtype)
-    if FUNCTIONS[name].degree == 2:  # whose products of the largest do overflow
+    if FUNCTIONS[name].degree == 2:  # products of the largest numbers overflow
         x = x[x != largest]
     with np.errstate(all="raise"):
         for z in (1.0, 0.0, 0.5):
@@ -581,7 +585,7 @@ def test_no_warning_is_silenced(dtype):
 
 
 def test_errstate_is_that_of_each_call():
-    """What the loops know of it is as old as the last change, in whatever order states come and go."""
+    """The remembered state is never an old one, in whatever order states come and go."""
     x = np.full(3, 2.0**-1070)
     for _ in range(2):
         relu_xp.leaky_relu(-x, 0.3)  # NumPy ignores underflow unless told otherwise
@@ -767,7 +771,7 @@ def test_slopes_of_large_arrays(shape, order):
 
 
 def slopes_of(shape):
-    """The shapes that broadcast to it: each axis whole or one, those in front left out where they are one."""
+    """The shapes that broadcast to it: each axis whole or 1, and leading ones may be left out."""
     for whole in itertools.product((True, False), repeat=len(shape)):
         sizes = tuple(n if is_whole else 1 for n, is_whole in zip(shape, whole, strict=True))
         for front in range(len(shape)):
@@ -792,7 +796,7 @@ SHAPES = [
 @pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_slopes_of_every_shape(shape, dtype):
-    """Those of one block of axes are computed at once, others after a closer look: nobody can tell."""
+    """Slopes that differ along one block of axes take the fast path, and all others do not."""
     rng = np.random.default_rng(0)
     x, g = (rng.integers(-2, 3, shape).astype(dtype) for _ in range(2))
     for size in slopes_of(shape):
@@ -805,6 +809,15 @@ def test_slopes_of_every_shape(shape, dtype):
                 result = getattr(relu_xp, name)(*given, **options)
                 oracle.assert_same(result, want, f"{name} {size}")
                 assert result.flags.owndata
+
+
+def test_old_exceptions_are_not_those_of_slopes():
+    """Python's own floats leave the processor's flags set."""
+    x, slope = np.array([[-1.0, 2.0]], np.float32), np.array([0.5, 1.0], np.float32)
+    largest = 1.5e308
+    with np.errstate(all="raise"):
+        assert largest * 10 == np.inf
+        assert relu_xp.leaky_relu(x, slope).tolist() == [[-0.5, 2.0]]
 
 
 def test_exceptions_of_slopes_are_told():
@@ -820,7 +833,7 @@ def test_exceptions_of_slopes_are_told():
     "function", [relu_xp.leaky_relu, relu_xp.leaky_relu_vjp, relu_xp.squared_relu]
 )
 def test_errors_are_told_as_numpy_tells_them(function, mode, capfd):
-    """To the same place, in the same words but for the operation's name; with both errors' flags at once."""
+    """To the same place, in the same words but for the operation's name."""
     x = np.array([-3e38, 3e38, -1e-38, 1e-38], np.float32)
     slopes = np.array([10, 1, 1e-10, 1], np.float32)
     ours = {
@@ -850,3 +863,91 @@ def test_errors_are_told_as_numpy_tells_them(function, mode, capfd):
     want = told(theirs)
     assert told(ours) == want
     assert want != ([], ["", "", ""])
+
+
+def checked_calls(function, arrays, scalars=None, out=None):
+    """How many calls the fast path leaves to Python, of a `call` made like the backend's."""
+    seen = []
+
+    def checked(*given):
+        seen.append(given)
+        return backend._checked(*given)
+
+    described = [backend._description(each) for each in FUNCTIONS.values()]
+    call = backend._ufuncs.caller(described, checked, backend.report, backend.SHARE)
+    call(function, arrays, function.defaults if scalars is None else scalars, out)
+    return len(seen)
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [*oracle.FLOATS, np.dtype(np.longdouble)], ids=str)
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+def test_plain_calls_take_the_fast_path(function, dtype):
+    x = np.linspace(-2, 8, 60).astype(dtype).reshape(3, 4, 5)
+    oracle.call(function, x)  # the first call with bfloat16 registers its loops
+    for a in (x, x[:, ::2], x.T, x[0, 0, 0], x[:0], np.array(2, dtype)):
+        arrays = oracle.arrays_of(function, a, a)
+        assert checked_calls(function, arrays) == 0
+        for number in (0.25, 1, np.float32(0.5), np.float64(2.0), np.float16(3)):
+            assert checked_calls(function, arrays, (number,) * len(function.parameters)) == 0
+        if isinstance(a, np.ndarray):
+            assert checked_calls(function, arrays, out=np.empty_like(a)) == 0
+            assert checked_calls(function, arrays, out=a.copy()[::-1] if a.ndim else a.copy()) == 0
+
+
+@compiled
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 5), (5,), (4, 1), (3, 1, 1), (1,), (3, 4, 1)])
+@pytest.mark.parametrize("function", [FUNCTIONS[name] for name in oracle.SLOPED], ids=str)
+def test_slopes_of_one_block_of_axes_take_the_fast_path(function, shape):
+    x = np.linspace(-2, 8, 60).reshape(3, 4, 5)
+    scalars = (np.full(shape, 0.5), *function.defaults[1:])
+    assert checked_calls(function, oracle.arrays_of(function, x, x), scalars) == 0
+
+
+@compiled
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+def test_other_calls_get_the_full_checks(function):
+    x = np.linspace(-2, 8, 60).reshape(3, 4, 5)
+    for a in (x.view(Tagged), x.astype(">f8"), np.ma.array(x), np.ones(backend.SHARE, np.float16)):
+        assert checked_calls(function, oracle.arrays_of(function, a, a)) == 1
+    if len(function.arrays) > 1:
+        assert checked_calls(function, (x, np.asfortranarray(x))) == 1
+    if function.parameters:
+        scalars = (Fraction(1, 3), *function.defaults[1:])
+        assert checked_calls(function, oracle.arrays_of(function, x, x), scalars) == 1
+
+
+def counted(monkeypatch, module, name):
+    """The calls of a ufunc from now on."""
+    seen, right = [], getattr(module, name)
+
+    def count(*operands, **options):
+        seen.append(operands)
+        return right(*operands, **options)
+
+    monkeypatch.setattr(module, name, count)
+    return seen
+
+
+@compiled
+@pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
+def test_only_a_large_separate_out_is_stored_past_the_caches(function, monkeypatch):
+    seen = counted(monkeypatch, backend._ufuncs.streaming, function.name)
+    x = np.ones(backend.STREAMED // 4, np.float32)
+    out = np.empty_like(x)
+    for given, into, times in ((x, out, 1), (x, None, 0), (x, x, 0), (x[:-1], out[:-1], 0)):
+        oracle.call(function, given, out=into)
+        assert len(seen) == times
+        seen.clear()
+
+
+@compiled
+@pytest.mark.parametrize("name", oracle.SLOPED)
+def test_slopes_of_many_elements_are_broadcast_in_rows(name, monkeypatch):
+    seen = counted(monkeypatch, backend._ufuncs.rows, name)
+    x = np.ones((backend.ROWS // 8, 8))
+    slopes = np.full(8, 0.5)
+    for given, slope, times in ((x, slopes, 1), (x[1:], slopes, 0), (x, 0.5, 0)):
+        oracle.call(name, given, negative_slope=slope, out=np.empty_like(given))
+        assert len(seen) == times
+        seen.clear()

@@ -1,4 +1,4 @@
-"""How many threads work on one call, and how it is shared among them: one, unless the caller chooses more."""
+"""How many threads work on a call, and how they share it. The default is one."""
 
 import contextlib
 import contextvars
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _VARIABLE = "RELU_XP_WORKERS"
 
-# In force here, in this thread and task. What the environment names is not looked at before
-# `workers` is called.
+# The number that `cpu_options` set in this thread or task; None where the environment decides,
+# which `workers` reads.
 _workers: contextvars.ContextVar[int | None] = contextvars.ContextVar(
     "relu_xp_workers", default=None
 )
@@ -65,7 +65,7 @@ class cpu_options(contextlib.ContextDecorator):  # noqa: N801  # used as a funct
         _workers.set(before)
 
     def __call__(self, function: _Decorated) -> _Decorated:
-        """Decorate a function; of a coroutine function, what is awaited runs with the options, not what makes it."""
+        """Decorate a function; a coroutine function has the options while it is awaited."""
         if not inspect.iscoroutinefunction(function):
             return super().__call__(function)
 
@@ -78,7 +78,7 @@ class cpu_options(contextlib.ContextDecorator):  # noqa: N801  # used as a funct
 
 
 def workers() -> int:
-    """The number in force here, in this thread and task."""
+    """Give the number of workers in this thread and task."""
     chosen = _workers.get()
     if chosen is None:
         text = os.environ.get(_VARIABLE) or "1"
@@ -91,13 +91,16 @@ def workers() -> int:
 
 
 def processors() -> int:
-    """How many the process may use."""
+    """Give the number of processors that the process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share(threads: int, work: Callable[..., None], pieces: Iterable[Any]) -> None:
-    """Let this thread and others take pieces until none is left; once this returns or raises, no worker runs."""
-    ends = [None] * threads  # each thread takes pieces up to one of these
+    """Let this thread and others take pieces until none is left.
+
+    No worker runs any more when this returns or raises.
+    """
+    ends = [None] * threads  # a thread that takes one of these ends
     left = deque([*pieces, *ends])
 
     def take() -> None:
@@ -106,9 +109,8 @@ def share(threads: int, work: Callable[..., None], pieces: Iterable[Any]) -> Non
 
     others: list[Future[None]] = []
     try:
-        with contextlib.suppress(
-            RuntimeError
-        ):  # no thread can be started, as where the interpreter ends: do with less
+        # No thread can be started while the interpreter ends: then fewer do the work.
+        with contextlib.suppress(RuntimeError):
             for _ in range(threads - 1):
                 context = contextvars.copy_context()
                 others.append(_pool().submit(context.run, take))
@@ -122,7 +124,7 @@ def share(threads: int, work: Callable[..., None], pieces: Iterable[Any]) -> Non
 
 
 def _finish(others: "list[Future[None]]") -> None:
-    """Cancel those that have not begun; wait for the others, even if Ctrl-C interrupts that."""
+    """Cancel the work that has not begun; wait for the rest, even if Ctrl-C interrupts the wait."""
     begun = [other for other in others if not other.cancel()]
     try:
         for other in begun:
@@ -134,17 +136,16 @@ def _finish(others: "list[Future[None]]") -> None:
 
 @functools.cache
 def _pool() -> "ThreadPoolExecutor":
-    """Threads, each started when it is first needed, and kept."""
-    # Late: where the main thread has ended, this can't be imported.
+    """Give the pool, which starts each thread when it is first needed, and keeps it."""
+    # Once the main thread has ended, this import raises a RuntimeError, which `share` suppresses.
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(processors(), "relu_xp")
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(
-        after_in_child=_pool.cache_clear
-    )  # the child of a fork has none of the threads
+    # The child of a fork has none of the threads.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _count(name: str, number: int) -> int:

@@ -1,4 +1,4 @@
-"""Keeps what NumPy's subclasses carry beside their numbers, such as masks and units, or refuses the call."""
+"""Keeps the masks, units and the like of NumPy's subclasses, or refuses the call."""
 
 import functools
 from collections.abc import Iterable
@@ -11,8 +11,7 @@ from relu_xp._functions import Function
 
 Array = Any  # a numpy.ndarray, one of its subclasses, or a numpy.generic
 
-# What says nothing of its own about results: NumPy's classes, and those of its users that leave the
-# protocols alone.
+# Implementations that a subclass inherits unchanged: such a class adds no meaning to results.
 _UFUNC_PROTOCOLS = {np.ndarray.__array_ufunc__}
 _WRAP_PROTOCOLS = {np.ndarray.__array_wrap__, np.memmap.__array_wrap__}
 
@@ -20,7 +19,7 @@ _WRAP_PROTOCOLS = {np.ndarray.__array_wrap__, np.memmap.__array_wrap__}
 def check(
     function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
 ) -> None:
-    """Refuse what can't be kept: in a result, in `out`, or of an array that stands in the place of a scalar."""
+    """Refuse what would be lost: in the result, in `out`, or of an array that is a scalar."""
     in_place_of = [
         (each.name, value)
         for each, value in zip(function.parameters, scalars, strict=True)
@@ -34,7 +33,10 @@ def check(
     )
     if carriers and masked:
         names = " and ".join(map(_checks.type_name, arrays))
-        msg = f"relu_xp.{function}: no array has both a mask and a unit, got {names}; pass numpy.asarray of one of them"
+        msg = (
+            f"relu_xp.{function}: no array has both a mask and a unit, got {names}; "
+            "pass numpy.asarray of one of them"
+        )
         raise TypeError(msg)
     for name, value in in_place_of:
         _check_slope(function, name, value)
@@ -57,7 +59,7 @@ def check(
 
 
 def wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
-    """Give a fresh plain array the class of x, or that of the cotangent if x has none of its own."""
+    """Give a fresh plain array the class of x, or that of the cotangent if x is plain."""
     for like in arrays:
         if isinstance(like, np.ma.MaskedArray):
             return like if like is np.ma.masked else _masked(result, like, arrays)
@@ -68,14 +70,15 @@ def wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
         return _with_unit(function, arrays, wrapped, result)
     if wrapped:
         return wrapped[0][0].__array_wrap__(result)
-    return result[()] if isinstance(arrays[0], np.generic) else result  # of ml_dtypes
+    # An ml_dtypes scalar comes here too, and gives a scalar.
+    return result[()] if isinstance(arrays[0], np.generic) else result
 
 
 def set_mask(a: Array, arrays: Iterable[Array]) -> None:
     """Give a masked array the union of the arrays' masks, in memory of its own.
 
-    Its present mask may be another array's too, an input's or one that the caller holds: so it is
-    not written to, which the property `mask` does. A hard mask unmasks nothing.
+    Its present mask may be shared, with an input or with an array that the caller holds. The
+    property `mask` would write into it, so it is replaced here. A hard mask stays masked.
     """
     masks = [np.ma.getmask(each) for each in (*arrays, *[a][: a.hardmask])]
     a._mask, a._sharedmask = (
@@ -85,28 +88,31 @@ def set_mask(a: Array, arrays: Iterable[Array]) -> None:
 
 
 def _check_class(function: Function, name: str, a: Array) -> None:
-    """Refuse the classes whose extra meaning can't be kept."""
+    """Refuse the classes whose extra meaning cannot be kept."""
     if not isinstance(a, np.ndarray):
         return
     per_element = _carries(a) and [each for each in ("mask", "uncertainty") if hasattr(a, each)]
     advice = f"numpy.asarray({name})"
-    if hasattr(a, "unmasked"):  # astropy's: asarray drops the mask
+    if hasattr(a, "unmasked"):  # an astropy class, of which asarray drops the mask
         advice = f"{name}.unmasked, and mask the result again"
     elif isinstance(a, np.ma.MaskedArray) and _has_protocols(a.baseclass):
         advice = f"numpy.ma.array({advice}, mask=numpy.ma.getmask({name}))"
     elif not per_element and not isinstance(a, np.matrix):
         return
-    msg = f"relu_xp.{function}: {_checks.type_name(a)} is not supported; convert it first, for example {advice}"
+    msg = (
+        f"relu_xp.{function}: {_checks.type_name(a)} is not supported; "
+        f"convert it first, for example {advice}"
+    )
     raise TypeError(msg)
 
 
 def _check_slope(function: Function, name: str, value: Array) -> None:
-    """Refuse what a slope may hold beside its numbers."""
+    """Refuse a slope with a mask or a unit."""
     if isinstance(value, np.ma.MaskedArray):
         fill = f"fill it first, for example {name}.filled(0.01)"
         msg = f"relu_xp.{function}: {name} must not be masked; {fill}"
         raise TypeError(msg)
-    if _has_unit(value):  # which the result would drop, of whatever class
+    if _has_unit(value):  # the result would drop it, whatever its class
         raise _has_a_unit(function, name, value)
     _check_has_no_unit(function, name, value)
 
@@ -119,8 +125,8 @@ def _check_has_no_unit(function: Function, name: str, a: Array) -> None:
 
 
 def _is_bare(a: Array) -> bool:
-    """Ask the class: a number can be added only to what has no unit, and only there are one and one two."""
-    one = _one(a, (1,) * a.ndim)  # a class may drop what it carries where a result has no axes
+    """Tell whether an array has no unit: then its class can add the number 1 to 1, and gives 2."""
+    one = _one(a, (1,) * a.ndim)  # with axes: some classes drop the unit of a 0-d result
     try:
         return bool((np.asarray(np.add(one, np.ones(one.shape, a.dtype))) == 2).all())
     except Exception:  # each class refuses in its own way
@@ -135,11 +141,11 @@ def _has_a_unit(function: Function, name: str, a: Array) -> TypeError:
 def _with_unit(
     function: Function, arrays: tuple[Array, ...], wrapped: list[tuple[Array, int]], result: Array
 ) -> Array:
-    """Multiply by one with the units of the result, as the arrays' own classes multiply: a product by 1 is exact."""
+    """Multiply by 1 with the units of the result, in the arrays' classes, which is exact."""
     ones = [_one(a, result.shape) for a, power in wrapped for _ in range(power)]
     for name, a in zip(function.arrays, arrays, strict=True):
         labelled = _carries(a) and _has_unit(a) and not _computes_units(a)
-        # Such a class would give its unit to a derivative, and x's to a product.
+        # A class that does not compute units would give a derivative, or a product, that of x.
         if labelled and (len(ones) > 1 or not any(power for _, power in wrapped)):
             raise _has_a_unit(function, name, a)
     try:
@@ -147,31 +153,30 @@ def _with_unit(
             one = _one_without_unit(next(a for a, _ in wrapped if _carries(a)), result.shape)
             return result if one is None else np.multiply(result, one)
         return np.multiply(result, functools.reduce(np.multiply, ones))
-    except Exception as error:  # such as of astropy's logarithmic units
+    except Exception as error:  # astropy's logarithmic units raise here, for example
         names = " and ".join(_checks.type_name(a) for a, _ in wrapped)
         msg = f"relu_xp.{function}: {names} has no such product, {error}; pass numpy.asarray of it"
         raise TypeError(msg) from error
 
 
 def _one(a: Array, shape: tuple[int, ...]) -> Array:
-    """Ones with all that the array carries, of the shape that a result has: a class may drop it for any other."""
+    """Give ones with all that an array carries, in the result's shape: a class may ask for that."""
     one = np.broadcast_to(np.ones((), a.dtype), shape).view(type(a))
     one.__array_finalize__(a)
     return one
 
 
 def _one_without_unit(a: Array, shape: tuple[int, ...]) -> Array | None:
-    """Ones with what the array carries beside a unit; None for a quantity, which carries nothing else."""
+    """Give ones with all that an array carries but a unit; None for a quantity: it has no more."""
     one = _one(a, shape)
     if _units(one) and _computes_units(one):
         return None
-    # A class may refuse quotients: what has no unit needs none, and what else another carries is
-    # unknown.
+    # Only a class that carries a unit needs a quotient; another class may not have one.
     return one if _is_bare(one) else np.divide(one, one)
 
 
 def _units(a: Array) -> list[Any]:
-    """The units by the names that packages have for them, as far as it has any."""
+    """Find the units of an array, under the attributes that packages use for them."""
     found = [getattr(a, name, None) for name in ("unit", "dimensionality", "units")]
     return [each for each in found if each is not None]
 
@@ -181,7 +186,7 @@ def _has_unit(a: Array) -> bool:
 
 
 def _computes_units(a: Array) -> bool:
-    """Whether the class has a unit of its own for a quotient; others only hand on what stands beside the numbers."""
+    """Tell whether the class computes the unit of a quotient, or only hands on that of an array."""
     if type(a).__array_ufunc__ not in _UFUNC_PROTOCOLS:
         return True
     one = _one(a, (1,) * a.ndim)
@@ -189,9 +194,9 @@ def _computes_units(a: Array) -> bool:
 
 
 def _masked(result: Array, like: Array, arrays: tuple[Array, ...]) -> Array:
-    """A masked array of the class and fill value of `like`."""
+    """Give a masked array of the class and fill value of `like`."""
     masked = result.view(type(like))
-    masked._update_from(like)  # what numpy.ma's own operations do
+    masked._update_from(like)  # as numpy.ma's own operations do
     if masked._fill_value is not None:
         masked._fill_value = masked._fill_value.copy()  # the setter of `fill_value` writes into it
     set_mask(masked, arrays)
@@ -203,7 +208,7 @@ def _is_plain(a: Array) -> bool:
 
 
 def _carries(a: Array) -> bool:
-    """Whether the class says itself what its results are, as quantities with units do."""
+    """Tell whether the class itself decides what its results are, as quantities with units do."""
     return isinstance(a, np.ndarray) and _has_protocols(type(a))
 
 

@@ -1,4 +1,4 @@
-"""Tells of floating-point errors on NumPy arrays: once a call, whatever threads it had, and at the caller's line."""
+"""Reports floating-point errors: once a call, even of several threads, at the caller's line."""
 
 import contextlib
 import functools
@@ -12,17 +12,16 @@ import numpy as np
 from relu_xp import _checks
 from relu_xp._functions import Function
 
-# Floating-point errors: NumPy's flag of each, as the loops collect them, its name in
-# numpy.errstate, and the words.
+# Of each floating-point error: NumPy's flag, its name in numpy.errstate, and its name in messages.
 _ERRORS = (2, "over", "overflow"), (4, "under", "underflow"), (8, "invalid", "invalid value")
 
 
 def report(function: Function, errors: int) -> None:
-    """Tell of floating-point errors as the caller's numpy.errstate has it: once a call, at the caller's line."""
+    """Report floating-point errors as the caller's numpy.errstate asks for."""
     states: Any = np.geterr()
     for flag, kind, word in _ERRORS:
         if errors & flag and states[kind] != "ignore":
-            _TELL[states[kind]](word, f"{word} encountered in {function}", errors)
+            _REPORTS[states[kind]](word, f"{word} encountered in {function}", errors)
 
 
 def _raise(word: str, message: str, errors: int) -> None:
@@ -42,7 +41,7 @@ def _log(word: str, message: str, errors: int) -> None:
 
 
 def _handler(mode: str, what: str, wanted: str) -> Any:
-    """What numpy.seterrcall was given; the mode alone is not enough, as NumPy says in such words."""
+    """Give the handler of numpy.seterrcall; without one, raise the error that NumPy raises."""
     handler: Any = np.geterrcall()
     if handler is None:
         msg = (
@@ -52,8 +51,8 @@ def _handler(mode: str, what: str, wanted: str) -> Any:
     return handler
 
 
-# What each mode of numpy.errstate but "ignore" does, by its name, as NumPy itself does it.
-_TELL = {
+# Each mode of numpy.errstate but "ignore" does what it does in NumPy.
+_REPORTS = {
     "raise": _raise,
     "warn": lambda word, message, errors: _checks.warn(message),
     "call": _call,
@@ -65,7 +64,10 @@ _TELL = {
 def without(
     inside: Callable[..., Any], values: Sequence[Any], cleared: Callable[[], Sequence[Any]]
 ) -> Any:
-    """Compute values that hold anything in places that do not count; what is cleared of it, if there is an error."""
+    """Compute values that hold anything where they do not count, without errors from there.
+
+    If there is an error, the values are computed again from `cleared`, which has no such places.
+    """
     errors: list[object] = []
     with np.errstate(all="call", call=lambda *error: errors.append(error)):
         result = inside(*values)
@@ -74,7 +76,7 @@ def without(
 
 @contextlib.contextmanager
 def told_once(function: Function) -> Iterator[None]:
-    """Tell of the errors of several calls as of one."""
+    """Report the errors of several calls as those of one."""
     caught = []
     with np.errstate(all="call", call=lambda _, flag: caught.append(flag)):
         yield

@@ -1,1 +1,4 @@
-"""The rectifiers in C++: `rectifiers.hpp`, the maths; `_ufuncs`, built from it for NumPy where there is a compiler."""
+"""The maths in C++, `rectifiers.hpp`, and what is built from it for NumPy: `_ufuncs`.
+
+Without a C++ compiler `fallback` stands in for `_ufuncs`, and `missing` says why.
+"""

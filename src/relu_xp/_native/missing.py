@@ -1,4 +1,4 @@
-"""Says why NumPy's compiled loops are not there, and what to do; and warns of it, once a process."""
+"""Says why NumPy's compiled loops are missing, and how to get them; warns of it once a process."""
 
 import importlib.machinery
 import os
@@ -10,13 +10,13 @@ import numpy as np
 
 from relu_xp import _checks, _native
 
-WORTH_A_WORD = 1 << 16  # elements from which the formulas cost what a user notices
+WORTH_A_WARNING = 1 << 16  # elements from which a user notices what the formulas cost
 _VARIABLE = "RELU_XP_NATIVE"  # "optional" where the loops are known to be missing
 _REBUILD = "pip install relu-xp again"
 
 
 def reason(error: Exception) -> str:
-    """Tell the loops' ImportErrors apart by what is on the disk, since Python's words are the same."""
+    """Say why the import failed: the files tell it, since Python's messages do not differ."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     folder = Path(_native.__path__[0])
     built = [
@@ -41,20 +41,20 @@ def reason(error: Exception) -> str:
 
 
 class Warner:
-    """Warns once, at the first array that is worth it."""
+    """Warns once, at the first large array."""
 
     def __init__(self) -> None:
-        self.reason = ""  # none, where the loops are there
+        self.reason = ""  # empty if the loops are there
 
     def __call__(self, x: Any) -> None:
-        """Warn at the caller's line, unless the environment says that the loops may be missing."""
-        if not self.reason or x.size < WORTH_A_WORD:
+        """Warn at the caller's line, unless the environment allows the loops to be missing."""
+        if not self.reason or x.size < WORTH_A_WARNING:
             return
         told, self.reason = self.reason, ""
         if os.environ.get(_VARIABLE) != "optional":
             _checks.warn(
-                f"relu_xp: NumPy arrays take the slow formulas, with the same bits, since the compiled loops "
-                f"are missing: {told}. {_VARIABLE}=optional silences this"
+                f"relu_xp: NumPy arrays take the slow formulas, with the same bits, since the "
+                f"compiled loops are missing: {told}. {_VARIABLE}=optional silences this"
             )
 
 

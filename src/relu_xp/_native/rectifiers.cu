@@ -1,11 +1,16 @@
-// What CuPy compiles after `rectifiers.hpp`: the primitives for a word of elements, and the kernel for contiguous arrays.
+// The CUDA part of CuPy's kernels, compiled after `rectifiers.hpp`: the primitives, and a kernel
+// for contiguous arrays.
 //
-// Compiled for one function and type at a time: FUNCTION is relu_vjp, say, TYPE float32, ARRAYS how many operands, the
-// first ones, are arrays, and OPERANDS how many there are. Elements are their bits, and short ones share a word of 32, a
-// lane each: told apart one by one, each would take as many instructions as a long one, and there are more of them to a
-// byte. The product is one PTX instruction without .ftz: CuPy asks the compiler for -ftz=true, which nothing overrides and
-// by which comparisons and products of float would take subnormals for zeros. It includes no header, so that NVRTC alone
-// compiles it, and a C++ compiler too, which is how it is held against the definition where there is no GPU.
+// It is compiled for one function and type at a time. For example, FUNCTION is relu_vjp and TYPE
+// float32; OPERANDS is the number of operands, and the first ARRAYS of them are arrays.
+//
+// Elements are handled as bits. Elements of 8 and 16 bits share a word of 32, a lane each: one by
+// one, each would take as many instructions as a longer one, and a byte of memory holds more of
+// them. Products are PTX instructions without .ftz on bits, since CuPy compiles with -ftz=true,
+// which cannot be overridden: comparisons and products of `float` would take subnormals for zeros.
+//
+// No header is included, because NVRTC has none. A C++ compiler takes the text too, so it is tested
+// without a GPU.
 
 #ifndef __CUDA_ARCH__
 template <class To, class From> static To reinterpret(From from) {
@@ -16,46 +21,56 @@ template <class To, class From> static To reinterpret(From from) {
 }
 #endif
 
-template <class B, class W> struct lanes {
+template <class B, class W> struct word_of {
     typedef B Bits;
     typedef W Word;
     static const Word Each = Word(~Word(0)) / Word(Bits(~Bits(0)));  // 1 in each lane
     static const Word Sign = Each << (8 * sizeof(Bits) - 1);
 
-    // All ones in each lane that begins with a one.
+    // All ones in each lane whose first bit is set.
     static __device__ Word spread(Word x) {
         return (x >> (8 * sizeof(Bits) - 1) & Each) * Bits(~Bits(0));
     }
     static __device__ Word select(Word mask, Word a, Word b) { return (mask & a) | (~mask & b); }
 };
 
-// What all floating types share: `Self` brings its multiplication.
-template <class Self, class Bits, class W, Bits One, Bits Infinity> struct floating : lanes<Bits, W> {
-    typedef lanes<Bits, W> Lanes;
+// The part that all floating types share; `Self` adds `multiply`.
+template <class Self, class Bits, class W, Bits One, Bits Infinity> struct floating
+    : word_of<Bits, W> {
+    typedef word_of<Bits, W> Base;
     typedef W Word;
-    using Lanes::Each;
-    using Lanes::Sign;
-    using Lanes::spread;
+    using Base::Each;
+    using Base::Sign;
+    using Base::spread;
 
-    // Lanes that begin with a one where the magnitude is above the limit, which lets the sum carry that far.
-    static __device__ Word above(Bits limit, Word x) { return (x & ~Sign) + (~Sign - Each * limit); }
+    // Sets the first bit of each lane whose magnitude is above the limit: the sum carries into it
+    // then, and not otherwise.
+    static __device__ Word above(Bits limit, Word x) {
+        return (x & ~Sign) + (~Sign - Each * limit);
+    }
 
     static __device__ Word one() { return Each * One; }
     static __device__ Word two() { return Sign >> 1; }
     static __device__ Word below(Word x, Word y) { return ~spread((x | Sign) - y); }
     static __device__ Word zero(Word x) { return ~spread(above(0, x)); }
-    static __device__ Word positive(Word x) { return spread(above(0, x) & ~(x | above(Infinity, x))); }
-    static __device__ Word negative(Word x) { return spread(above(0, x) & x & ~above(Infinity, x)); }
+    static __device__ Word positive(Word x) {
+        return spread(above(0, x) & ~(x | above(Infinity, x)));
+    }
+    static __device__ Word negative(Word x) {
+        return spread(above(0, x) & x & ~above(Infinity, x));
+    }
     static __device__ Word signed_number(Word x) { return spread(x & ~above(Infinity, x)); }
     static __device__ Word product(Word, Word a, Word b) { return Self::multiply(a, b); }
 };
 
-struct float64 : floating<float64, unsigned long long, unsigned long long, 0x3ff0000000000000, 0x7ff0000000000000> {
+struct float64 : floating<float64, unsigned long long, unsigned long long, 0x3ff0000000000000,
+                          0x7ff0000000000000> {
     static __device__ Word multiply(Word a, Word b) {
 #ifdef __CUDA_ARCH__
         Word product;
         asm("{.reg .f64 x, y; mov.b64 x, %1; mov.b64 y, %2; mul.rn.f64 x, x, y; mov.b64 %0, x;}"
-            : "=l"(product) : "l"(a), "l"(b));
+            : "=l"(product)
+            : "l"(a), "l"(b));
         return product;
 #else
         return reinterpret<Word>(reinterpret<double>(a) * reinterpret<double>(b));
@@ -68,7 +83,8 @@ struct float32 : floating<float32, unsigned int, unsigned int, 0x3f800000, 0x7f8
 #ifdef __CUDA_ARCH__
         Word product;
         asm("{.reg .f32 x, y; mov.b32 x, %1; mov.b32 y, %2; mul.rn.f32 x, x, y; mov.b32 %0, x;}"
-            : "=r"(product) : "r"(a), "r"(b));
+            : "=r"(product)
+            : "r"(a), "r"(b));
         return product;
 #else
         return reinterpret<Word>(reinterpret<float>(a) * reinterpret<float>(b));
@@ -96,14 +112,15 @@ struct float16 : floating<float16, unsigned short, unsigned int, 0x3c00, 0x7c00>
 struct bfloat16 : floating<bfloat16, unsigned short, unsigned int, 0x3f80, 0x7f80> {
     static __device__ Word multiply(Word a, Word b) {
 #if __CUDA_ARCH__ >= 800
-        Word product;  // -0, once added, changes nothing; only from sm_90 on is there a product without a sum
+        // Before sm_90 there is no product without a sum; adding -0 changes nothing.
+        Word product;
         asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(Sign));
         return product;
 #else
         return of_lane(a << 16, b << 16) | of_lane(a & 0xffff0000, b & 0xffff0000) << 16;
 #endif
     }
-    // The product in float32 is exact, or loses bits only where the rounding to bfloat16 does not look.
+    // The product in float32 is exact, or inexact only far below the last bit of a bfloat16.
     static __device__ Word of_lane(Word a, Word b) {
         const Word product = float32::multiply(a, b);
         if ((product & ~float32::Sign) > 0x7f800000) return 0x7fff;
@@ -111,10 +128,10 @@ struct bfloat16 : floating<bfloat16, unsigned short, unsigned int, 0x3f80, 0x7f8
     }
 };
 
-template <class Bits, class W> struct signed_integer : lanes<Bits, W> {
-    static __device__ W signed_number(W x) { return lanes<Bits, W>::spread(x); }
+template <class Bits, class W> struct signed_integer : word_of<Bits, W> {
+    static __device__ W signed_number(W x) { return word_of<Bits, W>::spread(x); }
 };
-template <class Bits, class W> struct unsigned_integer : lanes<Bits, W> {
+template <class Bits, class W> struct unsigned_integer : word_of<Bits, W> {
     static __device__ W signed_number(W) { return 0; }
 };
 typedef signed_integer<unsigned char, unsigned int> int8;
@@ -129,7 +146,7 @@ typedef unsigned_integer<unsigned long long, unsigned long long> uint64;
 typedef TYPE::Bits Bits;
 typedef TYPE::Word Word;
 
-// The function of as many words as it takes.
+// Applies the function to its OPERANDS words.
 static __device__ Word rectified(const Word *w) {
 #if OPERANDS == 1
     return rectifiers<TYPE>::FUNCTION(w[0]);
@@ -145,31 +162,37 @@ static __device__ Word rectified(const Word *w) {
 }
 
 #ifdef CONTIGUOUS
-// 16 bytes, that is one load or store, and as words.
+// 16 bytes, which are one load or store, as bytes and as words.
 #define WORDS int(16 / sizeof(Word))
 #define ELEMENTS int(16 / sizeof(Bits))
 union Pack {
-    struct alignas(16) { unsigned int x, y, z, w; } bytes;
+    struct alignas(16) {
+        unsigned int x, y, z, w;
+    } bytes;
     Word words[WORDS];
 };
-#define IN_FLIGHT 4  // packs that a thread loads before it stores one: enough to hide the memory's latency
+// A thread loads so many packs before it stores one, which hides the latency of the memory.
+#define IN_FLIGHT 4
 
-// Past the caches: nobody reads a result before much else has been through them.
+// Stores past the caches: a large result would be evicted before anyone reads it.
 static __device__ void store(Pack *to, const Pack &pack) {
 #ifdef __CUDA_ARCH__
-    asm volatile("st.global.cs.v4.u32 [%0], {%1, %2, %3, %4};"
-        :: "l"(to), "r"(pack.bytes.x), "r"(pack.bytes.y), "r"(pack.bytes.z), "r"(pack.bytes.w) : "memory");
+    asm volatile("st.global.cs.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(pack.bytes.x),
+                 "r"(pack.bytes.y), "r"(pack.bytes.z), "r"(pack.bytes.w)
+                 : "memory");
 #else
     to->bytes = pack.bytes;
 #endif
 }
 
-// Arrays in one contiguous order, and equally far from a 16-byte boundary, to which `head` elements lead: first those that
-// are arrays, then scalars, as every signature has them; what a function does not take is not looked at. Each block takes
-// a tile of its own: blocks that loop over several reach less of the bandwidth. Each thread reads an element before it
-// writes that one, so out may be one of the arrays.
-extern "C" __global__ void CONTIGUOUS(const Bits *a, const Bits *b, const Bits *c, Bits *out, long long size,
-    long long head, unsigned long long p, unsigned long long q, unsigned long long r) {
+// Computes contiguous arrays of the same memory order. All lie equally far from a 16-byte boundary,
+// which begins `head` elements after their start. Arrays that the function does not have are null,
+// and scalars that it does not have 0. Each block computes one tile, since blocks that loop over
+// several reach less of the bandwidth. A thread reads an element before it writes it, so out may be
+// one of the arrays.
+extern "C" __global__ void CONTIGUOUS(const Bits *a, const Bits *b, const Bits *c, Bits *out,
+                                      long long size, long long head, unsigned long long p,
+                                      unsigned long long q, unsigned long long r) {
     const Bits *const arrays[] = {a, b, c};
     const Bits scalars[] = {Bits(p), Bits(q), Bits(r)};
     const long long packs = (size - head) / ELEMENTS, tail = head + packs * ELEMENTS;
@@ -182,7 +205,8 @@ extern "C" __global__ void CONTIGUOUS(const Bits *a, const Bits *b, const Bits *
         for (int end = 0; end < 2; end++) {
             if (!there[end]) continue;
 #pragma unroll
-            for (int i = 0; i < OPERANDS; i++) w[i] = i < ARRAYS ? arrays[i % 3][ends[end]] : scalars[(i + 3 - ARRAYS) % 3];
+            for (int i = 0; i < OPERANDS; i++)
+                w[i] = i < ARRAYS ? arrays[i % 3][ends[end]] : scalars[(i + 3 - ARRAYS) % 3];
             out[ends[end]] = rectified(w);
         }
     }
@@ -205,16 +229,19 @@ extern "C" __global__ void CONTIGUOUS(const Bits *a, const Bits *b, const Bits *
         for (int lane = 0; lane < WORDS; lane++) {
 #pragma unroll
             for (int i = 0; i < OPERANDS; i++)
-                w[i] = i < ARRAYS ? loaded[i % ARRAYS][k].words[lane] : TYPE::Each * scalars[(i + 3 - ARRAYS) % 3];
+                w[i] = i < ARRAYS ? loaded[i % ARRAYS][k].words[lane]
+                                  : TYPE::Each * scalars[(i + 3 - ARRAYS) % 3];
             result.words[lane] = rectified(w);
         }
         store((Pack *)(out + head) + at, result);
     }
 }
 #else
-// What CuPy's own elementwise kernel, which knows every layout, computes of an element: its arrays and the bits of its
-// scalars.
-template <class T> static __device__ Bits bits(const T &element) { return reinterpret_cast<const Bits &>(element); }
+// For all other layouts CuPy's elementwise kernel calls `rectify` for each element, with its
+// arrays' and scalars' bits.
+template <class T> static __device__ Bits bits(const T &element) {
+    return reinterpret_cast<const Bits &>(element);
+}
 template <class T> static __device__ void rectify(const Word *w, T &result) {
     reinterpret_cast<Bits &>(result) = Bits(rectified(w));
 }

@@ -1,4 +1,4 @@
-"""What `_ufuncs` has, by the formulas: for NumPy arrays where no compiler built the loops. The bits are the same."""
+"""The interface of `_ufuncs`, over the formulas, where no compiler built it; the same bits."""
 
 import functools
 import sys
@@ -13,7 +13,7 @@ from relu_xp._native import missing
 
 Array = Any  # a numpy.ndarray
 
-streaming = rows = sys.modules[__name__]
+streaming = sys.modules[__name__]  # here stores past the caches are ordinary ones
 _caught = threading.local()
 
 
@@ -30,14 +30,14 @@ def _run(
     dtype: Any = None,
     casting: str = "",
 ) -> Array:
-    """Compute as the ufunc does, in the dtype of x or the one given."""
+    """Compute as the ufunc does: in `dtype`, or else in that of x."""
 
     def catch(word: str, flag: int) -> None:
         _caught.errors = getattr(_caught, "errors", 0) | flag
 
     dtype = dtype or operands[0].dtype.newbyteorder("=")
     given = [a.astype(dtype, copy=False) for a in operands]
-    # For a number of Python's the formulas know shorter ways; it may come broadcast.
+    # The formulas know shorter ways for a Python number. A number may come as a broadcast array.
     scalars = [
         float(a.flat[0]) if a.size and not any(a.strides) and dtype.itemsize <= 8 else a
         for a in given[arrays:]
@@ -50,8 +50,8 @@ def _run(
     return out
 
 
-def caller(records: object, checked: Any, report: object, share: object) -> Any:
-    """Leave every call to Python, and warn once of what that costs."""
+def caller(functions: object, checked: Any, report: object, most: object) -> Any:
+    """Make a `call` that leaves all to `checked`, and warns once that the formulas are slow."""
 
     def call(function: Any, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any) -> Any:
         missing.warn(arrays[0])
@@ -61,7 +61,7 @@ def caller(records: object, checked: Any, report: object, share: object) -> Any:
 
 
 def register_bfloat16(dtype: Any) -> bool:
-    """Have no loop for it: like float8, it is cast to float32 and back."""
+    """Register nothing: bfloat16 is cast to float32 and back, like float8."""
     return False
 
 
