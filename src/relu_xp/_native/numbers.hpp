@@ -122,14 +122,15 @@ inline bool round_number(const ElementType &type, double value, bool above_zero,
     return !above_zero || (size && !is_below);
 }
 
-// A 0-d array with the rounded number, for the scalar in this place.
-inline PyObject *make_operand(ElementType &type, int place, const void *number) {
+// A 0-d array with the rounded number, for the scalar in this place: that of the previous call, if
+// no other thread and no call around this one still uses it. Without a GIL threads would race for
+// it, so there each call makes its own.
+inline PyObject *make_operand(ElementType &type, [[maybe_unused]] int place,
+                              const void *number) {
     PyArray_Descr *const dtype = type.dtype;
 #ifdef Py_GIL_DISABLED
-    PyObject *array = nullptr;  // threads would race for a shared one
+    PyObject *array = nullptr;
 #else
-    // The array of the previous call may still be in use, by another thread or by a call around
-    // this one.
     PyObject *&array = type.operands[place];
 #endif
     if (!array || Py_REFCNT(array) > 1) {
