@@ -149,9 +149,8 @@ def test_one_warning_a_call_at_the_callers_line(function, size, workers):
 def test_one_warning_a_call_of_each_dtype(function, dtype):
     arrays, options = overflowing(function, 1000, np.dtype(dtype))
     for given in (arrays, [a[::-2] for a in arrays], [a.reshape(10, 100).T for a in arrays]):
-        told = told_of(
-            lambda given=given: getattr(relu_xp, function.name)(*given, **options), function
-        )
+        run = getattr(relu_xp, function.name)
+        told = told_of(lambda given=given, run=run: run(*given, **options), function)
         assert (told.filename, told.lineno) == (__file__, sys._getframe().f_lineno - 1)
 
 
