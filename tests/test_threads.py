@@ -13,6 +13,7 @@ import tracemalloc
 import warnings
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import oracle
 import pytest
@@ -81,6 +82,17 @@ def test_out_may_be_the_transpose():
     want = relu_xp.leaky_relu(x, -2.0)
     with relu_xp.cpu_options(workers=8):
         oracle.assert_same(relu_xp.leaky_relu(x, -2.0, out=x.T), want)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.float8_e4m3fn])
+def test_out_may_hold_the_slopes(dtype):
+    """They have the address and the strides of out, but all threads read what one overwrites."""
+    x = given(dtype, 8 * backend.SHARE).reshape(1 << 12, -1)
+    out = np.empty_like(x)
+    out[0] = -2.0
+    want = relu_xp.leaky_relu(x, out[:1].copy())
+    with relu_xp.cpu_options(workers=8):
+        oracle.assert_same(relu_xp.leaky_relu(x, out[:1], out=out), want)
 
 
 def test_they_follow_errstate_and_raise():
