@@ -1,23 +1,26 @@
-"""Remembers how a call is computed, so that the next one like it need not be checked and rounded again."""
+"""Remembers how earlier calls were computed, so that a call like one of them skips the checks."""
 
 import struct
 from typing import Any
 
-MOST = 256  # plans that one backend remembers, so that ever new slopes do not fill the memory
+MOST = 256  # plans a backend keeps; a program with ever new slopes must not fill the memory
 
-_PACK = [struct.Struct(f"{count}d").pack for count in range(8)]
+_PACKERS = [struct.Struct(f"{count}d").pack for count in range(8)]  # by the number of scalars
 _everyone: list["Plans"] = []
 
 
 class Plans(dict[Any, Any]):
-    """The plans of a backend, by whatever decides them: function, dtype and weak type, `bits` of the scalars."""
+    """The plans of one backend. A key holds all that a plan depends on, such as the dtype of x.
+
+    Scalars stand in the key as `bits`. What a plan is, each backend decides.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         _everyone.append(self)
 
     def keep(self, key: Any, plan: Any) -> Any:
-        """Remember a plan; two threads that make the same one at once both store it."""
+        """Remember a plan, and return it; of two threads with the same key, the later one wins."""
         if len(self) >= MOST:
             self.clear()
         self[key] = plan
@@ -25,18 +28,18 @@ class Plans(dict[Any, Any]):
 
 
 def bits(scalars: tuple[Any, ...]) -> bytes | None:
-    """Give scalars as a key that tells -0.0 from 0.0; None if one is not a Python float.
+    """Give the bits of scalars, as a part of a key; None if one is not a Python float.
 
-    As keys 1, 1.0, True and Decimal(1) would be the same, and an array none at all: so these have
-    no plan.
+    The bits tell -0.0 from 0.0, which are equal as keys. 1, 1.0, True and Decimal(1) are equal as
+    keys too, and an array is no key: a call with any of these that is not a float has no plan.
     """
     for scalar in scalars:
         if type(scalar) is not float:
             return None
-    return _PACK[len(scalars)](*scalars)
+    return _PACKERS[len(scalars)](*scalars)
 
 
 def forget() -> None:
-    """Drop every plan: a backend was registered, or is registered no more."""
+    """Drop every plan, since the registered backends have changed."""
     for plans in _everyone:
         plans.clear()

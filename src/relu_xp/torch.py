@@ -1,7 +1,8 @@
-"""For those who build PyTorch models of modules: the rectifiers as `torch.nn` has them, and `relu_xp`'s operators.
+"""The rectifiers as PyTorch modules, each in the place of the one of `torch.nn` with its name.
 
-To import this module makes the operators known that `torch.export` records, so that a saved program
-can be loaded.
+A number that is not real or not finite is refused when a module is made, by the error of its
+function. Importing this module defines the operators that `torch.export` records: import it before
+you load a saved program.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 import relu_xp
-from relu_xp._backends import torch as _operators  # noqa: F401  # to import it defines them
+from relu_xp._backends import torch as _operators  # noqa: F401  # the import defines them
 
 __all__ = ["LeakyReLU", "PReLU", "ReLU", "ReLU6", "SquaredReLU"]
 
@@ -17,29 +18,34 @@ Tensor = Any  # a torch.Tensor
 
 
 class _Rectifier(torch.nn.Module):  # type: ignore[misc]
-    """A function of relu_xp with its numbers, which are attributes, and checked when the module is made."""
+    """A function of relu_xp, with its numbers as attributes that may be changed."""
 
-    _numbers: tuple[str, ...] = ()
+    _numbers: tuple[str, ...] = ()  # the names of these attributes
 
     def __init__(self, inplace: bool = False, **numbers: float) -> None:
         super().__init__()
         self.inplace = inplace
         for name, value in numbers.items():
             setattr(self, name, value)
-        self._call(0.0)
+        self._rectify(0.0)  # raises the function's error for a bad number
 
-    def _call(self, x: Any) -> Any:
+    def _rectify(self, x: Any) -> Any:
+        """Call the function with the module's numbers."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rectify a tensor of any shape and real floating dtype; where `inplace` is true, write the result to it."""
+        """Rectify a tensor of any shape and real floating dtype.
+
+        With ``inplace=True``, x is overwritten with the result and returned. Where a gradient is
+        tracked, a copy of x is kept all the same, since the derivative needs it.
+        """
         if not self.inplace:
-            return self._call(x)
-        # The derivative needs what x was.
-        return x.copy_(self._call(x.clone() if torch.is_grad_enabled() and x.requires_grad else x))
+            return self._rectify(x)
+        is_tracked = torch.is_grad_enabled() and x.requires_grad
+        return x.copy_(self._rectify(x.clone() if is_tracked else x))
 
     def extra_repr(self) -> str:
-        """Tell the arguments, as the constructor takes them."""
+        """Show the arguments as the constructor takes them."""
         given = [f"{name}={getattr(self, name)}" for name in self._numbers]
         return ", ".join([*given, *(["inplace=True"] if self.inplace else [])])
 
@@ -50,15 +56,9 @@ class ReLU(_Rectifier):
     Parameters
     ----------
     inplace : bool, default False
-        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all
-        the same.
+        Overwrite x with the result.
     grad_at_zero : float, default 1.0
-        The derivative at x == 0; that of `torch.nn.ReLU` is 0.0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If grad_at_zero is not a finite real number.
+        The derivative at x == 0. (`torch.nn.ReLU` has 0.0.)
 
     Examples
     --------
@@ -76,7 +76,7 @@ class ReLU(_Rectifier):
     def __init__(self, inplace: bool = False, *, grad_at_zero: float = 1.0) -> None:
         super().__init__(inplace, grad_at_zero=grad_at_zero)
 
-    def _call(self, x: Any) -> Any:
+    def _rectify(self, x: Any) -> Any:
         return relu_xp.relu(x, grad_at_zero=self.grad_at_zero)
 
 
@@ -88,15 +88,9 @@ class LeakyReLU(_Rectifier):
     negative_slope : float, default 0.01
         The slope below zero.
     inplace : bool, default False
-        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all
-        the same.
+        Overwrite x with the result.
     grad_at_zero : float, default 1.0
-        The derivative at x == 0; that of `torch.nn.LeakyReLU` is negative_slope.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is not real and finite.
+        The derivative at x == 0. (`torch.nn.LeakyReLU` has negative_slope.)
 
     Examples
     --------
@@ -113,7 +107,7 @@ class LeakyReLU(_Rectifier):
     ) -> None:
         super().__init__(inplace, negative_slope=negative_slope, grad_at_zero=grad_at_zero)
 
-    def _call(self, x: Any) -> Any:
+    def _rectify(self, x: Any) -> Any:
         return relu_xp.leaky_relu(x, self.negative_slope, grad_at_zero=self.grad_at_zero)
 
 
@@ -123,15 +117,9 @@ class ReLU6(_Rectifier):
     Parameters
     ----------
     inplace : bool, default False
-        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all
-        the same.
+        Overwrite x with the result.
     grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
-        The derivatives at x == 0 and at x == 6; both of `torch.nn.ReLU6` are 0.0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is not real and finite.
+        The derivatives at x == 0 and at x == 6. (`torch.nn.ReLU6` has 0.0 for both.)
 
     Examples
     --------
@@ -149,7 +137,7 @@ class ReLU6(_Rectifier):
     ) -> None:
         super().__init__(inplace, grad_at_zero=grad_at_zero, grad_at_ceiling=grad_at_ceiling)
 
-    def _call(self, x: Any) -> Any:
+    def _rectify(self, x: Any) -> Any:
         return relu_xp.clipped_relu(
             x, self.max_val, grad_at_zero=self.grad_at_zero, grad_at_ceiling=self.grad_at_ceiling
         )
@@ -161,8 +149,7 @@ class SquaredReLU(_Rectifier):
     Parameters
     ----------
     inplace : bool, default False
-        Write the result to the tensor given. Where a gradient is tracked, a copy of x is kept all
-        the same.
+        Overwrite x with the result.
 
     Examples
     --------
@@ -175,29 +162,30 @@ class SquaredReLU(_Rectifier):
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(inplace)
 
-    def _call(self, x: Any) -> Any:
+    def _rectify(self, x: Any) -> Any:
         return relu_xp.squared_relu(x)
 
 
 class PReLU(torch.nn.Module):  # type: ignore[misc]
-    """`relu_xp.leaky_relu` with learned slopes, in the place of `torch.nn.PReLU`, whose state it loads.
+    """`relu_xp.leaky_relu` with learned slopes, in the place of `torch.nn.PReLU`.
+
+    It loads the state of a `torch.nn.PReLU`.
 
     Parameters
     ----------
     num_parameters : int, default 1
-        How many slopes: one for all, or one for each channel, which is axis 1 of x.
+        How many slopes: one for all elements, or one for each channel (axis 1 of x).
     init : float, default 0.25
-        Their first value.
+        The first value of each slope.
     device, dtype : optional
-        Of the slopes, as for `torch.nn.PReLU`.
+        The device and dtype of the slopes, as for `torch.nn.PReLU`.
     grad_at_zero : float, default 1.0
-        The derivative at x == 0; that of `torch.nn.PReLU` is the slope.
+        The derivative at x == 0. (`torch.nn.PReLU` has the slope.)
 
     Raises
     ------
-    TypeError, ValueError
-        If grad_at_zero is not a finite real number; by a call, if x has not as many channels as
-        there are slopes.
+    ValueError
+        If a call is given an x with another number of channels than there are slopes.
 
     Examples
     --------
@@ -212,23 +200,26 @@ class PReLU(torch.nn.Module):  # type: ignore[misc]
         *, grad_at_zero: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        relu_xp.relu(0.0, grad_at_zero=grad_at_zero)  # which checks it
+        relu_xp.relu(0.0, grad_at_zero=grad_at_zero)  # raises its error for a bad number
         self.num_parameters, self.init, self.grad_at_zero = num_parameters, init, grad_at_zero
         self.weight = torch.nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Give the slopes their first value again."""
+        """Set all slopes to `init`."""
         torch.nn.init.constant_(self.weight, self.init)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rectify a tensor with a slope for each channel, or one for all."""
+        """Rectify a tensor with one slope for each channel, or one for all elements."""
         if self.num_parameters > 1 and x.ndim < 2:
-            msg = f"relu_xp.torch.PReLU: x must have {self.num_parameters} channels as axis 1, got shape {tuple(x.shape)}"
+            msg = (
+                f"relu_xp.torch.PReLU: x must have {self.num_parameters} channels as axis 1, "
+                f"got shape {tuple(x.shape)}"
+            )
             raise ValueError(msg)
-        of_slopes = () if self.num_parameters == 1 else (-1, *[1] * (x.ndim - 2))
-        return relu_xp.leaky_relu(x, self.weight.reshape(of_slopes), grad_at_zero=self.grad_at_zero)
+        shape = () if self.num_parameters == 1 else (-1, *[1] * (x.ndim - 2))
+        return relu_xp.leaky_relu(x, self.weight.reshape(shape), grad_at_zero=self.grad_at_zero)
 
     def extra_repr(self) -> str:
-        """Tell the arguments, as the constructor takes them."""
+        """Show the arguments as the constructor takes them."""
         return f"num_parameters={self.num_parameters}, grad_at_zero={self.grad_at_zero}"

@@ -1,10 +1,10 @@
-"""CuPy arrays: one fused CUDA kernel for each function and dtype, on the array's own device and its current stream.
+"""CuPy arrays: one fused CUDA kernel for each function and dtype, on the current stream.
 
-A schedule of the C++ text in `_native`, whose CUDA part says there why it works on bits. CuPy's own
-elementwise kernel runs it on small arrays, where the call is what costs, and on any layout. It
-loads one element a thread, a quarter of the bandwidth for the short types: large contiguous arrays
-get a kernel that loads 16 bytes. Scalars are arguments, so a kernel is compiled once for a device,
-and CuPy keeps it on disk.
+It compiles the C++ text in `_native`, whose CUDA part says there why it works on bits. There are
+two kernels around that text. Small arrays, where the launch is the cost, and arrays of any layout
+take CuPy's own elementwise kernel. It loads one element a thread, and so reaches a quarter of the
+bandwidth with short types. Large contiguous arrays take a kernel that loads 16 bytes at once.
+Scalars are arguments, so a kernel is compiled once for a device, and CuPy keeps it on disk.
 """
 
 import functools
@@ -21,20 +21,19 @@ from relu_xp._plans import Plans, bits
 
 Array = Any  # a cupy.ndarray
 
-_plans = Plans()  # the words of rounded scalars, by function, dtype and the bits of those given
+# The rounded scalars of earlier calls, as the kernels take them. Key: (function, dtype, bits).
+_plans = Plans()
 
-LARGE = 1 << 18  # bytes of x
+LARGE = 1 << 18  # bytes of x; from there on the kernel for contiguous arrays is worth its launch
 PACK = 16  # bytes of the widest load
-IN_FLIGHT = 4  # packs a thread, as in the CUDA text
-WIDE, NARROW = (
-    512,
-    128,
-)  # threads of a block: where there is work for all processors, and where it must be spread
-MANY_PACKS = 1 << 19
+IN_FLIGHT = 4  # packs that a thread loads before it stores, as in the CUDA text
+# Threads of a block. Few packs are spread over all processors in narrow blocks.
+WIDE, NARROW = 512, 128
+MANY_PACKS = 1 << 19  # above this, blocks are wide
 
 
 def owns(x: object) -> bool:
-    """Arrays on a GPU; CuPy has no scalars."""
+    """Whether x is a CuPy array; CuPy has no scalars."""
     return isinstance(x, cupy.ndarray)
 
 
@@ -58,11 +57,9 @@ def call(
         arrays = tuple([_copy_if_overlapping(a, out) for a in arrays])
     elif type(x) is not cupy.ndarray:
         out = cupy.empty_like(x).view(type(x))
-        out.__array_finalize__(
-            x
-        )  # as CuPy's own functions do, so that a subclass keeps what it holds
+        out.__array_finalize__(x)  # lets a subclass copy its attributes, as CuPy's functions do
     elif x.nbytes >= LARGE or (x.ndim > 1 and not x.flags.c_contiguous):
-        out = cupy.empty_like(x)  # in the memory order of x, which no elementwise kernel keeps
+        out = cupy.empty_like(x)  # an elementwise kernel would not keep the memory order of x
     if out is None:
         return _elementwise(function, x.dtype, len(arrays))(*arrays, *operands)
     if x.nbytes < LARGE or not _launch(function, arrays, operands, out):
@@ -75,7 +72,7 @@ def _is_like(x: Array, a: Array, device: int) -> bool:
 
 
 def devices() -> list[str]:
-    """List the GPUs; the driver's own error if there is none."""
+    """List the GPUs; raise the driver's own error if there is none."""
     return [f"cuda:{i}" for i in range(cupy.cuda.runtime.getDeviceCount())]
 
 
@@ -91,16 +88,14 @@ def get(x: Array) -> Array:
 
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
+_INTEGERS = tuple(f"{sign}int{8 << n}" for sign in ("", "u") for n in range(4))
 
 
 @functools.cache
 def _kind(dtype: np.dtype[Any]) -> str:
-    """Those of the dtypes that the CUDA text has a type for."""
-    has = dtype.isnative and dtype.name in (
-        *_FLOATS,
-        *(f"{u}int{8 << n}" for u in ("", "u") for n in range(4)),
-    )
-    return _dtypes.kind(dtype) if has else ""
+    """Give the kind of a dtype that the CUDA text has a type for, else ""."""
+    has_type = dtype.isnative and dtype.name in (*_FLOATS, *_INTEGERS)
+    return _dtypes.kind(dtype) if has_type else ""
 
 
 _LIBRARY = _checks.Library(
@@ -116,10 +111,10 @@ _LIBRARY = _checks.Library(
 def _checked(
     function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
 ) -> tuple[tuple[Array, ...], tuple[int, ...]]:
-    """Check every argument; give the arrays, a slope among them, and the bits of the other scalars."""
+    """Check every argument; give the arrays, slopes among them, and the words of the scalars."""
     x = arrays[0]
     rounded = _checks.call(_LIBRARY, function, arrays, scalars, out)[: len(function.scalars)]
-    if rounded and owns(rounded[0]):  # the first, if any: arrays stand before scalars
+    if rounded and owns(rounded[0]):  # only the first scalar may be an array
         return (*arrays, rounded[0].astype(x.dtype, copy=False)), _words(rounded[1:], x.dtype)
     operands = _words(rounded, x.dtype)
     if (numbers := bits(scalars)) is not None:
@@ -128,23 +123,26 @@ def _checked(
 
 
 def _words(scalars: Sequence[Any], dtype: np.dtype[Any]) -> tuple[int, ...]:
-    """The bits of rounded scalars, as the kernels take them."""
+    """Give the bits of rounded scalars as integers, which the kernels take."""
     return tuple([int(np.array(each, dtype).view(f"u{dtype.itemsize}")) for each in scalars])
 
 
 @functools.cache
 def _elementwise(function: Function, dtype: np.dtype[Any], arrays: int) -> Any:
-    """CuPy's own kernel around the text, built once."""
+    """Build CuPy's elementwise kernel around the text, once for each count of arrays.
+
+    An array of slopes counts as an array, and leaves one scalar fewer.
+    """
     scalars = len(function.arrays) + len(function.scalars) - arrays
-    names, bits = "abc"[:arrays], "pqr"[:scalars]
+    array_names, scalar_names = "abc"[:arrays], "pqr"[:scalars]
     words = ", ".join(
         [
-            *(f"relu_xp::bits({name})" for name in names),
-            *(f"relu_xp::Word({name})" for name in bits),
+            *(f"relu_xp::bits({name})" for name in array_names),
+            *(f"relu_xp::Word({name})" for name in scalar_names),
         ]
     )
     return cupy.ElementwiseKernel(
-        ", ".join([*(f"T {name}" for name in names), *(f"uint64 {name}" for name in bits)]),
+        ", ".join([*(f"T {a}" for a in array_names), *(f"uint64 {s}" for s in scalar_names)]),
         "T y",
         f"const relu_xp::Word w[] = {{{words}}}; relu_xp::rectify(w, y)",
         f"{function}_{dtype.name}",
@@ -156,7 +154,10 @@ def _elementwise(function: Function, dtype: np.dtype[Any], arrays: int) -> Any:
 def _launch(
     function: Function, arrays: tuple[Array, ...], scalars: tuple[int, ...], out: Array
 ) -> bool:
-    """Launch the kernel for contiguous arrays; False if these are not, in one order."""
+    """Launch the kernel for contiguous arrays; False if it cannot take them.
+
+    All arrays must be contiguous in one order, and equally far from a boundary of 16 bytes.
+    """
     if not all(a.strides == out.strides and a.shape == out.shape for a in arrays):
         return False
     if not (out.flags.c_contiguous or out.flags.f_contiguous):
@@ -167,24 +168,25 @@ def _launch(
     head = min(-result % PACK // out.itemsize, out.size)
     packs = (out.size - head) * out.itemsize // PACK
     threads = WIDE if packs > MANY_PACKS else NARROW
-    blocks = max(-(-packs // (threads * IN_FLIGHT)), 1)  # one block has threads for the ends
-    unused = [0] * (3 - len(inputs)), [0] * (3 - len(scalars))
-    arguments = (*inputs, *unused[0], result, out.size, head, *scalars, *unused[1])
+    # The elements before the first pack and after the last are left to threads of one block.
+    blocks = max(-(-packs // (threads * IN_FLIGHT)), 1)
+    no_inputs, no_scalars = [0] * (3 - len(inputs)), [0] * (3 - len(scalars))
+    arguments = (*inputs, *no_inputs, result, out.size, head, *scalars, *no_scalars)
     _contiguous(function, out.dtype, len(arrays))((blocks,), (threads,), arguments)
     return True
 
 
 @functools.cache
 def _contiguous(function: Function, dtype: np.dtype[Any], arrays: int) -> Any:
-    """The kernel for contiguous arrays, built once; CuPy compiles it at its first launch on each device."""
-    name = f"{function}_{dtype.name}_contiguous"  # what profilers show
+    """Build the kernel for contiguous arrays; CuPy compiles it at the first launch on a device."""
+    name = f"{function}_{dtype.name}_contiguous"  # profilers show it
     return cupy.RawKernel(
         source(), name, (*options(function, dtype.name, arrays), f"-DCONTIGUOUS={name}")
     )
 
 
 def source() -> str:
-    """The C++ text and its CUDA part as one: NVRTC is given no folder to include from."""
+    """Join the C++ text and its CUDA part, since NVRTC has no folder to include from."""
     native = resources.files("relu_xp._native")
     return "".join(
         native.joinpath(f"rectifiers.{suffix}").read_text("utf-8") for suffix in ("hpp", "cu")
@@ -192,7 +194,7 @@ def source() -> str:
 
 
 def options(function: Function, dtype: str, arrays: int) -> tuple[str, ...]:
-    """What the text is compiled for."""
+    """Give the compiler's options, which say what the text is compiled for."""
     operands = len(function.arrays) + len(function.scalars)
     defined = {"FUNCTION": function, "TYPE": dtype, "ARRAYS": arrays, "OPERANDS": operands}
     return (
@@ -206,7 +208,10 @@ def _copy_if_overlapping(a: Array, out: Array) -> Array:
 
 
 def _overlaps(out: Array, a: Array) -> bool:
-    """Whether an element of a might be read after it is overwritten: not where each has its own result put over it."""
+    """Whether an element of a may be read after it was overwritten.
+
+    If a and out are one view, each element is only overwritten with its own result.
+    """
     if a.data.mem is not out.data.mem or (a.data.ptr == out.data.ptr and a.strides == out.strides):
         return False
     (start, stop), (out_start, out_stop) = _extent(a), _extent(out)
@@ -214,7 +219,7 @@ def _overlaps(out: Array, a: Array) -> bool:
 
 
 def _extent(a: Array) -> tuple[int, int]:
-    """Address of the first byte of a, and of the byte after its last."""
+    """Give the address of the first byte of a, and of the byte after its last."""
     spans = (
         [(n - 1) * stride for n, stride in zip(a.shape, a.strides, strict=True)] if a.size else []
     )

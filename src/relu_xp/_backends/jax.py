@@ -1,20 +1,20 @@
 """JAX arrays and tracers: the rectifiers under jit, compiled by XLA for CPU, GPU and TPU.
 
-A schedule of the formulas, tested bit-identical to them, in four respects:
+The formulas on another schedule, tested bit-identical to them. It differs in four respects:
 
-- The values are spelled as XLA's pattern matchers want them, a `maximum` and a `select`. XLA's maximum orders -0 < +0
-  and keeps NaN, which the array API's need not.
-- `jit` stands outside, once per function and structure of its numbers: an eager call costs a twentieth of one whose
-  `custom_jvp` is outside, as in jax.nn.relu (jax#22513). The numbers are arguments, so a new one
-  compiles nothing, in transforms neither. What a plan's arguments cannot fail is checked while
-  tracing, so it costs an eager call nothing.
-- A derivative is 1, a factor or 0. A select stands on either side of the product, since a transposition turns the one
-  into the other: so it is rounded before a sum that follows (no FMA; and no bfloat16 left in
-  float32, as XLA does where it fuses), and no infinity meets a zero that the definition selects.
-  `leaky_relu` is differentiated as it stands; the others have a rule, since of `maximum` JAX takes
-  another derivative at a tie.
-- What waits for the backward pass is how x compares, one byte an element, where autodiff on its own would keep a factor
-  in the dtype of x: where one mask does not tell, the rule recomputes the masks under
+- The values use the operations that XLA's pattern matchers look for, `maximum` and `select`. XLA's
+  maximum orders -0 < +0 and keeps NaN; the array API standard promises neither.
+- `jit` is the outermost layer, with one program for each function and structure of its scalars.
+  So an eager call costs a twentieth of one whose `custom_jvp` is outside, as in jax.nn.relu
+  (jax#22513). The scalars are arguments of the program: a new value compiles nothing, under
+  transforms neither. Checks that depend on types and shapes only run while tracing.
+- A derivative is 1, a factor or 0. There is a select before and after each product, because a
+  transposition swaps the two. The one after it makes XLA round the product before a sum that
+  follows: no FMA, and no bfloat16 kept in float32. The one before it lets no infinity meet a zero
+  where the definition selects 0. `leaky_relu` is differentiated as it is written. The others have a
+  rule, since JAX's derivative of `maximum` at a tie is not the definition's.
+- The backward pass keeps one byte an element: how x compares. Plain autodiff would keep a factor in
+  the dtype of x. Where one mask is not enough, the rule computes the masks again under
   `jax.checkpoint`.
 """
 
@@ -22,7 +22,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,12 +45,12 @@ from relu_xp._functions import (
 from relu_xp._plans import Plans, bits
 
 Array = Any  # a jax.Array or a tracer
-Call = Callable[..., Array]
-Token = float | str
+Program = Callable[..., Array]  # (scalars that are arguments, arrays, slopes if an array) -> result
+Token = float | str  # how a scalar is built into a program: see `_token`
 
 
 def owns(x: object) -> bool:
-    """Arrays and tracers: isinstance holds for both."""
+    """Whether x is an array or a tracer: isinstance holds for both."""
     return isinstance(x, jax.Array)
 
 
@@ -69,9 +69,9 @@ def get(x: Array) -> Array:
     return np.asarray(x)
 
 
-# Programs with all that they take besides arrays: by function, class, dtype and weak type of x, and
-# the numbers, one fewer where a slope is an array. Those for tracers are not kept, nor is what was
-# made for one mesh.
+# Programs of earlier eager calls, with their scalars bound. Key: function; type, dtype and weak
+# type of x; bits of the scalars, one fewer where the slope is an array. Not kept are programs that
+# were called with tracers, and those whose scalars were placed on a mesh.
 _plans = Plans()
 
 
@@ -79,46 +79,47 @@ def call(
     function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None
 ) -> Array:
     """Check every argument; compute, or record for whatever transform is under way."""
-    x, given, numbers = arrays[0], arrays, bits(scalars)
+    x, operands, numbers = arrays[0], arrays, bits(scalars)
     if numbers is None and type(scalars[0]) is type(x):  # an array of slopes
-        given, numbers = (*arrays, scalars[0]), bits(scalars[1:])
+        operands, numbers = (*arrays, scalars[0]), bits(scalars[1:])
     if numbers is None or out is not None:
-        return _unusual(function, arrays, scalars, out)
+        return _call_with_other_types(function, arrays, scalars, out)
     aval = x.aval
     key = function, type(x), aval.dtype, aval.weak_type, numbers
     if plan := _plans.get(key):
-        return plan(*given)  # which checks them where it is traced
-    return _call(function, arrays, scalars, key)
+        return plan(*operands)  # it checks dtypes and shapes where it is traced
+    return _checked_call(function, arrays, scalars, key)
 
 
-def _unusual(
+def _call_with_other_types(
     function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: None
 ) -> Array:
-    """Take numbers of other types for floats, where they are equal."""
+    """Make Python floats of scalars where that is exact, and call again."""
     _checks.no_out(function, out, _LIBRARY.array)
-    usual = tuple([_usual(s) for s in scalars])
-    if any(a is not b for a, b in zip(usual, scalars, strict=True)):
-        return call(function, arrays, usual, None)
-    return _call(function, arrays, scalars, None)
+    converted = tuple([_converted(s) for s in scalars])
+    if any(a is not b for a, b in zip(converted, scalars, strict=True)):
+        return call(function, arrays, converted, None)
+    return _checked_call(function, arrays, scalars, None)
 
 
-def _usual(s: Any) -> Any:
-    """A float of the same value, if there is one; or what a parameter of flax.nnx or the like holds."""
+def _converted(s: Any) -> Any:
+    """Give a Python float of the same value, or the array in a flax.nnx parameter; else s."""
     if type(s) in (np.float16, np.float32, np.float64) or (type(s) is int and abs(s) <= 2**53):
         return float(s)
     return s.__jax_array__() if not owns(s) and callable(getattr(s, "__jax_array__", None)) else s
 
 
-def _call(
+def _checked_call(
     function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], key: Any
 ) -> Array:
-    """Check every argument, and plan: what is not traced will be computed so again."""
+    """Check every argument, find the program, run it, and keep it under the key if it has one."""
     x = arrays[0]
     for parameter, s in zip(function.parameters, scalars, strict=True):
-        if (
-            owns(s) and not parameter.may_be_array
-        ):  # it may select the program, so it can't be traced
-            msg = f"relu_xp.{function}: {parameter.name} must be a Python float, got a JAX array; it is static in jit"
+        if owns(s) and not parameter.may_be_array:  # the program may depend on its value
+            msg = (
+                f"relu_xp.{function}: {parameter.name} must be a Python float, got a JAX array; "
+                "it is static in jit"
+            )
             raise TypeError(msg)
     rounded = _checks.call(_LIBRARY, function, arrays, scalars, None)
     traced, learned = (
@@ -127,21 +128,22 @@ def _call(
     if function.role == "value" and not (
         isinstance(x, jax.core.Tracer) and _dtypes.kind(x.dtype) == "f"
     ):
-        # Nobody takes a derivative in x, so whatever it is at the kinks, there is one program.
+        # Nobody differentiates in x, so the derivatives at the kinks may be the defaults: one
+        # program serves all.
         rounded = rounded[: len(function.scalars)] + function.defaults[len(function.scalars) :]
     tokens = tuple(
         map(functools.partial(_token, function, rounded), function.parameters, scalars, rounded)
     )
     make = functools.partial(
-        _number, dtype=x.dtype, weak=x.aval.weak_type, literal=traced or learned
+        _argument, dtype=x.dtype, weak=x.aval.weak_type, as_constant=traced or learned
     )
-    numbers = [make(r) for token, r in zip(tokens, rounded, strict=True) if token in _NUMBERS]
+    arguments = [make(r) for token, r in zip(tokens, rounded, strict=True) if token in _ARGUMENTS]
     plan = _program(
         function, tokens, learned=learned, in_kernel=isinstance(x, jax.core.Tracer) and _in_kernel()
     )
-    if numbers:
-        plan = functools.partial(plan, *numbers)
-    if not (traced or learned or key is None or any(n.committed for n in numbers)):
+    if arguments:
+        plan = functools.partial(plan, *arguments)
+    if not (traced or learned or key is None or any(a.committed for a in arguments)):
         _plans.keep(key, plan)
     return plan(*arrays, *filter(owns, rounded))
 
@@ -152,61 +154,70 @@ _LIBRARY = _checks.Library(
     casts={"key<": "it is a key, with which jax.random.normal draws numbers"},
     make="jax.numpy.asarray({}, x.dtype)",
 )
-# How a number shapes the program, unless it is a float and stands there.
+# The tokens that are not floats.
 _ARRAY, _ANY, _NONZERO, _SLOPE = (
     "an array of slopes",
-    "any number",
-    "any but zero",
-    "the slope once more",
+    "an argument",
+    "an argument that is not zero",
+    "the slope again",
 )
-_NUMBERS = {_ANY, _NONZERO}  # arguments, before the arrays
+_ARGUMENTS = {_ANY, _NONZERO}  # a program takes these scalars before the arrays
 
 
 def _token(
     function: Function, rounded: tuple[Any, ...], parameter: Scalar, s: Any, r: Any
 ) -> Token:
-    """Tell how a number shapes the program: a default, 0 or 1 stands there, any other is an argument."""
+    """Tell how a scalar s, rounded to r, is built into the program.
+
+    A float is a constant of the program. Constants are the defaults, and a derivative of 0 or 1 at
+    a kink, which needs no product. All other scalars are arguments, or equal to the slope, which is
+    one.
+    """
     if owns(r):
         return _ARRAY
-    if (
-        type(s) is float and s == parameter.default and r
-    ):  # nothing is moved to a device in the usual call
-        return float(r)
+    if type(s) is float and s == parameter.default and r:
+        return float(r)  # so the usual call moves no scalar to a device
     if parameter.may_be_array:
         return _NONZERO if r else _ANY
     if parameter.above_zero:
         return _ANY
-    if r in (0, 1) and (
-        function.role != "grad" or math.copysign(1, r) > 0
-    ):  # a VJP selects +0 for either zero
+    # A VJP selects +0 for either zero, so -0.0 may become 0.0. A derivative returns -0.0 itself.
+    if r in (0, 1) and (function.role != "grad" or math.copysign(1, r) > 0):
         return abs(float(r))
     is_slope = function.parameters[0].may_be_array and bits(rounded[:1]) == bits((r,))
     return _SLOPE if is_slope else _ANY
 
 
-def _filled(tokens: tuple[Token, ...], given: Sequence[Any]) -> tuple[Any, ...]:
-    """Put the arguments where the tokens say."""
-    remaining = iter(given)
-    numbers = [
+def _scalars(tokens: tuple[Token, ...], arguments: Sequence[Any]) -> tuple[Any, ...]:
+    """Give the scalars of a program: the constants among its tokens, and its arguments."""
+    remaining = iter(arguments)
+    found = [
         token if type(token) is float or token is _SLOPE else next(remaining) for token in tokens
     ]
-    return tuple([numbers[0] if each is _SLOPE else each for each in numbers])
+    return tuple([found[0] if each is _SLOPE else each for each in found])
 
 
-def _number(r: float, *, dtype: Any, weak: bool, literal: bool) -> Any:
-    """A number of the dtype of x, and as weak as x, since so is the result: to be recorded, or on a device."""
+def _argument(r: float, *, dtype: Any, weak: bool, as_constant: bool) -> Any:
+    """Give a rounded scalar as an argument, in the dtype of x.
+
+    It is weakly typed if x is, since otherwise the result would not be. Where it is recorded, it
+    is a NumPy scalar, which becomes a constant; else it lies on a device.
+    """
     if weak:
         with jax.ensure_compile_time_eval():
             return jnp.asarray(float(r))
-    number, keeps = np.asarray(r, dtype), jax.dtypes.canonicalize_dtype(dtype) == dtype
-    if literal and keeps:
+    number, is_kept = np.asarray(r, dtype), jax.dtypes.canonicalize_dtype(dtype) == dtype
+    if as_constant and is_kept:
         return number[()]
-    with jax.ensure_compile_time_eval():  # jnp of a number may take a float64 for float32
-        return jnp.asarray(number, None if keeps else dtype)
+    with jax.ensure_compile_time_eval():  # without x64, jnp makes float32 of a float64
+        return jnp.asarray(number, None if is_kept else dtype)
 
 
 def _in_kernel() -> bool:
-    """Whether a Pallas kernel is being traced: there is no checkpoint for TPU, and residuals are the kernel's own."""
+    """Whether a Pallas kernel is being traced.
+
+    `jax.checkpoint` does not lower for TPU there, and what is kept is the kernel's own affair.
+    """
     pallas = sys.modules.get("jax.experimental.pallas")
     if pallas is None:
         return False
@@ -214,7 +225,7 @@ def _in_kernel() -> bool:
         pallas.num_programs(0)
     except ValueError:  # a kernel without a grid
         return True
-    except Exception:  # whatever it is that JAX raises elsewhere
+    except Exception:  # JAX does not say what it raises outside of kernels
         return False
     return True
 
@@ -222,14 +233,17 @@ def _in_kernel() -> bool:
 @functools.cache
 def _program(
     function: Function, tokens: tuple[Token, ...], *, learned: bool, in_kernel: bool
-) -> Call:
-    """Build a function of the numbers that are arguments, the arrays, and the slopes where they are one."""
-    count = sum(token in _NUMBERS for token in tokens)
+) -> Program:
+    """Build the program of a function for one structure of its scalars.
 
-    def run(*given: Array) -> Array:
+    `learned` is whether the slope is traced, so that somebody may differentiate in it.
+    """
+    count = sum(token in _ARGUMENTS for token in tokens)
+
+    def program(*given: Array) -> Array:
         x, *others = arrays = given[count : count + len(function.arrays)]
         slopes = given[count + len(arrays) :]
-        # Numbers were checked before.
+        # The numbers were checked before; the default of each stands for it here.
         scalars = tuple(
             [
                 slopes[0] if t is _ARRAY else p.default
@@ -237,27 +251,29 @@ def _program(
             ]
         )
         _checks.call(_LIBRARY, function, arrays, scalars, None)
-        numbers = [
+        arguments = [
             n if n.dtype == x.dtype else jnp.asarray(n, x.dtype) for n in (*slopes, *given[:count])
         ]
         if function.role == "value":
-            return _value(function, x, tokens, numbers, learned=learned, in_kernel=in_kernel)
-        whole, rest, factor = _parts(function, x, _filled(tokens, numbers))
+            return _value(function, x, tokens, arguments, learned=learned, in_kernel=in_kernel)
+        derivative = _derivative(function, x, _scalars(tokens, arguments))
+        is_constant, factor = derivative.is_constant, derivative.factor
         if function.role == "grad":
             factor = jnp.full_like(x, factor) if type(factor) is float else factor
-            return _selected(whole, rest, jnp.ones_like(x), factor)
+            return _select(derivative, jnp.ones_like(x), factor)
         if not function.compares:
-            factor = jnp.where(
-                rest, 0, factor
-            )  # so that no infinity is multiplied by a zero, which guards might see
-        return _pulled(whole, rest, factor, _sharded_as(x, *others))
+            # The factor is computed from x. Where it is not used it may be infinite: times the zero
+            # in `_multiplied` that would be NaN, which jax_debug_nans reports.
+            derivative = derivative._replace(factor=jnp.where(is_constant, 0, factor))
+        return _multiplied(derivative, _sharded_as(x, *others))
 
-    run.__name__ = run.__qualname__ = function.name  # which profilers, errors and HLO show
-    return run if in_kernel else jax.jit(run)
+    # The name that profilers, errors and HLO show.
+    program.__name__ = program.__qualname__ = function.name
+    return program if in_kernel else jax.jit(program)
 
 
 def _sharded_as(x: Array, a: Array) -> Array:
-    """The array as the result lies on an explicit mesh: a select wants one sharding, where a product would find it."""
+    """Shard an array as x is, on an explicit mesh: there a select takes one sharding only."""
     sharding = jax.typeof(x).sharding
     return a if jax.typeof(a).sharding.spec == sharding.spec else jax.sharding.reshard(a, sharding)
 
@@ -266,111 +282,150 @@ def _value(
     function: Function,
     x: Array,
     tokens: tuple[Token, ...],
-    given: list[Array],
+    arguments: list[Array],
     *,
     learned: bool,
     in_kernel: bool,
 ) -> Array:
-    """Compute the value; its derivative is the VJP, linear and its own transpose, and in a slope that of slopes."""
+    """Compute a value, whose derivative in x is the VJP, and in a slope `slope_vjp`.
+
+    The VJP multiplies each element by one factor, so it multiplies a tangent as well as a
+    cotangent, and is its own transpose.
+    """
     if _dtypes.kind(x.dtype) != "f":
         return jnp.maximum(x, 0)
     if function is LEAKY_RELU and tokens[1] == 1 and not learned:
-        # Transposed, the bare product meets a sum at once, with a zero: fused, that has the same
-        # bits in float32, as long as nothing else is in that sum. Formats that are computed in a
-        # wider one need the select behind it.
-        return _spelled(
-            function, tokens, x, *given, may_be_bare=x.dtype.itemsize >= 4 and not in_kernel
+        # JAX differentiates this as the definition does. Its transpose has no select after the
+        # product, so XLA may fuse that with the sum that follows. As long as nothing else is in
+        # that sum, it adds a zero, and the bits stay. Only narrower formats need the select, since
+        # XLA computes them in float32.
+        return _value_without_rule(
+            function, tokens, x, *arguments, may_be_bare=x.dtype.itemsize >= 4 and not in_kernel
         )
 
     @jax.custom_jvp
     def value(*primals: Array) -> Array:
-        return _spelled(function, tokens, *primals, may_be_bare=True)
+        return _value_without_rule(function, tokens, *primals, may_be_bare=True)
 
     def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-        x, (t, *dots) = jnp.asarray(primals[0]), tangents  # without jit, a number of Python's
+        # Without jit, a primal may be a Python number.
+        x, (t, *argument_tangents) = jnp.asarray(primals[0]), tangents
         terms = []
-        # What is constant has no tangent; a zero in its place would make NaN of an infinite x.
+        # A constant has a symbolic zero as tangent. To multiply a true zero by x = inf gives NaN.
         if type(t) is not SymbolicZero:
-            numbers = _filled(tokens, primals[1:])
-            terms.append(_pull(function.vjp, x, jnp.asarray(t), numbers, in_kernel=in_kernel))
-        if learned and type(dots[0]) is not SymbolicZero:
-            terms.append(_pulled(*_parts(LEAKY_RELU_SLOPE_VJP, x, ()), dots[0]))
+            scalars = _scalars(tokens, primals[1:])
+            terms.append(_apply_vjp(function.vjp, x, jnp.asarray(t), scalars, in_kernel=in_kernel))
+        if learned and type(argument_tangents[0]) is not SymbolicZero:
+            by_slope = _derivative(LEAKY_RELU_SLOPE_VJP, x, ())
+            terms.append(_multiplied(by_slope, argument_tangents[0]))
         return value(*primals), functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(x)
 
     value.defjvp(rule, symbolic_zeros=learned and not in_kernel)
-    return value(x, *given)
+    return value(x, *arguments)
 
 
-def _spelled(
-    function: Function, tokens: tuple[Token, ...], x: Array, *given: Array, may_be_bare: bool
+def _value_without_rule(
+    function: Function, tokens: tuple[Token, ...], x: Array, *arguments: Array, may_be_bare: bool
 ) -> Array:
-    """The value as XLA's pattern matchers want it."""
-    numbers = _filled(tokens, given)
+    """Compute a value in the operations that XLA's pattern matchers look for.
+
+    `may_be_bare` allows `slope * x`, without a select before the product.
+    """
+    scalars = _scalars(tokens, arguments)
     if function is LEAKY_RELU:
         active = x >= 0
-        # A slope that may be 0 or infinite meets no infinity or 0 where the product is thrown away.
-        bare = may_be_bare and tokens[0] not in (_ANY, _ARRAY)
-        return jnp.where(active, x, numbers[0] * (x if bare else jnp.where(active, 1, x)))
+        # A slope of 0 times x = inf would be NaN, which jax_debug_nans reports though the select
+        # drops it. So would an infinite slope, which an array may have, times x = 0.
+        is_bare = may_be_bare and tokens[0] not in (_ANY, _ARRAY)
+        return jnp.where(active, x, scalars[0] * (x if is_bare else jnp.where(active, 1, x)))
     positive = jnp.maximum(x, 0)
     if function is CLIPPED_RELU:
-        return jnp.minimum(positive, numbers[0])
+        return jnp.minimum(positive, scalars[0])
     return jnp.where(x > 0, positive * positive, positive) if function is SQUARED_RELU else positive
 
 
-def _pull(vjp: Function, x: Array, t: Array, numbers: tuple[Any, ...], *, in_kernel: bool) -> Array:
-    """Apply the VJP to a tangent, and keep no more of x than how it compares, where that is enough."""
-    whole, rest, factor = parts = _parts(vjp, x, numbers)
+def _apply_vjp(
+    vjp: Function, x: Array, t: Array, scalars: tuple[Any, ...], *, in_kernel: bool
+) -> Array:
+    """Apply a VJP to a tangent. The backward pass keeps the arguments of the checkpointed function.
+
+    These are the mask, where one is all that the derivative needs of x; else how x compares with
+    the kinks, as one byte; for squared_relu x itself.
+    """
+    derivative = _derivative(vjp, x, scalars)
+    is_one, is_constant, factor = derivative
     if in_kernel:
-        return _pulled(*parts, t)
-    if factor is None or (rest is whole and any(factor is n for n in numbers)):
-        return jax.checkpoint(lambda whole, t: _pulled(whole, whole, factor, t), prevent_cse=False)(
-            whole, t
-        )
+        return _multiplied(derivative, t)
+    if factor is None or (is_constant is is_one and any(factor is s for s in scalars)):
+        return jax.checkpoint(
+            lambda is_one, t: _multiplied(_Derivative(is_one, is_one, factor), t), prevent_cse=False
+        )(is_one, t)
     if vjp.compares:
+        # Replace x by numbers that compare alike: -1 where x < 0 or NaN, 0 and 1; and for a
+        # ceiling, which becomes 2, also 2 and 3.
         order = (x > 0).astype(jnp.int8)
-        if CEILING in vjp.scalars:  # which 2 stands for
-            order += (x >= numbers[0]).astype(jnp.int8) + (x > numbers[0]).astype(jnp.int8)
-            numbers = (2, *numbers[1:])
-        x = jnp.where(x >= 0, order, jnp.int8(-1))  # -1 for NaN too
-    return jax.checkpoint(lambda x, t: _pulled(*_parts(vjp, x, numbers), t), prevent_cse=False)(
-        x, t
-    )
+        if CEILING in vjp.scalars:
+            order += (x >= scalars[0]).astype(jnp.int8) + (x > scalars[0]).astype(jnp.int8)
+            scalars = (2, *scalars[1:])
+        x = jnp.where(x >= 0, order, jnp.int8(-1))
+    return jax.checkpoint(
+        lambda x, t: _multiplied(_derivative(vjp, x, scalars), t), prevent_cse=False
+    )(x, t)
 
 
-def _parts(
-    function: Function, x: Array, numbers: tuple[Any, ...]
-) -> tuple[Array | None, Array | None, Any]:
-    """Tell where the derivative is one, where it is not its factor, and the factor; elsewhere it is zero."""
+class _Derivative(NamedTuple):
+    """A derivative in parts: 1 where `is_one`, else 0 where `is_constant`, else `factor`.
+
+    None as `is_one` stands for nowhere, None as `factor` for a derivative without a third part.
+    """
+
+    is_one: Array | None
+    is_constant: Array | None
+    factor: Any
+
+
+def _derivative(function: Function, x: Array, scalars: tuple[Any, ...]) -> _Derivative:
+    """Give the derivative of a rectifier in x, or for a `slope_vjp` in the slope."""
     if not function.compares:
-        return (None, ~(x < 0), x) if function.role == "slope_vjp" else (None, ~(x > 0), x + x)
-    named = dict(zip(function.parameters, numbers, strict=True))
+        if function.role == "slope_vjp":
+            return _Derivative(None, ~(x < 0), x)
+        return _Derivative(None, ~(x > 0), x + x)
+    named = dict(zip(function.parameters, scalars, strict=True))
     s, c, z, k = (
         named.get(each) for each in (NEGATIVE_SLOPE, CEILING, GRAD_AT_ZERO, GRAD_AT_CEILING)
     )
-    fixed_z, fixed_k = (d if type(d) is float else None for d in (z, k))
-    whole = x >= 0 if fixed_z == 1 else x > 0
+    # A float is the constant 0 or 1; any other number is an argument, and so a factor.
+    constant_z, constant_k = (each if type(each) is float else None for each in (z, k))
+    is_one = x >= 0 if constant_z == 1 else x > 0
     if c is not None:
-        whole &= x <= c if fixed_k == 1 else x < c
+        is_one &= x <= c if constant_k == 1 else x < c
     if s is not None:
         factor = s if z is s or type(z) is float else jnp.where(x == 0, z, s)
-        return whole, x >= 0 if fixed_z == 0 else whole, factor
-    kinks = [(x != at, d) for at, d in ((0, z), (c, k)) if d is not None and type(d) is not float]
+        return _Derivative(is_one, x >= 0 if constant_z == 0 else is_one, factor)
+    kinks = [
+        (x != at, each)
+        for at, each in ((0, z), (c, k))
+        if not (each is None or type(each) is float)
+    ]
     if not kinks:
-        return whole, None, None
-    (rest, factor), *more = kinks
-    for elsewhere, d in more:
-        rest, factor = rest & elsewhere, jnp.where(elsewhere, factor, d)
-    return whole, rest, factor
+        return _Derivative(is_one, None, None)
+    (is_constant, factor), *more = kinks
+    for is_elsewhere, each in more:
+        is_constant, factor = is_constant & is_elsewhere, jnp.where(is_elsewhere, factor, each)
+    return _Derivative(is_one, is_constant, factor)
 
 
-def _pulled(whole: Array | None, rest: Array | None, factor: Any, t: Array) -> Array:
-    """Let a cotangent or tangent pass, multiply it, or drop it."""
-    return _selected(whole, rest, t, None if factor is None else factor * jnp.where(rest, 0, t))
+def _multiplied(derivative: _Derivative, t: Array) -> Array:
+    """Multiply a cotangent or tangent by a derivative, but select where that is 0 or 1."""
+    _, is_constant, factor = derivative
+    return _select(derivative, t, None if factor is None else factor * jnp.where(is_constant, 0, t))
 
 
-def _selected(whole: Array | None, rest: Array | None, one: Array, scaled: Any) -> Array:
-    if scaled is None:
-        return jnp.where(whole, one, 0)
-    if rest is not whole:
-        scaled = jnp.where(rest, 0, scaled)
-    return scaled if whole is None else jnp.where(whole, one, scaled)
+def _select(derivative: _Derivative, where_one: Array, where_factor: Any) -> Array:
+    """Select what belongs to each part of a derivative, and 0 where that is 0."""
+    is_one, is_constant, _ = derivative
+    if where_factor is None:
+        return jnp.where(is_one, where_one, 0)
+    if is_constant is not is_one:
+        where_factor = jnp.where(is_constant, 0, where_factor)
+    return where_factor if is_one is None else jnp.where(is_one, where_one, where_factor)

@@ -1,8 +1,11 @@
-"""TensorFlow's tensors and variables: its own kernels where they are right, the formulas elsewhere.
+"""TensorFlow's tensors and variables: its own kernels where they are right, else the formulas.
 
-A schedule of the formulas in two respects, tested bit-identical to them: see `_tensorflow_kernels`;
-and a derivative is `function.vjp`. Eagerly the tape is told so, since a call of
-`tf.custom_gradient` takes as long as eight kernels; in a graph the latter costs nothing that runs.
+The formulas on another schedule, tested bit-identical to them, in two respects:
+
+- `_tensorflow_kernels` uses kernels of TensorFlow's.
+- The derivative of a value is `function.vjp`. Eagerly this backend records that on the tape itself,
+  since a call of `tf.custom_gradient` takes as long as eight kernels. In a graph it uses
+  `tf.custom_gradient`, which costs nothing when the graph runs.
 """
 
 import dataclasses
@@ -27,7 +30,7 @@ _KINDS = {
 
 
 class _Unknown:
-    """The size of a dimension that a graph does not know yet: whatever another array's is."""
+    """The size of a dimension that a graph does not know yet; it equals any other size."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -39,7 +42,7 @@ class _Unknown:
 
 
 def owns(x: object) -> bool:
-    """Tensors, eager ones and those of a graph, and variables."""
+    """Whether x is a tensor, eager or of a graph, or a variable."""
     return isinstance(x, (tf.Tensor, tf.Variable))
 
 
@@ -59,7 +62,7 @@ _LIBRARY = _checks.Library(
     is_array=owns,
     dtype=lambda a: a.dtype.name,
     shape=lambda a: tuple([_Unknown() if n is None else n for n in a.shape]),
-    # No device: TensorFlow itself moves what lies on another.
+    # No device is compared: TensorFlow itself copies tensors from other devices.
     kind=lambda name: _KINDS.get(name, ""),
     cast="cast it first, for example tensorflow.cast(x, 'float32')",
     make="tensorflow.convert_to_tensor({}, x.dtype)",
@@ -71,33 +74,37 @@ _CASTS = {
     "string": "convert it first, for example tensorflow.strings.to_number(x)",
 }
 _UNRANKED = dataclasses.replace(_LIBRARY, shape=lambda _: ())
-_plans = Plans()  # by function, dtype and bits of the numbers: these, rounded, and what computes
+# Plans of earlier calls: the rounded scalars, and what computes. Key: (function, dtype, bits).
+_plans = Plans()
 
 
 def call(
     function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any
 ) -> Array:
     """Check every argument; compute, or add to the graph that is being traced."""
-    key, eager = (function, arrays[0].dtype, bits(scalars)), tf.executing_eagerly()
-    plan = _plans.get(key) if eager and out is None and _alike(*arrays) else None
+    key, is_eager = (function, arrays[0].dtype, bits(scalars)), tf.executing_eagerly()
+    plan = _plans.get(key) if is_eager and out is None and _are_alike(*arrays) else None
     if plan is None:
         rounded = _check(function, arrays, scalars, out)
         plan = rounded, compute if _KINDS[arrays[0].dtype.name] == "f" else formula
         if key[-1] is not None:
             _plans.keep(key, plan)
-    rounded, run = plan
-    if run is formula or (eager and key[-1] is not None and not record.could_possibly_record()):
-        return run(function, arrays, rounded)
+    rounded, computing = plan
+    is_recorded = not is_eager or record.could_possibly_record()
+    # Integers, which the formula computes, have no derivative. Where the scalars have no bits, the
+    # slope may be a tensor, which is cast below.
+    if computing is formula or (key[-1] is not None and not is_recorded):
+        return computing(function, arrays, rounded)
     x, *others = map(tf.convert_to_tensor, arrays)
-    rounded = tuple([_slope(s, x) if owns(s) else s for s in rounded])
+    rounded = tuple([_broadcast_slope(s, x) if owns(s) else s for s in rounded])
     if not all(a.shape.is_fully_defined() for a in arrays):
-        others = [_shaped(function, a, x) for a in others]
+        others = [_with_shape_check(function, a, x) for a in others]
     if function.role == "value":
-        return _recorded(function, x, rounded)
-    return _linked(x, compute(function, (x, *others), rounded))
+        return _value(function, x, rounded)
+    return _depending_on(x, compute(function, (x, *others), rounded))
 
 
-def _alike(x: Array, *others: Array) -> bool:
+def _are_alike(x: Array, *others: Array) -> bool:
     return not others or (x.dtype == others[0].dtype and x.shape == others[0].shape)
 
 
@@ -105,7 +112,10 @@ def _check(
     function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Any
 ) -> tuple[Any, ...]:
     if isinstance(out, tf.Variable):
-        msg = f"relu_xp.{function}: a TensorFlow variable cannot be written to; leave out=None and use out.assign(...)"
+        msg = (
+            f"relu_xp.{function}: a TensorFlow variable cannot be written to; "
+            "leave out=None and use out.assign(...)"
+        )
         raise TypeError(msg)
     library = (
         _UNRANKED if any(a.shape.rank is None for a in (*arrays, *scalars) if owns(a)) else _LIBRARY
@@ -131,42 +141,46 @@ def get(x: Array) -> np.ndarray[Any, Any]:
     return x.numpy()
 
 
-def _slope(s: Array, x: Array) -> Array:
-    """The slope in the dtype and the shape of x, by operations whose gradient casts back and sums to its own shape."""
+def _broadcast_slope(s: Array, x: Array) -> Array:
+    """Cast a slope to the dtype of x, and broadcast it to the shape of x.
+
+    TensorFlow's gradient of these operations sums to the slope's own shape, and casts back.
+    """
     s = tf.cast(tf.convert_to_tensor(s), x.dtype)
-    same = s.shape.is_fully_defined() and s.shape == x.shape
-    return s if same else tf.broadcast_to(s, tf.shape(x))
+    has_shape = s.shape.is_fully_defined() and s.shape == x.shape
+    return s if has_shape else tf.broadcast_to(s, tf.shape(x))
 
 
-def _shaped(function: Function, g: Array, x: Array) -> Array:
-    """The cotangent, once a graph that runs has found it to be of the shape of x."""
+def _with_shape_check(function: Function, g: Array, x: Array) -> Array:
+    """Let the graph compare the shapes of the cotangent and x when it runs."""
     text = f"relu_xp.{function}: x and cotangent must have one shape"
     with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(x), tf.shape(g), text)]):
         return tf.identity(g)
 
 
-def _recorded(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
-    """Compute a value whose derivative, in x and in a slope that is a tensor, is its VJP."""
+def _value(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
+    """Compute a value whose gradient is the VJP, in x, and in a slope that is a tensor."""
     slopes = [s for s in scalars if owns(s)]
 
-    def pull(g: Array) -> list[Array]:
-        by_x = _linked(x, compute(function.vjp, (x, g), scalars))
+    def gradients(g: Array) -> list[Array]:
+        by_x = _depending_on(x, compute(function.vjp, (x, g), scalars))
         return [by_x, *(by_slope(x, g) for _ in slopes)]
 
     if not tf.executing_eagerly():
-        return tf.custom_gradient(lambda x, *_: (compute(function, (x,), scalars), pull))(
+        return tf.custom_gradient(lambda x, *_: (compute(function, (x,), scalars), gradients))(
             x, *slopes
         )
     if not record.could_possibly_record():
         return compute(function, (x,), scalars)
-    with record.stop_recording():  # a forward accumulator would go by the kernels' tangents
+    # A forward accumulator would take the kernels' own tangents, if it saw them.
+    with record.stop_recording():
         y = compute(function, (x,), scalars)
-    record.record_operation(function.name, [y], [x, *slopes], pull)
+    record.record_operation(function.name, [y], [x, *slopes], gradients)
     return y
 
 
-def _linked(x: Array, result: Array) -> Array:
-    """Let a derivative depend on x as far as TensorFlow knows: a second one is zeros, not None."""
+def _depending_on(x: Array, result: Array) -> Array:
+    """Return the result with a gradient in x that is zeros, not None: so a second derivative is."""
     if tf.executing_eagerly() and not record.could_possibly_record():
         return result
     return tf.custom_gradient(lambda x, result: (result, lambda g: (tf.zeros_like(x), g)))(
