@@ -1,7 +1,7 @@
-"""Runs CuPy's backend without a GPU: real CuPy arrays over the host's memory, and its CUDA text compiled as C++.
+"""Runs CuPy's backend without a GPU: real CuPy arrays in the host's memory, CUDA text as C++.
 
-Everything of the backend runs but the launch and the device's own calls. As pytest's plugin, `-p
-cupy_on_host`, it lets the tests of all backends run on such arrays.
+All code of the backend runs, except the launch and calls of the device. As a plugin of pytest
+(`-p cupy_on_host`) it lets the tests of all backends run on such arrays.
 """
 
 import ctypes
@@ -15,7 +15,10 @@ import numpy as np
 
 
 def install(set_attribute, library):
-    """Replace what needs a GPU, by set_attribute(owner, name, value); give the list of launches, and an allocator."""
+    """Replace what needs a GPU by set_attribute(owner, name, value).
+
+    Give a list that records launches, and an allocator.
+    """
     import cupy
 
     from relu_xp._backends import cupy as backend
@@ -28,7 +31,7 @@ def install(set_attribute, library):
         return cupy.ndarray(array.shape, array.dtype, pointer, strides=array.strides)
 
     def seen(x):
-        """The elements as NumPy has them, in their own memory."""
+        """Give a NumPy view of the elements."""
         if not x.size:
             return np.empty(x.shape, x.dtype)
         low, high = backend._extent(x)
@@ -82,7 +85,7 @@ def install(set_attribute, library):
 
 
 def compiler(program, folder):
-    """Give the function that compiles the text for one function and dtype, once."""
+    """Give a cached function that compiles the text for one function and dtype."""
 
     @functools.cache
     def compiled(function, dtype, arrays):
@@ -115,7 +118,7 @@ def compiler(program, folder):
 
 
 def pytest_configure(config):
-    """Let CuPy's backend run here for all tests of this process."""
+    """Let CuPy's backend run on the host in all tests of this process."""
     import cupy
 
     _, allocate = install(setattr, compiler("g++", Path(tempfile.mkdtemp())))

@@ -1,4 +1,4 @@
-"""What `test_jax_devices.py` runs in processes of their own, one function each: JAX fixes its devices when it starts.
+"""Run by `test_jax_devices.py`, one function a process: JAX fixes its devices when it starts.
 
 python tests/jax_devices.py NAME [ARGUMENT ...]
 """
@@ -29,7 +29,7 @@ def assert_as_expected(function, arrays, result):
 
 
 def sharding_is_kept():
-    """Eager and jitted: the sharding of x, no collective, and under a guard nothing moved."""
+    """Eager and jitted results are sharded as x is, without a collective or a transfer."""
     mesh = Mesh(np.array(jax.devices()).reshape(4, 2), ("rows", "columns"))
     for spec in (("rows", "columns"), (("columns", "rows"),), (None, "rows"), ()):
         sharding = NamedSharding(mesh, PartitionSpec(*spec))
@@ -52,7 +52,7 @@ def sharding_is_kept():
 
 
 def a_gradient_communicates_only_what_any_would():
-    """The backward pass through a sharded layer has the collectives of one with jax.nn, and no more."""
+    """The backward pass through a sharded layer has the same collectives as with jax.nn."""
     mesh = Mesh(np.array(jax.devices()), ("batch",))
     x = jax.device_put(X, NamedSharding(mesh, PartitionSpec("batch")))
     w = jax.device_put(G[:8], NamedSharding(mesh, PartitionSpec()))
@@ -97,7 +97,7 @@ def each_device():
 
 
 def a_number_is_at_home_everywhere():
-    """One that was first met under an explicit mesh, or on another default device."""
+    """A scalar first met under an explicit mesh, or on another default device, serves elsewhere."""
     kinds = (jax.sharding.AxisType.Explicit,)
     for axis, count in {"a": 2, "b": 8}.items():
         with jax.set_mesh(jax.make_mesh((count,), (axis,), axis_types=kinds)):
@@ -111,7 +111,7 @@ def a_number_is_at_home_everywhere():
 
 
 def one_of_several_processes(address, count, index):
-    """A global array that no process holds whole: values, a gradient step, and the same weights everywhere."""
+    """No process holds the global array whole; after a step all have the same weights."""
     jax.distributed.initialize(address, int(count), int(index), initialization_timeout=60)
     assert len(jax.devices()) == int(count) * len(jax.local_devices())
     mesh = Mesh(np.array(jax.devices()), ("batch",))
@@ -138,9 +138,8 @@ def one_of_several_processes(address, count, index):
     w = np.ones((8, 4), np.float32)
     moved, loss = step(w, x)
     alone, want = step(w, X)
-    np.testing.assert_allclose(
-        np.asarray(loss), np.asarray(want), rtol=1e-6
-    )  # summed in another order
+    # The sums have another order.
+    np.testing.assert_allclose(np.asarray(loss), np.asarray(want), rtol=1e-6)
     np.testing.assert_allclose(np.asarray(moved), np.asarray(alone), rtol=1e-6)
     assert moved.is_fully_replicated
     print("the loss is", float(loss))

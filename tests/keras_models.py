@@ -29,12 +29,8 @@ import relu_xp
 
 X = np.array([[1.5, -2.0, 0.0], [-0.0, 6.0, -np.inf], [np.inf, 7.0, -0.25]], np.float32)
 G = np.array([[2.0, 3.0, -1.0], [5.0, np.inf, 2.0], [-3.0, 0.5, 4.0]], np.float32)
-SCALARS = {
-    "negative_slope": 0.3,
-    "grad_at_zero": 0.5,
-    "ceiling": 6,
-    "grad_at_ceiling": 0.25,
-}  # 0.3 must be rounded
+# 0.3 is not exact in float32, so it must be rounded.
+SCALARS = {"negative_slope": 0.3, "grad_at_zero": 0.5, "ceiling": 6, "grad_at_ceiling": 0.25}
 
 
 def given(record):
@@ -58,7 +54,7 @@ def check(model):
 
 
 def train():
-    """As with Keras' own function, where the two agree."""
+    """Training gives the weights that Keras' own function gives, for x that is never 0."""
     weights = []
     for function in (relu_xp.leaky_relu, keras.ops.leaky_relu):
         keras.utils.set_random_seed(0)
@@ -140,15 +136,15 @@ def check_refusals():
     for slope in (keras.Variable(0.5), keras.Variable([0.5, 0.25])):
         try:
             result = relu_xp.leaky_relu(x, slope)
-        except TypeError as error:  # but on JAX, which takes a variable for an array
+        except TypeError as error:  # Keras on JAX takes a variable for an array
             advice = re.search(r"for example (.*)$", str(error))[1]
             result = relu_xp.leaky_relu(x, eval(advice, {"negative_slope": slope}))
         assert keras.ops.convert_to_numpy(result).tolist() == [-0.5, 2]
 
 
 def check_verifier():
-    """It sees what a model's gradient is, and would see another one."""
-    from relu_xp._backends.keras import Rectifier  # which `load` must not import
+    """The verifier finds a model's gradient right, and finds a wrong one wrong."""
+    from relu_xp._backends.keras import Rectifier  # late: `load` must not import it
     from relu_xp._survey import Target
     from relu_xp.verify._autodiff import derivatives
     from relu_xp.verify._engine import Check, Tally, compare
@@ -190,7 +186,7 @@ LAYERS = {
 
 def saved_and_loaded(model, file):
     model.save(file)
-    return keras.saving.load_model(file, safe_mode=False)  # so that it takes a Lambda
+    return keras.saving.load_model(file, safe_mode=False)  # safe_mode refuses a Lambda
 
 
 def rebuilt(layer):
@@ -212,7 +208,7 @@ WAYS = {
 
 
 def check_activations(file):
-    """Rebuilt in whichever way, a layer computes the same to the bit, which with Keras' own it does not."""
+    """A layer computes the same bits after each way of WAYS to rebuild it."""
     data = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
     data[0, 0] = -1, 0, 7
     with_slope = relu_xp.keras.Rectifier("leaky_relu", {"negative_slope": 0.3})
@@ -236,7 +232,7 @@ def check_activations(file):
 
 
 def check_what_is_refused(file):
-    """Keras can't write a partial, nor read what nobody has registered: it takes nothing of ours in their place."""
+    """Keras cannot write a partial or read an unregistered name: nothing of ours replaces it."""
     partial = functools.partial(relu_xp.leaky_relu, negative_slope=0.3)
     model = keras.Sequential([keras.Input((4, 3)), LAYERS["Dense"](partial)])
     for again in WAYS.values():
@@ -276,7 +272,7 @@ def check_what_is_refused(file):
 
 
 def check_operation():
-    """What an operation tells of itself is no way to change it; a variable is no slope, but its number may be."""
+    """A changed config does not change the operation; a variable is no slope, but its number is."""
     leaky = relu_xp.keras.Rectifier("leaky_relu", {"negative_slope": 0.25})
     leaky.get_config()["scalars"]["negative_slope"] = 1.0
     assert repr(leaky) == "relu_xp.keras.Rectifier('leaky_relu', {'negative_slope': 0.25})"

@@ -1,4 +1,4 @@
-"""What only CuPy has: devices, streams and memory order. The definition's own tests run there like anywhere."""
+"""What only CuPy has: devices, streams and memory order."""
 
 import numpy as np
 import oracle
@@ -36,9 +36,8 @@ def test_layouts_keep_their_order(cupy, name):
     whole = ramp((8, 9, 10))
     for x, held in zip(views(cupy.asarray(whole)), views(whole), strict=True):
         result = oracle.call(name, x)
-        assert (
-            result.strides == np.positive(held).strides
-        )  # CuPy's own functions give C order whatever they get
+        # CuPy's own functions would give C order.
+        assert result.strides == np.positive(held).strides
         oracle.assert_same(cupy.asnumpy(result), want(name, held))
         assert not cupy.may_share_memory(result, x)
 
@@ -56,13 +55,13 @@ def test_out_may_overlap(cupy, name, shift):
 def test_runs_in_the_current_stream(cupy):
     stream = cupy.cuda.Stream(non_blocking=True)
     x = cupy.full(1 << 20, -1, np.float32)
-    relu_xp.relu(x)  # compiles, which a capture does not allow
+    relu_xp.relu(x)  # compiles the kernel now, since a capture does not allow that
     cupy.cuda.Device().synchronize()
     with stream:
         stream.begin_capture()
         relu_xp.relu(x, out=x)  # a synchronisation would break the capture
         graph = stream.end_capture()
-    assert float(x.sum()) == -(1 << 20)  # captured, not run: not in another stream either
+    assert float(x.sum()) == -(1 << 20)  # nothing has run yet, in another stream either
     graph.launch(stream)
     stream.synchronize()
     assert float(x.sum()) == 0
@@ -99,9 +98,8 @@ def test_aligned_or_not(cupy, name):
         oracle.assert_same(cupy.asnumpy(out)[start:-3], want(name, whole[start:-3]))
         assert not cupy.asnumpy(out)[:start].any()
         assert not cupy.asnumpy(out)[-3:].any()
-        oracle.call(
-            name, held[start:-3], out=out[: 4096 - start]
-        )  # as far from a boundary only where start is 0 or 4
+        # x and out are equally far from a boundary of 16 bytes only if start is 0 or 4.
+        oracle.call(name, held[start:-3], out=out[: 4096 - start])
         oracle.assert_same(cupy.asnumpy(out)[: 4096 - start], want(name, whole[start:-3]))
 
 

@@ -1,6 +1,6 @@
-"""CuPy's backend without a GPU, as `cupy_on_host.py` runs it: the definition, layouts, alignment, checks and geometry.
+"""CuPy's backend without a GPU, as `cupy_on_host.py` runs it.
 
-What the GPU's compiler makes of its CUDA text, `test_cupy_ptx.py` looks at.
+`test_cupy_ptx.py` looks at the machine code that NVIDIA's compiler makes of the CUDA text.
 """
 
 import shutil
@@ -37,7 +37,7 @@ def library(cupy, tmp_path_factory):
 
 @pytest.fixture
 def host(cupy, library, monkeypatch):
-    """A target whose arrays are CuPy's own, in the host's memory, and whose launches run here."""
+    """Make a target with real CuPy arrays in the host's memory, whose launches run on the CPU."""
     from relu_xp._backends import cupy as backend
 
     class OnHost(Target):
@@ -75,14 +75,14 @@ def test_equals_the_reference(host, name, function):
 
 @pytest.fixture
 def every_size(host, monkeypatch):
-    """Let small arrays take the kernel for contiguous ones too."""
+    """Let small arrays take the kernel for contiguous arrays too."""
     monkeypatch.setattr(host.backend, "LARGE", 0)
     return host
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64"])
 def test_every_alignment(every_size, dtype):
-    """Heads and tails of every length, with packs between them, or none."""
+    """Heads and tails of every length, with and without packs of 16 bytes between them."""
     host, memory = every_size, np.arange(-40, 60).astype(dtype)
     lanes = 16 // memory.itemsize
     held = host.put(memory)
@@ -91,10 +91,8 @@ def test_every_alignment(every_size, dtype):
         for size in (0, 1, lanes - 1, lanes, lanes + 1, 3 * lanes - 1):
             x = held[start : start + size]
             out = host.put(np.zeros(100, dtype))
-            for to in (
-                out[start : start + size],
-                out[start + 1 : start + 1 + size],
-            ):  # as far from a boundary, or not
+            # Only the first lies as far from a boundary of 16 bytes as x.
+            for to in (out[start : start + size], out[start + 1 : start + 1 + size]):
                 relu_xp.relu(x, out=to)
                 oracle.assert_same(host.get(to), relu_xp.relu(memory[start : start + size]))
             written = host.get(out)
@@ -107,7 +105,7 @@ def test_every_alignment(every_size, dtype):
 @pytest.mark.parametrize("name", _cases.FLOATS)
 @pytest.mark.parametrize("function", oracle.FUNCTIONS)
 def test_the_kernel_for_contiguous_arrays(every_size, function, name):
-    """Blocks and threads of every kind: the last block has a thread with some packs, and an end."""
+    """Several full blocks, a last block with few packs, and a tail."""
     host, dtype = every_size, next(dtype for dtype in verify.dtypes() if dtype.name == name)
     size = (
         5 * host.backend.NARROW * host.backend.IN_FLIGHT * 16 // dtype.itemsize
@@ -128,7 +126,7 @@ def test_which_kernel(host):
     x = host.put(np.ones((2, size), np.float32))
     for a in (x[0], x, x.T, x[0, 1:], x[:, ::2], x[0, :9]):
         relu_xp.relu(a)
-    # From an odd address a fresh result lies otherwise than x.
+    # x[0, 1:] is not aligned as its new result is, so it takes the elementwise kernel.
     kinds = [launch[0][0] for launch in host.launches]
     assert "".join(kinds) == "cccee" + "e"
     assert relu_xp.relu(x.T).strides == x.T.strides

@@ -1,4 +1,4 @@
-"""What NVIDIA's compiler makes of the CUDA text, for every function, type and architecture: needs no GPU."""
+"""The machine code that NVIDIA's compiler makes of the CUDA text; this needs no GPU."""
 
 import functools
 import re
@@ -30,16 +30,15 @@ def nvrtc(request, wanted):
     return nvrtc
 
 
-# In the place of the types by which CuPy's elementwise kernel names the elements.
+# A type of each size, for the elements of CuPy's elementwise kernel.
 TYPES = {1: "char", 2: "short", 4: "float", 8: "double"}
 
 
 @functools.cache
 def compile_to_ptx(nvrtc, function, dtype, architecture):
-    """Compile as CuPy does: C++17, flushing whatever is not told otherwise, as far as the machine's own code.
+    """Compile as CuPy does: C++17, subnormals flushed by default, down to machine code.
 
-    One program has the kernel for contiguous arrays, and around an element's text such a kernel as
-    CuPy writes.
+    The program has the kernel for contiguous arrays, and an elementwise kernel like CuPy's.
     """
     from relu_xp._backends import cupy as backend
 
@@ -92,19 +91,19 @@ def compile_to_ptx(nvrtc, function, dtype, architecture):
 
 
 def entry(ptx, name):
-    """The body of one kernel."""
+    """Give the body of one kernel."""
     return re.search(rf"\.entry {name}\(.*?\n\}}", ptx, re.DOTALL).group()
 
 
 def accesses(body):
-    """The bytes of every load and store of global memory, as (what, bytes)."""
+    """List all loads and stores of global memory, as ("ld" or "st", bytes)."""
     found = re.findall(r"\b(ld|st)\.global(?:\.nc|\.cs)?(?:\.v(\d))?\.[a-z](\d+)", body)
     return [(what, int(lanes or 1) * int(bits) // 8) for what, lanes, bits in found]
 
 
 @pytest.mark.parametrize(("function", "dtype", "size"), INSTANCES)
 def test_every_architecture(nvrtc, function, dtype, size):
-    # Those between are revisions, and chips for boards and cars.
+    # The architectures left out are revisions of these, and chips for boards and cars.
     for architecture in {75, 80, 86, 89, 90, 100, 110, 120}.intersection(nvrtc.getSupportedArchs()):
         where = f"{function} of {dtype}, sm_{architecture}"
         ptx = compile_to_ptx(nvrtc, function, dtype, architecture)
@@ -112,8 +111,8 @@ def test_every_architecture(nvrtc, function, dtype, size):
         arrays = len(FUNCTIONS[function].arrays)
         wide = accesses(entry(ptx, "contiguous"))
         assert {size for _, size in wide} == {16, size}, where
-        # Four packs in flight of each array; the others, of one element each, are the head's and
-        # the tail's.
+        # A thread loads four packs of each array before it stores. Loads of one element are for
+        # the head and the tail.
         assert wide.count(("ld", 16)) >= 4 * arrays, where
         assert wide.count(("st", 16)) >= 4, where
         assert {size for _, size in accesses(entry(ptx, "elementwise"))} == {size}, where
@@ -123,22 +122,20 @@ def test_every_architecture(nvrtc, function, dtype, size):
 
 @pytest.mark.parametrize(("function", "dtype", "size"), INSTANCES)
 def test_memory_is_the_limit(nvrtc, function, dtype, size):
-    """While an H200 moves the data of one round, it could start more instructions than the whole kernel has.
+    """An H200 takes longer to move a kernel's data than to start its instructions.
 
-    It moves 4.8 TB/s by NVIDIA's data sheet, so each of its 132 multiprocessors 20 bytes a clock at
-    1.8 GHz, and starts one instruction for 128 threads (CUDA C++ Programming Guide, compute
-    capability 9.0). An eighth of them is left.
+    By NVIDIA's data sheet it moves 4.8 TB/s: 20 bytes a clock for each of its 132 multiprocessors
+    at 1.8 GHz. Each starts one instruction a clock for 128 threads (CUDA C++ Programming Guide,
+    compute capability 9.0). An eighth of the instructions is kept in reserve.
     """
     ptx = compile_to_ptx(nvrtc, function, dtype, 90)
     instructions = entry(ptx, "contiguous").count(";")
-    moved = (
-        4 * 16 * (len(FUNCTIONS[function].arrays) + 1)
-    )  # by one thread, with four packs in flight
+    moved = 4 * 16 * (len(FUNCTIONS[function].arrays) + 1)  # bytes a thread moves: four packs
     assert instructions < 7 / 8 * 128 * moved / 20
 
 
 def test_loads_come_before_stores(nvrtc):
-    """Four loads are on their way before the first store waits for one of them."""
+    """A thread issues its four loads before the first store waits for one of them."""
     body = entry(
         compile_to_ptx(nvrtc, "relu", "float32", nvrtc.getSupportedArchs()[-1]), "contiguous"
     )

@@ -1,4 +1,4 @@
-"""What only JAX has: transforms, tracers, a slope that is learned, and a backward pass that keeps one byte."""
+"""What only JAX has: transforms, tracers, learned slopes, a backward pass that keeps one byte."""
 
 import os
 import subprocess
@@ -25,19 +25,19 @@ def g(jax):
     return jax.numpy.array([-0.0, 0.0, -0.0, np.inf, np.nan, -0.0, np.inf], np.float32)
 
 
-# Those whose derivative only compares x: they keep a byte of it, and their second derivative is 0.
+# VJPs that only compare x with numbers: one byte is kept of x, and the second derivative is 0.
 COMPARING = [getattr(relu_xp, each.name) for each in oracle.RECORDS if each.compares]
 
 
 def both(slope, grad_at_zero):
-    """Each rectifier with its VJP, closed over the scalars."""
+    """Give each value function and its VJP, with the scalars bound."""
     return oracle.rectifiers(
         negative_slope=slope, grad_at_zero=grad_at_zero, ceiling=1.5, grad_at_ceiling=grad_at_zero
     )
 
 
 def assert_equal(got, want):
-    """The same bits, but for the sign of a zero, which autodiff does not promise."""
+    """Compare bits, but not the sign of a zero: of autodiff that is not promised."""
     oracle.assert_same(np.asarray(got) + 0, want + 0)
 
 
@@ -277,12 +277,12 @@ def test_backward_pass_keeps_one_byte_an_element(jax, grad_at_zero):
     for function, vjp in both(0.01, grad_at_zero):
         kept = jax.tree.leaves(jax.vjp(function, x)[1])
         each = 1 if vjp.func in COMPARING else x.itemsize
-        assert sum(leaf.nbytes for leaf in kept) <= 1000 * each + 8  # how x compares, and a slope
+        assert sum(leaf.nbytes for leaf in kept) <= 1000 * each + 8  # 8 for a slope
 
 
 @pytest.fixture
 def compiled(jax):
-    """What XLA compiles meanwhile."""
+    """List an event for each program that XLA compiles during the test."""
     found = []
 
     def listen(event, *_, **__):
@@ -291,7 +291,7 @@ def compiled(jax):
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield found
-    if hasattr(jax.monitoring, "unregister_event_duration_listener"):  # as of JAX 0.8
+    if hasattr(jax.monitoring, "unregister_event_duration_listener"):  # older JAX lacks it
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
@@ -324,7 +324,9 @@ def test_a_new_number_compiles_nothing(jax, x, g, compiled, name, number, way):
     assert len(compiled) == before
     relu_xp._plans.forget()
     run(0.3)
-    assert len(compiled) == before  # programs are kept by their structure
+    assert (
+        len(compiled) == before
+    )  # a program depends on which scalars are arguments, not on their values
 
 
 def test_ever_new_numbers_do_not_fill_the_memory(jax, x):
@@ -367,7 +369,7 @@ def test_zeros_of_both_signs_are_two_numbers(jax):
 
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_a_call_like_one_before_takes_few_frames(jax, x, g, name):
-    """Through relu_xp's own code: the function, the dispatcher, the backend and its key."""
+    """At most five frames of relu_xp: the function, the dispatcher, the backend, `bits` twice."""
     record = FUNCTIONS[name]
     settings = [
         {each.name: value or each.default * each.above_zero for each in record.parameters}
@@ -440,6 +442,7 @@ def test_float8(jax, name):
 def test_random_keys_are_no_numbers(jax):
     with pytest.raises(
         TypeError,
-        match=r"relu_xp\.relu: takes .*, got key<\w+>; it is a key, with which jax\.random\.normal draws numbers",
+        match=r"relu_xp\.relu: takes .*, got key<\w+>; it is a key, with which "
+        r"jax\.random\.normal draws numbers",
     ):
         relu_xp.relu(jax.random.key(0))

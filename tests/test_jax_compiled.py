@@ -1,4 +1,4 @@
-"""What XLA is given and makes of it: the same operations and fusions as of jax.nn, on every platform, in every mode."""
+"""What XLA gets and what it compiles: the same operations and fusions as for jax.nn."""
 
 import collections
 import dataclasses
@@ -18,7 +18,7 @@ G = np.array([2.0, np.inf, -1.0, 3.0, -0.0, np.inf], np.float32)
 
 
 def call(function, slope=None, **options):
-    """A public function by name, as one of arrays alone."""
+    """Give a public function as a function of its arrays only."""
     scalars = {} if slope is None or function not in oracle.SLOPED else {"negative_slope": slope}
     return lambda *arrays: getattr(relu_xp, function)(*arrays, **scalars, **options)
 
@@ -28,7 +28,7 @@ def arrays_for(function):
 
 
 def operations(text):
-    """How often each StableHLO operation occurs, but for those that only shape constants."""
+    """Count each StableHLO operation, without those that only shape constants."""
     counts = collections.Counter(re.findall(r"stablehlo\.(\w+)", text))
     return {
         name: n
@@ -38,7 +38,10 @@ def operations(text):
 
 
 def fusions(jax, function, *args):
-    """How many fusions XLA makes; none may be a custom call. An older XLA calls what it shares among threads."""
+    """Count the fusions that XLA makes, and allow no custom call.
+
+    Older versions call what runs on several threads: that is no custom call.
+    """
     text = jax.jit(function).lower(*args).compile().as_text()
     assert not re.findall(r"= \S+ custom-call\(", text)
     return len(re.findall(r"= \S+ fusion\(", text))
@@ -46,9 +49,7 @@ def fusions(jax, function, *args):
 
 @pytest.fixture
 def export(jax):
-    pytest.importorskip(
-        "flatbuffers", reason="flatbuffers: not installed"
-    )  # which jax.export writes with
+    pytest.importorskip("flatbuffers", reason="flatbuffers: not installed")  # jax.export needs it
     from jax import export
 
     return export
@@ -92,7 +93,8 @@ def test_a_gradient_has_at_most_two_operations_more_than_that_of_jax_nn(
         text = jax.jit(gradient).lower(X, arrays, G).compile().as_text()
         return len(
             re.findall(
-                r"= \S+ (?!parameter|constant|broadcast|tuple|fusion|call|bitcast|copy)[a-z][\w-]*\(",
+                r"= \S+ (?!parameter|constant|broadcast|tuple|fusion|call|bitcast|copy)"
+                r"[a-z][\w-]*\(",
                 text,
             )
         )
@@ -170,24 +172,19 @@ def test_an_argument_may_be_donated(jax, function):
 @pytest.mark.parametrize("slope", [None, 0.25])
 @pytest.mark.parametrize("function", oracle.FUNCTIONS)
 def test_under_a_debugger_and_guards(jax, function, slope):
-    g = np.where(
-        np.inf == X, np.float32(1), G
-    )  # of which squared_relu_vjp multiplies the zero by infinity, rightly
+    # At x = inf squared_relu_vjp gives inf * g, which is rightly NaN for g = 0: so g is 1 there.
+    g = np.where(np.inf == X, np.float32(1), G)
     arrays = [jax.device_put(a) for a in oracle.arrays_of(function, X, g)]
     want = oracle.expected(function, oracle.arrays_of(function, X, g), slope or 0.01, 1.0)
     f = call(function, slope)
     with jax.debug_nans(True), jax.check_tracer_leaks():
-        oracle.assert_same(
-            np.asarray(f(*arrays)), want
-        )  # no NaN on the way, since none is in the end
+        oracle.assert_same(np.asarray(f(*arrays)), want)  # no NaN in between either
         if FUNCTIONS[function].role == "value":
             jax.vjp(f, *arrays)[1](jax.device_put(g))
     jitted = jax.jit(f)
     with jax.transfer_guard("disallow"):
         oracle.assert_same(jax.device_get(jitted(*arrays)), want)
-        if (
-            slope is None
-        ):  # eager, an argument that is a Python number would be moved, as in all of JAX
+        if slope is None:  # eagerly JAX moves any Python number to the device
             oracle.assert_same(jax.device_get(f(*arrays)), want)
 
 

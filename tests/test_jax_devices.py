@@ -1,4 +1,4 @@
-"""JAX arrays spread over eight virtual devices, and over two processes: `jax_devices.py`, in processes of their own."""
+"""JAX arrays on eight virtual devices and in two processes: runs `jax_devices.py`."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ def start(devices, *command):
 
 
 def finish(*processes):
-    """What each printed; all have to end well, and in time."""
+    """Wait for the processes, and give what each printed. All must succeed."""
     try:
         texts = [process.communicate(timeout=300)[0] for process in processes]
     finally:

@@ -1,4 +1,4 @@
-"""JAX in every mode: products that meet sums, kernels, meshes, dtypes without x64, guards, learned slopes."""
+"""JAX in every mode: products before sums, kernels, meshes, x64, guards, learned slopes."""
 
 import functools
 
@@ -11,8 +11,7 @@ from relu_xp._functions import FUNCTIONS
 
 DTYPES = pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 VALUES = [name for name, record in FUNCTIONS.items() if record.role == "value"]
-# Numbers that no power of two makes exact, so that a product and a sum that are rounded once would
-# show.
+# Products with these are inexact, so one that is fused with a sum shows: it is rounded once.
 SCALARS = {"negative_slope": 0.3, "grad_at_zero": 0.3, "ceiling": 1.25, "grad_at_ceiling": 0.7}
 
 
@@ -21,7 +20,7 @@ def scalars_of(name):
 
 
 def data(jax, dtype, shape=(1000,)):
-    """Values, cotangents and addends, with points at both kinks among them."""
+    """Give values, cotangents and addends. Some values lie at the kinks."""
     rng = np.random.default_rng(0)
     x, g, y = (rng.normal(size=shape).astype(jax.numpy.dtype(dtype)) for _ in range(3))
     x.ravel()[::50], x.ravel()[::77] = 0, SCALARS["ceiling"]
@@ -29,7 +28,7 @@ def data(jax, dtype, shape=(1000,)):
 
 
 def linear_in_g(jax):
-    """Of each function, and of every rule of its autodiff, a function of x and g, with the definition's result."""
+    """Give name, function of (x, g), and its definition: for each function and rule of autodiff."""
     for name in FUNCTIONS:
         scalars = scalars_of(name)
         f = functools.partial(getattr(relu_xp, name), **scalars)
@@ -119,7 +118,7 @@ def test_a_slope_of_64_bits_where_they_are_allowed_one_by_one(jax):
 
 
 def in_kernels(jax):
-    """What may stand in a Pallas kernel: every function, its derivatives, and those in a slope."""
+    """Give what a Pallas kernel may call: every function, its derivatives, those in a slope."""
     for name, record in FUNCTIONS.items():
         f, count = getattr(relu_xp, name), len(record.arrays)
         yield name, f, count
@@ -135,7 +134,7 @@ def in_kernels(jax):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
 def test_kernels_lower(jax, platform, dtype):
-    """Mosaic's and Triton's; Mosaic's for GPUs takes no custom_jvp, and so neither jax.nn.relu."""
+    """On TPU, and by Triton. Mosaic on GPU takes no custom_jvp, so not jax.nn.relu either."""
     from jax.experimental import pallas
 
     options = {}
@@ -182,7 +181,10 @@ def test_numbers_of_python_without_jit(jax, name):
 
 
 def test_jet_is_as_far_as_jax_takes_it(jax):
-    """Through leaky_relu; it loses its trace in every custom_jvp, jax.nn.relu's too: https://github.com/jax-ml/jax/issues/30352."""
+    """jet goes through leaky_relu. It loses its trace in any custom_jvp, that of jax.nn.relu too.
+
+    See https://github.com/jax-ml/jax/issues/30352.
+    """
     jet = pytest.importorskip("jax.experimental.jet", reason="this JAX has no jet")
     x, series = (jax.numpy.array([1.5, -2.0]),), ((jax.numpy.ones(2), jax.numpy.zeros(2)),)
     assert jet.jet(relu_xp.squared_relu_grad, x, series)[1][0].tolist() == [2.0, 0.0]
@@ -282,12 +284,12 @@ LEARNED = [(), (1,), (5,), (4, 1), (3, 4, 5)]
 
 
 def of_slope(jax, way, x, s, g):
-    """The cotangent of the slope, taken in one of many ways."""
+    """Give the gradient in the slope, taken in one of many ways."""
 
     def pull(x, s, g):
         return jax.vjp(relu_xp.leaky_relu, x, s)[1](g)[1]
 
-    if way == "vmap":  # over the first axis, the slope's shares to be added
+    if way == "vmap":  # over the first axis; the gradients in one slope are added
         if s.ndim == 3:
             return jax.vmap(pull)(x, s, g)
         return jax.vmap(pull, (0, None, 0))(x, s, g).sum(0)
@@ -320,7 +322,7 @@ def of_slope(jax, way, x, s, g):
 @pytest.mark.parametrize("way", ["eager", "jit", "vmap", "scan", "remat", "shard_map"])
 @pytest.mark.parametrize("shape", LEARNED, ids=str)
 def test_a_learned_slope_in_every_mode(jax, way, shape):
-    rng = np.random.default_rng(0)  # whole numbers, whose sums are exact in every order
+    rng = np.random.default_rng(0)  # whole numbers: their sums are exact in any order
     x, g, s = (
         rng.integers(-8, 9, size).astype(np.float32) for size in ((3, 4, 5), (3, 4, 5), shape)
     )

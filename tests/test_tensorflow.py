@@ -1,4 +1,4 @@
-"""TensorFlow: tapes, graphs, XLA, slopes that are learned, saved models, and what is refused there."""
+"""TensorFlow: tapes, graphs, XLA, learned slopes, saved models, and what is refused."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pytest
 
 import relu_xp
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it writes pages about the processor
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow logs the processor's features
 VALUES = np.array([1.5, -2.0, 0.0, -0.0, np.nan, np.inf, -np.inf, 6.0, 7.0, 0.25], np.float32)
 X, G = np.repeat(VALUES, len(VALUES)), np.tile(VALUES, len(VALUES))
 OTHERS = {"negative_slope": -0.0, "grad_at_zero": 0.5, "ceiling": 0.25, "grad_at_ceiling": -0.0}
@@ -33,13 +33,13 @@ def expected(function, *arrays, **scalars):
 
 
 def assert_same_derivative(got, want):
-    """In all but the signs of zeros, which of autodiff nobody promises."""
+    """Compare bits, but not the sign of a zero: of autodiff that is not promised."""
     zero = want.dtype.type(0)
     oracle.assert_same(got.numpy() + zero, want + zero)
 
 
 def function(tf, f, *specs, **how):
-    """A graph of its own, as each parameter of a test has."""
+    """Make a new tf.function, so that no test meets a graph of another."""
     return tf.function(f, autograph=False, **({"input_signature": specs} if specs else {}), **how)
 
 
@@ -110,7 +110,7 @@ def test_shapes_that_a_graph_knows_in_part(tf):
 
 @pytest.mark.parametrize("record", RECTIFIERS, ids=str)
 def test_a_tape_gives_the_vjp(tf, record):
-    """Of variables, and where the call stands within a model that is compiled and changes what it knows of shapes."""
+    """Of a variable: eagerly, in a graph, with an unknown shape, and compiled."""
     scalars, x = given(record), tf.Variable(X)
     vjp = record.vjp
     want = expected(vjp, X, G, **{each.name: scalars[each.name] for each in vjp.parameters})
@@ -182,7 +182,9 @@ def test_derivatives_of_derivatives(tf, record):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = second(x)
-        return tape.gradient(y, x, unconnected_gradients="zero")  # as it is of TensorFlow's own
+        return tape.gradient(
+            y, x, unconnected_gradients="zero"
+        )  # None without, as of TensorFlow's own
 
     for result in (second(x), function(tf, second)(x), *of_functions(x)):
         assert result.numpy().tolist() == want
@@ -192,7 +194,7 @@ def test_derivatives_of_derivatives(tf, record):
 
 @pytest.mark.parametrize("record", [each for each in oracle.RECORDS if each.role == "vjp"], ids=str)
 def test_a_vjp_is_linear_in_the_cotangent(tf, record):
-    """So its derivative there is itself, of the cotangent's cotangent."""
+    """So its derivative in the cotangent is itself."""
     scalars, x, g = given(record), tf.constant(X), tf.constant(G[::-1].copy())
 
     def pulled(h):
@@ -213,7 +215,7 @@ WHOLE, COTANGENT = np.random.default_rng(0).integers(-2, 3, (2, 3, 4)).astype(np
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_slopes_that_are_learned(tf, shape, dtype):
-    """Whole numbers, whose sums are exact; the gradient has the slope's own shape and dtype."""
+    """The gradient has the slope's shape and dtype. Sums of whole numbers are exact."""
     numbers = np.resize(np.array([0.25, -2.0, 0.5], dtype), shape)
     products = np.where(WHOLE < 0, WHOLE * COTANGENT, 0)
     by_slope = products.sum(
@@ -241,7 +243,7 @@ def test_slopes_that_are_learned(tf, shape, dtype):
 
 
 def test_slopes_of_the_derivatives(tf):
-    """Of the derivative, and of the VJP, which a tape differentiates in the slope too, be it 1 or another."""
+    """A tape differentiates the derivative and the VJP in the slope too, even if that is 1 or 0."""
     x, g = tf.constant(WHOLE), tf.constant(COTANGENT)
 
     def step(s):
@@ -262,7 +264,7 @@ def test_slopes_of_the_derivatives(tf):
 
 
 def test_forward_in_a_slope(tf):
-    """But for the sign of a zero, which TensorFlow loses as it adds what x has no part in."""
+    """Signs of zeros are not compared: TensorFlow adds the tangent of x, so -0.0 becomes 0.0."""
     x, s, dot = tf.constant(X), tf.fill(X.shape, 0.25), tf.constant(G)
     with tf.autodiff.ForwardAccumulator(s, dot) as accumulator:
         y = relu_xp.leaky_relu(x, s)
@@ -295,7 +297,7 @@ def test_bad_slopes(tf, slope, error, text):
 
 
 def test_batches(tf):
-    """A map over examples, and the Jacobian of each."""
+    """vectorized_map over examples, and a tape's Jacobian of each example."""
     for record in oracle.RECORDS:
         f = lambda both, record=record: call(record, *both)  # noqa: E731
         result = tf.vectorized_map(f, (tf.constant(WHOLE), tf.constant(COTANGENT)))
@@ -315,7 +317,7 @@ def test_datasets(tf, record):
 
 
 def test_control_flow_and_training(tf):
-    """Where AutoGraph converts the caller, and an optimizer's step is one graph."""
+    """AutoGraph converts the caller's `if` and `for`; a training step is one graph."""
     slope, weight = tf.Variable(0.25), tf.Variable([2.0, -2.0])
 
     @tf.function
@@ -352,7 +354,7 @@ def test_saved_models(tf, record, tmp_path):
 
 
 def operators(tf, f, *specs):
-    """The operators of what LiteRT makes of a function."""
+    """List the operators of the LiteRT model of a function."""
     module = tf.Module()
     module.f = function(tf, f, *specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
@@ -380,8 +382,7 @@ def operators(tf, f, *specs):
 def test_graphs_hold_the_operators_of_tensorflow(tf, f, kernels, converted):
     spec = tf.TensorSpec([None, 3], tf.float32)
     graph = function(tf, f, spec).get_concrete_function().graph
-    # The others are what a graph hands on, the rule of the derivative, and a sum by which no -0 is
-    # kept.
+    # The others pass tensors on, carry the rule of the derivative, or add 0 to make +0 of -0.
     others = {"Placeholder", "Const", "StridedSlice", "AddV2", "IdentityN", "Identity"}
     assert {each.type for each in graph.get_operations()} - others == kernels
     assert operators(tf, f, spec) == converted
@@ -396,7 +397,7 @@ LENGTHS = {
 @pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
 @pytest.mark.parametrize("how", ["eager", "function", "jit_compile"])
 def test_zeros_have_no_sign_at_any_length(tf, dtype, how):
-    """TensorFlow's own functions keep -0 among the elements that do not fill a register."""
+    """TensorFlow's own functions keep -0 among elements that do not fill a vector register."""
     for f in (
         relu_xp.relu,
         relu_xp.clipped_relu,
@@ -417,7 +418,7 @@ def test_zeros_have_no_sign_at_any_length(tf, dtype, how):
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
 def test_slopes_that_the_kernel_cannot_hold(tf, dtype):
-    """Negative ones, -0.0, and those of float64 that are no normal binary32; each after the one it resembles."""
+    """Slopes that are negative, -0.0, or no normal float32, each after a similar one."""
     slopes = [0.0, -0.0, 0.1, 1.0, -1.0, 3.0, 0.0]
     slopes += [1e300, 2.0**-140, float(np.float32(0.1))] if np.dtype(dtype).itemsize == 8 else []
     x, g = X.astype(dtype), G.astype(dtype)
@@ -425,7 +426,7 @@ def test_slopes_that_the_kernel_cannot_hold(tf, dtype):
         for z in (1.0, s):
             for record in (r for r in oracle.RECORDS if r.name in oracle.SLOPED):
                 scalars = {"negative_slope": s, "grad_at_zero": z}
-                for _ in range(2):  # the second time it is known
+                for _ in range(2):  # the second call finds a plan
                     result = call(record, tf.constant(x), tf.constant(g), **scalars)
                     oracle.assert_same(result.numpy(), expected(record, x, g, **scalars), (s, z))
 
@@ -448,7 +449,7 @@ def test_what_is_known_of_a_call_is_not_taken_for_another(tf):
 
 @pytest.mark.parametrize("record", RECTIFIERS, ids=str)
 def test_forward_accumulators(tf, record):
-    """Also within a tape, which differentiates what they gave."""
+    """Also within a tape, which differentiates their tangents."""
     scalars, x, dot = given(record), tf.constant(X), tf.constant(G)
     want = expected(record.vjp, X, G, **scalars)
     with tf.GradientTape() as tape:
@@ -472,7 +473,7 @@ def test_a_graph_of_the_first_tensorflow(tf, record):
 
 
 def test_subnormals_are_flushed_or_kept(tf):
-    """Nothing else may become of them; of float16 none is flushed."""
+    """A float32 subnormal is kept or becomes 0. One of float16 is always kept."""
     tiny = np.array([1e-40, -1e-40, 1e-45, -1e-45], np.float32)
     result = relu_xp.leaky_relu(tf.constant(tiny), 0.5).numpy()
     assert (np.abs(result) <= np.abs(tiny)).all()
@@ -500,7 +501,7 @@ def test_out_is_refused_with_what_to_do(tf):
 
 
 def test_advice_for_what_is_no_dense_tensor(tf):
-    """Each followed, computes."""
+    """Each piece of advice, when followed, computes."""
     ragged = tf.ragged.constant([[1.0, -2.0], [-3.0]])
     sparse = tf.sparse.from_dense([[1.0, 0.0, -2.0]])
     slices = tf.IndexedSlices(tf.constant([[1.0, -1.0]]), tf.constant([0]), tf.constant([2, 2]))
@@ -524,7 +525,7 @@ def test_advice_for_what_is_no_dense_tensor(tf):
 
 
 def test_a_first_call_within_a_function_warns_of_nothing(tf):
-    """In a process of its own: AutoGraph, which converts what it calls, tells of what it can't on the way."""
+    """AutoGraph warns of called code that it cannot convert; it must not meet relu_xp's imports."""
     code = (
         "import tensorflow as tf, relu_xp\n"
         "f = tf.function(lambda x: relu_xp.leaky_relu(x))\n"

@@ -1,4 +1,4 @@
-"""What only PyTorch has: autograd in both modes, transforms, compilers, memory formats, tensors of other kinds."""
+"""What only PyTorch has: autograd, transforms, compilers, memory formats, kinds of tensors."""
 
 import functools
 import gc
@@ -17,18 +17,17 @@ import pytest
 import relu_xp
 from relu_xp import _dispatch
 
-# torch's own, about its own use of what it deprecates: on first use of torch.func, in
-# torch.func.linearize, and where torch.compile meets an autograd.Function, anybody's
-TORCHS_OWN = (
+# Torch warns of its own use of deprecated names: at the first use of torch.func, in
+# torch.func.linearize, and where torch.compile meets any autograd.Function.
+WARNINGS_OF_TORCH = (
     ".torch.jit",
     "Attempted to insert a get_attr",
     ".*autograd.function.Function.*should not be instantiated",
 )
-pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in TORCHS_OWN]
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in WARNINGS_OF_TORCH]
 
 INF, NAN = np.inf, np.nan
-# Each with each, so that x and cotangent meet in every combination, in whole vectors and in their
-# tails.
+# Every point of x meets every cotangent, in whole vector registers and in their tails.
 POINTS = [1.5, -2.0, 0.0, -0.0, NAN, INF, -INF, 1e-7, -1e-7]
 COTANGENTS = [1.0, -3.0, 0.0, -0.0, NAN, INF, -INF]
 EVERY_GRAD_AT_ZERO = [*oracle.GRADS_AT_ZERO, 2.0, -0.5, 0.01]
@@ -54,7 +53,7 @@ def pairs(dtype=np.float32):
 
 
 def scalars_of(name, slope=0.01, grad_at_zero=1.0):
-    """Those that the function takes; the ceiling is one of the points, with the same derivative as at zero."""
+    """Give scalars for a function. The ceiling is one of POINTS; both kinks have one derivative."""
     z = grad_at_zero
     return oracle.scalars_of(
         name, negative_slope=slope, grad_at_zero=z, ceiling=1.5, grad_at_ceiling=z
@@ -66,7 +65,7 @@ def expected(name, arrays, slope=0.01, grad_at_zero=1.0):
 
 
 def both(name, slope=0.01, grad_at_zero=1.0):
-    """A function and its VJP, closed over the scalars."""
+    """Give a function and its VJP, with the scalars bound."""
     functions = (name, f"{name}_vjp")
     return tuple(
         functools.partial(getattr(relu_xp, n), **scalars_of(n, slope, grad_at_zero))
@@ -82,7 +81,7 @@ def each(slopes=oracle.SLOPES, grads_at_zero=EVERY_GRAD_AT_ZERO):
 
 
 def second(name, x):
-    """The second derivative."""
+    """Give the second derivative."""
     return (
         np.zeros_like(x)
         if RECORDS[name].vjp.compares
@@ -295,7 +294,7 @@ def test_module(torch):
     ]
     net.load_state_dict(weights)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-    for slope in (0.25, 0.5, 0.75):  # a float that changes is symbolic from the second on
+    for slope in (0.25, 0.5, 0.75):  # torch makes a changing float symbolic
         net.slope = slope
         assert compiled(x).tolist() == [[1, -2 * slope, 0]]
 
@@ -303,16 +302,15 @@ def test_module(torch):
 NO_COMPILER = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="inductor: no C++ compiler"
 )
-INDUCTOR = pytest.param(
-    "inductor", marks=[NO_COMPILER, pytest.mark.filterwarnings("ignore")]
-)  # of its own libraries
+# The filter is for warnings of inductor's own libraries.
+INDUCTOR = pytest.param("inductor", marks=[NO_COMPILER, pytest.mark.filterwarnings("ignore")])
 
 
 @pytest.mark.parametrize("compiler", ["eager", "aot_eager", INDUCTOR])
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_compiles_without_a_graph_break(torch, backend, monkeypatch, compiler, name):
     torch.compiler.reset()
-    monkeypatch.setattr(_dispatch, "_OWNERS", {})  # the first call of all may be a compiled one
+    monkeypatch.setattr(_dispatch, "_OWNERS", {})  # as if the first call of all were compiled
     arrays = pairs()
     x, g = (backend.put(a, "cpu") for a in arrays)
     function = torch.compile(getattr(relu_xp, name), fullgraph=True, backend=compiler)
@@ -348,9 +346,7 @@ def test_proxies_record_a_call(torch):
     assert traced(x, 0.5).tolist() == [1.5, -1.0, 0.0]
     pulled = torch.fx.symbolic_trace(lambda x, g: relu_xp.relu_vjp(x, g))
     assert pulled(x, x).tolist() == [1.5, 0.0, 0.0]
-    learned = torch.fx.symbolic_trace(
-        lambda s: relu_xp.leaky_relu(x, s)
-    )  # of which only the slope is a proxy
+    learned = torch.fx.symbolic_trace(lambda s: relu_xp.leaky_relu(x, s))  # only s is a proxy
     assert learned(torch.tensor(0.5)).tolist() == [1.5, -1.0, 0.0]
 
 
@@ -444,7 +440,7 @@ def test_out_and_gradients(torch, name):
 def test_writing_in_place_is_seen_by_autograd(torch, name):
     x = torch.tensor([-1.0, 2.0])
     w = torch.ones(2, requires_grad=True)
-    product = w * x  # keeps x
+    product = w * x  # autograd keeps x for the backward pass
     getattr(relu_xp, name)(x, out=x)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         product.sum().backward()
@@ -469,9 +465,8 @@ def test_out_of_other_memory(torch, name):
     windows = torch.arange(-4.0, 4.0).unfold(0, 3, 1)
     with pytest.raises(ValueError, match="elements of out share memory"):
         oracle.call(name, windows, out=windows)
-    interleaved = torch.arange(-4.0, 4.0).as_strided(
-        (2, 3), (3, 2)
-    )  # strides that look as if they shared
+    # Torch does not know whether these strides share elements. They do not.
+    interleaved = torch.arange(-4.0, 4.0).as_strided((2, 3), (3, 2))
     want = oracle.call(name, interleaved.clone())
     assert torch.equal(oracle.call(name, interleaved, out=interleaved), want)
 
@@ -506,7 +501,7 @@ def test_memory_formats_are_kept(torch, name, tracked):
         "0-d": whole[0, 0, 0, 0],
         "empty": whole[:, :0],
     }
-    if len(RECORDS[name].arrays) > 1:  # in the memory format of x, not of the cotangent
+    if len(RECORDS[name].arrays) > 1:  # the result has the memory format of x, not of g
         for z in (1.0, 0.0, 0.01, 0.5):
             last = getattr(relu_xp, name)(
                 layouts["channels last"], whole, **scalars_of(name, grad_at_zero=z)
@@ -546,12 +541,13 @@ def test_dtypes_without_arithmetic(torch):
     ):
         with pytest.raises(
             TypeError,
-            match=rf"relu_xp\.relu: takes .*, got {x.dtype}; (cast it first|take x\.real|.*x\.dequantize\(\))",
+            match=rf"relu_xp\.relu: takes .*, got {x.dtype}; "
+            r"(cast it first|take x\.real|.*x\.dequantize\(\))",
         ):
             relu_xp.relu(x)
 
 
-@pytest.mark.filterwarnings("ignore")  # that sparse layouts and nested tensors are new
+@pytest.mark.filterwarnings("ignore")  # torch warns that sparse layouts and nested tensors are new
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_layouts_that_are_refused(torch, name):
     x = torch.eye(3)
@@ -600,7 +596,7 @@ def exported(torch, function, x, **options):
 
 
 def alone(function):
-    """A function of x only, as tracers want it."""
+    """Make a function of x only: tracers would take the scalars for arguments."""
     return lambda x: function(x)
 
 
@@ -624,14 +620,14 @@ def module_of(torch, function):
 
 
 def calls(program):
-    """What a program calls, by the names of its operators; constants that it makes are none."""
+    """List the operators that a program calls, without those that make constants."""
     nodes = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     return [name for name in nodes if not name.startswith(("aten.full", "aten.scalar_tensor"))]
 
 
 @pytest.mark.parametrize("tracked", [False, True])
 @pytest.mark.parametrize("recorder", EXPORTS)
-@pytest.mark.filterwarnings("ignore")  # of torch's own: tracers warn of what they see in torch
+@pytest.mark.filterwarnings("ignore")  # tracers warn of torch's own code
 def test_an_export_is_one_operator_with_our_derivative(torch, backend, recorder, tracked):
     arrays = pairs()
     x, g = (backend.put(a, "cpu") for a in arrays)
@@ -660,7 +656,7 @@ def test_an_export_is_one_operator_with_our_derivative(torch, backend, recorder,
         assert torch.equal(gradient(x), vjp(x, torch.ones_like(x)))
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch's own
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own code
 def test_exports_of_every_function(torch, backend):
     arrays = pairs()
     x, g = (backend.put(a, "cpu") for a in arrays)
@@ -701,7 +697,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("tracked", [False, True])
 @pytest.mark.parametrize("way", PROGRAMS)
-@pytest.mark.filterwarnings("ignore")  # of torch's own: tracers warn of what they see in torch
+@pytest.mark.filterwarnings("ignore")  # tracers warn of torch's own code
 def test_a_program_for_inference_has_the_values_in_few_operations(torch, backend, way, tracked):
     (a, _) = pairs()
     x = backend.put(a, "cpu")
@@ -716,11 +712,11 @@ def test_a_program_for_inference_has_the_values_in_few_operations(torch, backend
             backend.get(program(x)), expected(name, (a,), slope, grad_at_zero), context
         )
         assert 1 <= len(operations) <= 3, context
-        if slope >= 0:  # on a CPU, where `where` takes sixty times as long as these
+        if slope >= 0:  # on a CPU `where` takes sixty times as long as other kernels
             assert not [each for each in operations if "where" in each], context
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch's own
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own code
 def test_programs_with_slopes_of_tensors(torch, backend):
     (a, _) = pairs()
     x = backend.put(a, "cpu").reshape(7, 9)
@@ -746,7 +742,7 @@ def test_programs_with_slopes_of_tensors(torch, backend):
         ), operations
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch's own
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own code
 def test_an_export_is_saved_and_loaded_where_the_operators_are_known(torch, tmp_path):
     x = torch.tensor([1.5, -2.0, 0.0])
     file = tmp_path / "program.pt2"
@@ -762,7 +758,7 @@ assert x.grad.tolist() == [1.0, 0.0, 1.0]
 
 
 @NO_COMPILER
-@pytest.mark.filterwarnings("ignore")  # of torch's own
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own code
 @pytest.mark.parametrize("name", VALUES)
 def test_an_export_is_compiled_ahead_of_time(torch, backend, name, tmp_path):
     (a, _) = pairs()
@@ -776,7 +772,7 @@ def test_an_export_is_compiled_ahead_of_time(torch, backend, name, tmp_path):
 
 
 def test_a_gradient_is_recorded_as_ours(torch, backend):
-    """What make_fx records of a gradient is the definition's."""
+    """make_fx of a gradient gives a program that computes the definition's VJP."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
     arrays = pairs()
@@ -789,7 +785,7 @@ def test_a_gradient_is_recorded_as_ours(torch, backend):
 
 
 def test_an_operator_within_transforms(torch):
-    """Nested, too, where a transform that were lost would leave zeros."""
+    """The result would be zeros if torch.func lost one of two nested transforms."""
     x = torch.tensor([1.5, -2.0, 0.0, -0.0])
     operator_, public = torch.ops.relu_xp.relu, relu_xp.relu
     for function in (lambda x: operator_(x, 1.0), public):
@@ -817,7 +813,7 @@ def test_an_operator_within_transforms(torch):
 
 
 def test_operators_check_who_calls_them(torch):
-    """They are public, and run on addresses."""
+    """Anybody may call an operator, and the loops trust the addresses they are given."""
     ops, ones = torch.ops.relu_xp, torch.ones(3)
     with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have one shape"):
         ops.relu_vjp(ones, torch.ones(1), 1.0)
@@ -877,7 +873,7 @@ OF_ONNX = {
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch's own: the older way is on its way out
+@pytest.mark.filterwarnings("ignore")  # torch deprecates the older exporter
 @pytest.mark.parametrize("dynamo", [True, False])
 @pytest.mark.parametrize("name", oracle.FUNCTIONS)
 def test_onnx_gets_its_own_operators(torch, name, dynamo):
@@ -888,7 +884,7 @@ def test_onnx_gets_its_own_operators(torch, name, dynamo):
     import io
 
     for dtype in (torch.float32, torch.float16):
-        x = torch.tensor(POINTS * 4, dtype=dtype)  # whole vectors, and their tails
+        x = torch.tensor(POINTS * 4, dtype=dtype)  # whole vector registers and a tail
         args = oracle.arrays_of(name, x)
         want = getattr(relu_xp, name)(*args).numpy()
         file = io.BytesIO()
@@ -902,12 +898,11 @@ def test_onnx_gets_its_own_operators(torch, name, dynamo):
         (got,) = session.run(
             None, {each.name: a.numpy() for each, a in zip(session.get_inputs(), args, strict=True)}
         )
-        oracle.assert_same(
-            got + got.dtype.type(0), want + want.dtype.type(0), f"{name}, {dtype}"
-        )  # -0 and 0 alike
+        zero = want.dtype.type(0)  # -0.0 + 0.0 is 0.0: the sign of a zero may differ
+        oracle.assert_same(got + zero, want + zero, f"{name}, {dtype}")
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch's own
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own code
 @pytest.mark.parametrize("dynamo", [True, False])
 def test_onnx_gets_slopes(torch, dynamo):
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime: not installed")
@@ -933,12 +928,13 @@ def test_onnx_gets_slopes(torch, dynamo):
         assert ("PRelu" in nodes) == (slopes.shape != (4, 1) or shape != (4, 10)), nodes
         session = onnxruntime.InferenceSession(file.getvalue())
         (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        np.testing.assert_array_equal(got, relu_xp.leaky_relu(x, slopes).numpy())  # -0 and 0 alike
+        # -0.0 and 0.0 count as equal here.
+        np.testing.assert_array_equal(got, relu_xp.leaky_relu(x, slopes).numpy())
 
 
 def test_second_derivatives(torch):
     for n in (4, 1 << 16):
-        for lowest in (-1.0, 0.0):  # with zeros, and without
+        for lowest in (-1.0, 0.0):  # the second makes zeros
             data = torch.randn(n).clamp(lowest)
             for name, slope, grad_at_zero in each((0.25, -0.5), (1.0, 0.0, 0.5)):
                 function, vjp = both(name, slope, grad_at_zero)
@@ -956,7 +952,7 @@ SLOPE_SHAPES = [(), (4,), (2, 1), (1, 1), (2, 4)]
 
 
 def slope_gradient(torch, x, g, s):
-    """One product an element, summed to the slope's shape."""
+    """Give the gradient in a slope: one product an element, summed to the slope's shape."""
     return torch.where(x < 0, x * g, torch.zeros_like(x)).sum_to_size(s.shape).to(s.dtype)
 
 
@@ -989,10 +985,13 @@ def test_a_slope_is_learned(torch, way):
                 oracle.assert_same(
                     by_s.detach().numpy(), slope_gradient(torch, x, g, s).numpy(), f"{shape}, {z}"
                 )
-                want = torch.stack([
-                    relu_xp.leaky_relu_vjp(*(a.reshape(1) for a in each[:2]), float(each[2]), grad_at_zero=z)
-                    for each in zip(x.ravel(), g.ravel(), s.float().expand(x.shape).ravel(), strict=True)
-                ]).reshape(x.shape)  # fmt: skip
+                slopes = s.float().expand(x.shape)
+                elements = zip(x.reshape(-1, 1), g.reshape(-1, 1), slopes.ravel(), strict=True)
+                one_by_one = [
+                    relu_xp.leaky_relu_vjp(a, b, float(slope), grad_at_zero=z)
+                    for a, b, slope in elements
+                ]
+                want = torch.stack(one_by_one).reshape(x.shape)
                 oracle.assert_same(by_x.detach().numpy(), want.numpy(), f"{shape}, {z}")
                 oracle.assert_same(
                     relu_xp.leaky_relu_vjp(x, g, s, grad_at_zero=z).numpy(), want.numpy()
@@ -1019,6 +1018,48 @@ def test_a_slope_is_learned_in_the_derivatives_and_forward_mode(torch):
     double = x.double().requires_grad_(), s.detach().double().requires_grad_()
     assert torch.autograd.gradcheck(relu_xp.leaky_relu, double, check_forward_ad=True)
     assert torch.autograd.gradgradcheck(relu_xp.leaky_relu, double)
+
+
+def tangents_in_a_slope(torch, function, s, ds):
+    """Give the tangent of function(s), taken in each of several ways."""
+    from torch.autograd import forward_ad
+
+    yield torch.func.jvp(function, (s,), (ds,))[1]
+    with forward_ad.dual_level():
+        yield forward_ad.unpack_dual(function(forward_ad.make_dual(s, ds))).tangent.clone()
+    yield torch.func.vmap(lambda s: torch.func.jvp(function, (s,), (ds,))[1])(s[None])[0]
+
+
+@pytest.mark.parametrize("grad_at_zero", [1.0, 0.0, 0.5, 0.25])
+@pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
+def test_forward_mode_in_a_slope_at_every_point(torch, backend, dtype, grad_at_zero):
+    """Every point of x, such as inf, NaN and -0.0, meets every tangent of the slope."""
+    arrays = pairs(dtype)
+    x, ds = (backend.put(a, "cpu") for a in arrays)
+    s = torch.full_like(x, 0.25)
+
+    def assert_equal(got, want):
+        zero = want.dtype.type(0)  # -0.0 + 0.0 is 0.0: autodiff promises no sign of a zero
+        oracle.assert_same(backend.get(got) + zero, want + zero)
+
+    def value(s):
+        return relu_xp.leaky_relu(x, s, grad_at_zero=grad_at_zero)
+
+    for tangent in tangents_in_a_slope(torch, value, s, ds):
+        assert_equal(tangent, oracle.expected("leaky_relu_slope_vjp", arrays))
+    g = backend.put(arrays[1][::-1].copy(), "cpu")
+    # A VJP multiplies by the slope where x < 0 or NaN.
+    by_slope = backend.get(torch.where(x >= 0, torch.zeros_like(x), g * ds))
+    for tangent in tangents_in_a_slope(
+        torch, lambda s: relu_xp.leaky_relu_vjp(x, g, s, grad_at_zero=grad_at_zero), s, ds
+    ):
+        assert_equal(tangent, by_slope)
+    dx = ds.flip(0)
+    both = torch.func.jvp(
+        lambda x, s: relu_xp.leaky_relu(x, s, grad_at_zero=grad_at_zero), (x, s), (dx, ds)
+    )[1]
+    by_x = expected("leaky_relu_vjp", (arrays[0], backend.get(dx)), 0.25, grad_at_zero)
+    assert_equal(both, by_x + oracle.expected("leaky_relu_slope_vjp", arrays))
 
 
 def test_slopes_that_are_refused(torch):
@@ -1100,19 +1141,13 @@ def threads(torch, request):
     torch.set_num_threads(before)
 
 
-SIZES = (
-    1,
-    7,
-    1000,
-    1 << 15,
-    (1 << 15) + 1,
-    (1 << 17) + 1,
-)  # on both sides of those where the way changes
+# Below and above the limit of the hooks, and odd sizes.
+SIZES = (1, 7, 1000, 1 << 15, (1 << 15) + 1, (1 << 17) + 1)
 
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
 def test_the_fast_way_is_left_where_elements_need_it(torch, backend, dtype, threads):
-    """One zero or NaN, or both, anywhere among many elements."""
+    """The last of many elements are zeros, NaN or subnormal."""
     normal = np.random.default_rng(0).normal(size=max(SIZES)).astype(dtype)
     least = np.nextafter(dtype.type(0), dtype.type(1))
     for n in SIZES[:5] if threads == 1 else SIZES[3:]:
@@ -1145,7 +1180,7 @@ def test_the_fast_way_is_left_where_elements_need_it(torch, backend, dtype, thre
 
 
 def test_exceptions_of_floats_are_not_told(torch):
-    """Torch's own kernels raise them too, and tell nobody; nor is the next call on NumPy told of them."""
+    """A loop sets floating-point flags: nobody reports them, and the next NumPy call does not."""
     x, g = torch.tensor([-1e38, 1.0]), torch.tensor([1e38, 1e38])
     with np.errstate(all="raise"):
         assert relu_xp.leaky_relu_slope_vjp(x, g).tolist() == [-INF, 0.0]
@@ -1164,7 +1199,7 @@ def test_what_the_derivative_needs_and_is_written_to_is_an_error(torch, threads,
 
 @pytest.mark.parametrize("n", SIZES)
 def test_one_tensor_is_kept_for_the_backward_pass(torch, threads, n):
-    """Where torch is given a substitute, too, and which torch makes only when it needs it."""
+    """The hooks too keep x alone: the mask that stands for it is made in the backward pass."""
     for name in VALUES:
         x = torch.randn(n, requires_grad=True) + 0.0
         y = getattr(relu_xp, name)(x)
@@ -1186,7 +1221,7 @@ def test_one_tensor_is_kept_for_the_backward_pass(torch, threads, n):
 
 @pytest.mark.parametrize("n", SIZES)
 def test_what_is_saved_may_be_kept_elsewhere(torch, n):
-    """By hooks of the caller's, as an offload or a checkpoint has them: these are used, and ours are not."""
+    """The caller's hooks, as those of an offload or a checkpoint, are used in place of ours."""
     for name in ("relu", "leaky_relu"):
         x, packed = torch.randn(n).clamp(0.0).requires_grad_(), []
         with torch.autograd.graph.saved_tensors_hooks(
@@ -1200,11 +1235,11 @@ def test_what_is_saved_may_be_kept_elsewhere(torch, n):
 
 @pytest.mark.parametrize("when", ["always", "in the backward pass", "in other threads"])
 def test_subnormals_may_be_zeros(torch, threads, when):
-    """Where the processor takes them for that, a subnormal is no help to tell 0 from what is below."""
+    """No way to compute may rely on a subnormal to tell 0 from what is below."""
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor knows no such mode")
     try:
-        torch.zeros(1 << 20).add_(1)  # other threads take it over
+        torch.zeros(1 << 20).add_(1)  # torch's other threads take the mode over
         for n in SIZES:
             for name, slope, grad_at_zero in each((0.01,), (1.0, 0.0)):
                 function, _ = both(name, slope, grad_at_zero)
@@ -1229,7 +1264,7 @@ def test_subnormals_may_be_zeros(torch, threads, when):
 
 
 def test_a_cotangent_has_a_tangent(torch):
-    """Forward over reverse mode, where what is pulled back is a dual number."""
+    """Forward mode over reverse mode: the cotangent is a dual number."""
     from torch.autograd import forward_ad
 
     for name, slope, grad_at_zero in each((0.25, -0.5), (1.0, 0.0, 0.5)):
@@ -1311,6 +1346,156 @@ def test_the_first_call_may_be_in_an_odd_place(torch, first):
     assert done.returncode == 0, done.stderr
 
 
+def calls_of(function):
+    """List what a second call of a function calls: names with their modules, C functions too."""
+    found = []
+
+    def note(frame, event, called):
+        if event == "call":
+            found.append(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}")
+        elif event == "c_call":
+            found.append(f"{getattr(called, '__module__', None)}.{called.__name__}")
+
+    function()
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+KERNELS = {"relu": "torch.threshold", "leaky_relu": "torch._C._nn.leaky_relu"}
+LOOP, LOOP_WITH_SLOPES = (f"relu_xp._native._ufuncs.{name}" for name in ("run", "run_rows"))
+SLOW = (
+    "relu_xp._backends.torch._checked_call",
+    "relu_xp._backends._torch_kernels.in_kernels",
+    "relu_xp._backends._torch_kernels.formula",
+)
+
+
+@pytest.fixture
+def loops(torch):
+    """Skip a test where relu_xp was installed without its loops."""
+    return pytest.importorskip("relu_xp._native._ufuncs", reason="no compiled loops")
+
+
+@pytest.mark.parametrize("name", oracle.FUNCTIONS)
+def test_a_call_like_one_before_is_one_kernel_or_one_loop(torch, loops, name):
+    whole = torch.randn(2, 3, 4, 5)
+    last = whole.contiguous(memory_format=torch.channels_last)
+    x, one_g = torch.randn(16), torch.ones(()).expand(16)
+    layouts = [(x, x), (x, one_g), (last, last)]
+    for scalars in ({}, {each.name: 0.5 for each in RECORDS[name].parameters}):
+        for arrays in layouts:
+            given = oracle.arrays_of(name, *arrays)
+            found = calls_of(lambda a=given, s=scalars: getattr(relu_xp, name)(*a, **s))
+            assert not set(SLOW) & set(found), found
+            if name in KERNELS:
+                assert KERNELS[name] in found
+                # The plan calls the kernel itself: nothing asks for gradients.
+                assert "relu_xp._backends.torch._compute_differentiably" not in found
+                assert LOOP not in found
+            else:
+                assert found.count(LOOP) == 1, found
+
+
+@pytest.mark.parametrize("name", oracle.SLOPED)
+def test_a_call_with_slopes_is_one_loop(torch, loops, name):
+    x, slopes = torch.randn(2, 3, 4), torch.rand(3, 1)
+    arrays = oracle.arrays_of(name, x)
+    found = calls_of(lambda: getattr(relu_xp, name)(*arrays, slopes))
+    assert not set(SLOW) & set(found), found
+    assert found.count(LOOP_WITH_SLOPES) == 1
+
+
+def test_many_elements_are_shared_among_threads(torch, loops):
+    before, n = torch.get_num_threads(), 1 << 21
+    in_threads = "relu_xp._backends._torch_kernels._loop_in_threads"
+    try:
+        for threads, x in ((2, torch.zeros(n)), (2, torch.zeros(n - 1)), (1, torch.zeros(n))):
+            torch.set_num_threads(threads)
+            is_shared = threads == 2 and len(x) == n
+            found = calls_of(lambda x=x: relu_xp.squared_relu(x))
+            assert (in_threads in found) == is_shared
+    finally:
+        torch.set_num_threads(before)
+
+
+FEW, MANY = 16, 1 << 15  # elements, below and above the limit of the hooks
+OURS, THRESHOLD, LEAKY = "_ValueBackward", "ThresholdBackward0", "LeakyReluBackward0"
+
+
+@pytest.mark.parametrize(
+    ("name", "scalars", "n", "node"),
+    [
+        ("relu", {}, FEW, THRESHOLD),
+        ("relu", {"grad_at_zero": 0.0}, FEW, THRESHOLD),
+        ("relu", {"grad_at_zero": 0.5}, FEW, OURS),
+        ("relu", {}, MANY, OURS),
+        ("leaky_relu", {}, FEW, LEAKY),
+        ("leaky_relu", {"grad_at_zero": 0.0}, FEW, OURS),
+        ("leaky_relu", {}, MANY, OURS),
+        ("leaky_relu", {"grad_at_zero": 0.01}, MANY, LEAKY),
+        ("leaky_relu", {"negative_slope": -0.5}, FEW, OURS),
+        ("clipped_relu", {}, FEW, OURS),
+        ("squared_relu", {}, FEW, OURS),
+    ],
+)
+def test_the_node_of_a_tracked_call_is_the_fastest(torch, name, scalars, n, node):
+    x = torch.linspace(-1.0, 1.0, n, requires_grad=True)
+    results = []
+    found = calls_of(lambda: results.append(getattr(relu_xp, name)(x, **scalars)))
+    assert type(results[-1].grad_fn).__name__ == node
+    # Eagerly an autograd.Function is applied without torch's search for transforms.
+    assert "torch.autograd.function.apply" not in found
+
+
+@pytest.mark.parametrize(("name", "n"), [("relu", FEW), ("relu", MANY), ("clipped_relu", FEW)])
+def test_a_backward_pass_is_one_loop(torch, loops, name, n):
+    x, g = torch.linspace(-1.0, 1.0, n, requires_grad=True), torch.ones(n)
+    # A CPU's backward pass runs in the thread that asks for it.
+    found = calls_of(lambda: torch.autograd.grad(getattr(relu_xp, name)(x), x, g))
+    in_forward_pass = name not in KERNELS
+    assert found.count(LOOP) == 1 + in_forward_pass, found
+
+
+def operations_under_a_mode(torch, function):
+    """List the operations that a dispatch mode sees."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Listing(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            seen.append(operation.name())
+            return operation(*args, **(kwargs or {}))
+
+    seen = []
+    with Listing():
+        function()
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("name", "kernels"),
+    [
+        ("relu", {"aten::threshold"}),
+        ("relu_vjp", {"aten::threshold_backward"}),
+        ("leaky_relu", {"aten::leaky_relu"}),
+        ("leaky_relu_vjp", {"aten::leaky_relu_backward"}),
+        ("clipped_relu", {"aten::threshold", "aten::clamp_max"}),
+        ("clipped_relu_vjp", {"aten::threshold_backward"}),
+        ("squared_relu", {"aten::threshold"}),
+        ("squared_relu_vjp", {"aten::threshold_backward"}),
+    ],
+)
+def test_what_is_watched_and_other_devices_get_kernels_without_where(torch, name, kernels):
+    for device in ("cpu", "meta"):
+        x = torch.ones(3, device=device)
+        seen = operations_under_a_mode(torch, lambda x=x: oracle.call(name, x))
+        assert kernels <= set(seen)
+        assert not [each for each in seen if "where" in each], seen
+
+
 def test_numbers_seen_before_are_told_apart(torch):
     zero = torch.tensor([0.0])
     for z in (0.0, -0.0, 0.0, -0.0):
@@ -1319,7 +1504,7 @@ def test_numbers_seen_before_are_told_apart(torch):
         assert relu_xp.relu_grad(zero, grad_at_zero=1.0).item() == 1.0
         with pytest.raises(TypeError, match="grad_at_zero must be a real number"):
             relu_xp.relu_grad(zero, grad_at_zero=True)
-    for i in range(600):  # more than are remembered
+    for i in range(600):  # more numbers than plans are kept
         assert relu_xp.leaky_relu(torch.tensor([-1.0]), i / 8).item() == -i / 8
 
 
@@ -1347,14 +1532,16 @@ def test_the_first_array_of_all_may_be_met_anywhere(torch, first):
 
 
 def test_private_names_are_there(torch):
-    """When torch moves, this says which name of `_torch_private` is gone."""
+    """A failure names what `_torch_private` uses and torch no longer has."""
     from torch._dynamo.variables import functions
 
     from relu_xp._backends import _torch_private
 
     names = {
         "torch._C": "_are_functorch_transforms_active _len_torch_dispatch_stack _is_tracing",
-        "torch._C._functorch": "get_interpreter_stack TransformType is_legacy_batchedtensor unwrap_if_dead",
+        "torch._C._functorch": (
+            "get_interpreter_stack TransformType is_legacy_batchedtensor unwrap_if_dead"
+        ),
         "torch._functorch.utils": "enable_single_level_autograd_function",
         "torch.autograd.forward_ad": "_current_level",
         "torch._C._autograd": "_top_saved_tensors_default_hooks",
@@ -1375,9 +1562,8 @@ def test_private_names_are_there(torch):
     assert "_dynamo_marked_constant" in inspect.getsource(functions)
     assert _torch_private.eager_apply(torch.autograd.Function) is not None
     source = inspect.getsource(importlib.import_module("relu_xp._backends.torch"))
-    assert not re.findall(
-        r"torch(?:\.\w+)*\._\w+|forward_ad\._\w+", source
-    )  # none stands anywhere else
+    # torch.py itself uses no private name.
+    assert not re.findall(r"torch(?:\.\w+)*\._\w+|forward_ad\._\w+", source)
 
 
 def test_devices(torch, backend):

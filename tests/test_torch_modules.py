@@ -1,4 +1,4 @@
-"""`relu_xp.torch`: modules with the constructors of torch.nn's, and the derivatives of ours."""
+"""`relu_xp.torch`: modules with the constructors of torch.nn's, and relu_xp's derivatives."""
 
 import copy
 import pickle
@@ -65,7 +65,7 @@ def test_a_module_is_copied_pickled_and_saved(torch, modules, name, tmp_path):
         assert repr(other) == repr(net)
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch's own
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own code
 @pytest.mark.parametrize("name", NAMES)
 def test_a_module_is_exported_and_compiled(torch, modules, name):
     net, x = of(modules, name), torch.tensor([[1.0, -2.0, 0.0]])
@@ -92,7 +92,7 @@ def test_what_they_print(modules):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_constructors_are_those_of_torch(torch, modules, name):
-    """With torch's own arguments, by place and by name; those of `torch.nn` that have no module are ReLU's."""
+    """By place and by name. SquaredReLU, which torch does not have, takes the arguments of ReLU."""
     arguments = {"LeakyReLU": [(0.2,), (0.2, True)], "PReLU": [(), (3,), (3, 0.5)]}.get(
         name, [(), (True,)]
     )
@@ -121,8 +121,8 @@ def test_a_state_of_torch_is_loaded(torch, modules):
         ours.weight.grad = own.weight.grad = None
         ours(x).sum().backward()
         own(x).sum().backward()
-        assert torch.allclose(ours.weight.grad, own.weight.grad)  # sums of another order
-    for shape in ((), (1,), (5,)):  # one slope for all
+        assert torch.allclose(ours.weight.grad, own.weight.grad)  # another order of summation
+    for shape in ((), (1,), (5,)):  # shapes without channels: one slope for all
         x = torch.full(shape, -2.0)
         assert torch.equal(modules.PReLU()(x), torch.nn.PReLU()(x))
     with pytest.raises(ValueError, match=r"relu_xp\.leaky_relu: negative_slope must broadcast"):
@@ -181,7 +181,7 @@ def test_attributes_are_those_of_torch(torch, modules):
         slopes(torch.ones(3))
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit")  # of torch's own, at its first use of torch.func
+@pytest.mark.filterwarnings("ignore:.torch.jit")  # torch.func warns of its own code at first use
 def test_in_place_within_transforms(torch, modules):
     x = torch.tensor([[-1.0, 2.0], [3.0, -4.0]])
     assert torch.func.vmap(modules.ReLU(inplace=True))(x.clone()).tolist() == [
