@@ -1062,6 +1062,20 @@ def test_forward_mode_in_a_slope_at_every_point(torch, backend, dtype, grad_at_z
     assert_equal(both, by_x + oracle.expected("leaky_relu_slope_vjp", arrays))
 
 
+@pytest.mark.parametrize("way", ["autograd", "forward_ad", "func.vjp", "func.jvp"])
+def test_the_gradient_in_a_slope_is_differentiated_at_every_point(torch, way):
+    """It is x * g where x < 0. Elsewhere no NaN or infinity meets the zero that is selected."""
+    x, g = map(torch.from_numpy, pairs())
+    h = g.flip(0)
+    is_active, zero = x < 0, torch.zeros_like(x)
+    for function, given, factor in (
+        (lambda x: relu_xp.leaky_relu_slope_vjp(x, g), x, g),
+        (lambda g: relu_xp.leaky_relu_slope_vjp(x, g), g, x),
+    ):
+        got = WAYS[way](torch, function, given, h)
+        np.testing.assert_array_equal(got, torch.where(is_active, factor * h, zero))
+
+
 def test_slopes_that_are_refused(torch):
     x = torch.ones(2, 3)
     for s, error, words in (
@@ -1488,12 +1502,16 @@ def operations_under_a_mode(torch, function):
         ("squared_relu_vjp", {"aten::threshold_backward"}),
     ],
 )
-def test_what_is_watched_and_other_devices_get_kernels_without_where(torch, name, kernels):
-    for device in ("cpu", "meta"):
-        x = torch.ones(3, device=device)
+def test_kernels_of_torch_are_used_where_no_loop_is(torch, name, kernels):
+    """For a strided x, on other devices, and where a mode watches: `where` is slow on a CPU."""
+    strided, meta = torch.ones(3, 4)[:, ::2], torch.ones(3, device="meta")
+    for x in (torch.ones(3), meta):
         seen = operations_under_a_mode(torch, lambda x=x: oracle.call(name, x))
         assert kernels <= set(seen)
         assert not [each for each in seen if "where" in each], seen
+    for x in (strided, meta):
+        found = calls_of(lambda x=x: oracle.call(name, x))
+        assert "relu_xp._backends._torch_kernels.formula" not in found
 
 
 def test_numbers_seen_before_are_told_apart(torch):
