@@ -57,6 +57,7 @@ def advice(function: Function, name: str, x: Any) -> str | None:
     return None
 
 
+_PARTS = "take tensorflow.math.real(x), or tensorflow.math.imag(x)"
 _LIBRARY = _checks.Library(
     "a TensorFlow tensor",
     is_array=owns,
@@ -65,15 +66,14 @@ _LIBRARY = _checks.Library(
     # No device is compared: TensorFlow itself copies tensors from other devices.
     kind=lambda name: _KINDS.get(name, ""),
     cast="cast it first, for example tensorflow.cast(x, 'float32')",
+    casts={
+        "complex64": _PARTS,
+        "complex128": _PARTS,
+        "string": "convert it first, for example tensorflow.strings.to_number(x)",
+    },
     make="tensorflow.convert_to_tensor({}, x.dtype)",
 )
-_CASTS = {
-    **dict.fromkeys(
-        ("complex64", "complex128"), "take tensorflow.math.real(x), or tensorflow.math.imag(x)"
-    ),
-    "string": "convert it first, for example tensorflow.strings.to_number(x)",
-}
-_UNRANKED = dataclasses.replace(_LIBRARY, shape=lambda _: ())
+_UNRANKED = dataclasses.replace(_LIBRARY, shape=lambda _: ())  # compares no shapes
 # Plans of earlier calls: the rounded scalars, and what computes. Key: (function, dtype, bits).
 _plans = Plans()
 
@@ -117,12 +117,8 @@ def _check(
             "leave out=None and use out.assign(...)"
         )
         raise TypeError(msg)
-    library = (
-        _UNRANKED if any(a.shape.rank is None for a in (*arrays, *scalars) if owns(a)) else _LIBRARY
-    )
-    if cast := _CASTS.get(arrays[0].dtype.name):
-        library = dataclasses.replace(library, cast=cast)
-    return _checks.call(library, function, arrays, scalars, out)
+    is_unranked = any(a.shape.rank is None for a in (*arrays, *scalars) if owns(a))
+    return _checks.call(_UNRANKED if is_unranked else _LIBRARY, function, arrays, scalars, out)
 
 
 def devices() -> list[str]:
