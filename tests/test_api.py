@@ -3,6 +3,9 @@
 import ast
 import inspect
 import json
+import pickle
+import pydoc
+import re
 import types
 
 import numpy as np
@@ -26,7 +29,7 @@ def test_all():
 
 @pytest.mark.parametrize("record", RECORDS, ids=str)
 def test_signature(record):
-    """As the record has it: arrays, then the shape's parameters, then what is said of derivatives by name only."""
+    """Arrays, then numbers that shape the value, then by keyword what only derivatives need."""
     parameters = list(inspect.signature(getattr(relu_xp, record.name)).parameters.values())
     wanted = dict.fromkeys(record.arrays, "POSITIONAL_ONLY")
     for each in record.parameters:
@@ -37,6 +40,18 @@ def test_signature(record):
     assert all(
         default is known for default, known in zip(defaults, (*record.defaults, None), strict=True)
     )
+
+
+@pytest.mark.parametrize("name", relu_xp.__all__)
+def test_public_names_are_what_users_see(name):
+    public = getattr(relu_xp, name)
+    if callable(public):
+        assert pickle.loads(pickle.dumps(public)) is public
+        assert re.search(rf"^(def|class) {name}\b", inspect.getsource(public), re.MULTILINE)
+    if inspect.isfunction(public):
+        assert f"{public.__module__}.{public.__qualname__}" == f"relu_xp.{name}"
+        title, *_ = pydoc.plain(pydoc.render_doc(public)).splitlines()
+        assert title.endswith(f" {name} in module relu_xp")
 
 
 def test_the_defaults_are_the_contracts():

@@ -1,5 +1,6 @@
-"""Rectifiers for every array: ReLU, leaky, clipped and squared, their derivatives and VJPs."""
+"""ReLU, leaky, clipped and squared ReLU, their derivatives and their VJPs, for every array."""
 
+import types as _types
 import typing as _typing
 
 from relu_xp import _arrivals, reference
@@ -43,6 +44,12 @@ __all__ = [
     "squared_relu_vjp",
     "unregister_backend",
 ]
+
+# The public name is what repr, help, errors and pickles show. A class keeps the module in which
+# `inspect` finds its source.
+for _public in map(globals().get, __all__):
+    if isinstance(_public, _types.FunctionType):
+        _public.__module__ = __name__
 
 # Else Keras would take its own functions of these names for ours when it loads a model.
 _arrivals.when_imported("keras", "relu_xp.keras")
