@@ -52,7 +52,7 @@ Float = TypeVar("Float", covariant=True)
 
 
 class Int(Protocol[Float]):
-    """An int, with the type that it has as a float: said by what it has, since an untyped array then stays untyped."""
+    """Matches int by its methods, not by its name, so that arrays typed Any stay Any."""
 
     def bit_length(self) -> int: ...
     def __truediv__(self, other: int, /) -> Float: ...
@@ -65,36 +65,39 @@ _CEILING, _AT_CEILING = CEILING.default, GRAD_AT_CEILING.default
 
 
 def relu(x: Array, /, *, grad_at_zero: float = _AT_ZERO, out: Array | None = None) -> Array:
-    """Rectify: x where x > 0, +0 where x <= 0, NaN where x is NaN.
+    """Rectify: x where x > 0, 0 where x <= 0, NaN where x is NaN.
+
+    A zero in the result is always +0.0, also for x = -0.0.
 
     Parameters
     ----------
     x : array or number
-        Any shape; any real floating or integer dtype. Python and NumPy scalars are taken too.
+        An array of any shape with a real floating or integer dtype, or a number.
     grad_at_zero : float, default 1.0
-        The derivative that automatic differentiation uses at x == 0. The value does not depend on
-        it. JAX, PyTorch and TensorFlow take 0.0 for their own relu.
+        The derivative that automatic differentiation uses at x == 0. It does not change the
+        value. The relu of JAX, PyTorch and TensorFlow has 0.0 there.
     out : array, optional
-        Where to write the result: of its library, shape, dtype and device. May be x, or overlap it.
-        Not for arrays that can't be written, such as JAX's.
+        An existing array that receives the result. It must have the same library, shape, dtype and
+        device as the result. It may be x, or share memory with x. Arrays that cannot be written
+        to, such as JAX's, take no `out`.
 
     Returns
     -------
     array or number
-        A new array (or `out`) of the type, dtype, shape and device of x.
+        A new array, or `out`. It has the type, dtype, shape and device of x.
 
     Raises
     ------
     TypeError
-        If x is no array or number, its dtype is boolean, complex or no number at all, grad_at_zero
-        is not a real number, or `out` is of another library or dtype.
+        If x is not an array or a number; if its dtype is boolean, complex or not numeric; if
+        grad_at_zero is not a real number; or if `out` has another library or dtype.
     ValueError
-        If grad_at_zero is not finite, or `out` has another shape or is read-only.
+        If grad_at_zero is not finite, or if `out` has another shape or is read-only.
 
     See Also
     --------
-    relu_grad : Its derivative.
-    relu_vjp : Its derivative times a cotangent.
+    relu_grad : The derivative.
+    relu_vjp : The backward pass.
     relu_xp.reference.relu : The definition, for one float.
 
     Examples
@@ -111,14 +114,15 @@ def relu_grad(x: Int[Float], /, *, grad_at_zero: float = ...) -> Float: ...
 @overload
 def relu_grad(x: Array, /, *, grad_at_zero: float = ..., out: Array | None = None) -> Array: ...
 def relu_grad(x: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
-    """Differentiate relu: 1 where x > 0, grad_at_zero where x == 0, else 0 (NaN included).
+    """Derivative of relu: 1 where x > 0, grad_at_zero where x == 0, else 0 (also for NaN).
 
     Parameters
     ----------
     x : array or number
-        Any shape; any real floating dtype. A Python int counts as a float.
+        An array of any shape with a real floating dtype, or a number. A Python int counts as a
+        float.
     grad_at_zero : float, default 1.0
-        The result at x == 0, of either sign: any finite number, though only those in [0, 1] are
+        The result where x == 0. Any finite number is accepted; numbers between 0 and 1 are
         subgradients.
     out : array, optional
         Where to write the result, see `relu`.
@@ -126,25 +130,26 @@ def relu_grad(x: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> 
     Returns
     -------
     array or number
-        A new array (or `out`) of the type, dtype, shape and device of x.
+        A new array, or `out`. It has the type, dtype, shape and device of x.
 
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, grad_at_zero is not a real
-        number, or `out` is of another library or dtype.
+        If x is not an array or a number; if its dtype is not real floating; if grad_at_zero is not
+        a real number; or if `out` has another library or dtype.
     ValueError
-        If grad_at_zero is not finite in the dtype of x, or `out` has another shape or is read-only.
+        If grad_at_zero is not finite in the dtype of x, or if `out` has another shape or is
+        read-only.
 
     Notes
     -----
-    At its kink relu has no derivative but a subdifferential, [0, 1]; which element is used matters in training at
-    low precision [1]_.
+    At 0 relu has a kink and no derivative. Any number from 0 to 1 is a subgradient there. The
+    choice matters for training in 16 bits [1]_.
 
     References
     ----------
-    .. [1] D. Bertoin, J. Bolte, S. Gerchinovitz, E. Pauwels, "Numerical influence of ReLU'(0) on backpropagation",
-       NeurIPS 2021.
+    .. [1] D. Bertoin, J. Bolte, S. Gerchinovitz, E. Pauwels, "Numerical influence of ReLU'(0) on
+       backpropagation", NeurIPS 2021.
 
     Examples
     --------
@@ -166,37 +171,34 @@ def relu_vjp(
     x: Array, cotangent: Array, /, *, grad_at_zero: float = ..., out: Array | None = None
 ) -> Array: ...
 def relu_vjp(x: Any, cotangent: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> Any:
-    """Pull a cotangent back through relu: kept where x > 0, scaled where x == 0, else +0 (NaN included).
+    """Backward pass of relu: g where x > 0, grad_at_zero * g where x == 0, else 0 (also for NaN).
 
-    Inactive elements select +0 rather than multiply by 0, so an infinite or NaN cotangent there
-    leaves no NaN.
+    This is the vector-Jacobian product (VJP); g is the cotangent. Where the derivative is 0, the
+    result is +0.0, even if g is infinite or NaN.
 
     Parameters
     ----------
     x : array or number
-        The point at which relu was evaluated. Any shape; any real floating dtype.
+        The input of the forward pass, as for `relu_grad`.
     cotangent : array or number
-        The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
+        The incoming gradient, called `grad_output` in PyTorch: the derivative of the loss with
+        respect to the result of `relu`. It has the library, dtype and shape of x.
     grad_at_zero : float, default 1.0
-        The share of the cotangent that passes at x == 0: all of it for 1, +0 for 0, else the
-        product.
+        The factor where x == 0. 1 gives g itself, and 0 gives +0.0 for every g.
     out : array, optional
-        Where to write the result, see `relu`. May be x or cotangent, or overlap them.
+        Where to write the result, see `relu`. It may also be the cotangent.
 
     Returns
     -------
     array or number
-        A new array (or `out`): the cotangent of x.
+        A new array, or `out`: the gradient with respect to x.
 
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, the cotangent is of another
-        library or dtype, grad_at_zero is not a real number, or `out` is of another library or
-        dtype.
+        As for `relu_grad`, and if the cotangent has another library or dtype than x.
     ValueError
-        If the shapes or devices differ, grad_at_zero is not finite in the dtype of x, or `out` is
-        read-only.
+        As for `relu_grad`, and if x and the cotangent differ in shape or device.
 
     Examples
     --------
@@ -223,40 +225,45 @@ def leaky_relu(
 def leaky_relu(
     x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None
 ) -> Any:
-    """Rectify with a leak: x where x >= 0, negative_slope * x where x < 0, NaN where x is NaN.
+    """Leaky ReLU: x where x >= 0, negative_slope * x where x < 0, NaN where x is NaN.
+
+    A zero keeps its sign.
 
     Parameters
     ----------
     x : array or number
-        Any shape; any real floating dtype. A Python int counts as a float.
+        An array of any shape with a real floating dtype, or a number. A Python int counts as a
+        float.
     negative_slope : float or array, default 0.01
-        Any finite number, rounded once to the dtype of x; negative and above 1 too. Or a real
-        floating array of the library of x, one slope a channel, a row or an element: it broadcasts
-        to the shape of x, and its values are not looked at. JAX and PyTorch differentiate in it.
+        Any finite number, also negative or above 1. Or an array of the same library that broadcasts
+        to the shape of x (PReLU). It is rounded once to the dtype of x. The values of an array are
+        not checked for NaN. Gradients with respect to an array work in JAX, PyTorch and TensorFlow.
     grad_at_zero : float, default 1.0
-        The derivative that automatic differentiation uses at x == 0. The value does not depend on
-        it. PyTorch and TensorFlow take negative_slope for their own leaky ReLU.
+        The derivative that automatic differentiation uses at x == 0. It does not change the
+        value. The leaky ReLU of PyTorch and TensorFlow has negative_slope there.
     out : array, optional
         Where to write the result, see `relu`.
 
     Returns
     -------
     array or number
-        A new array (or `out`) of the type, dtype, shape and device of x. A zero keeps its sign.
+        A new array, or `out`. It has the type, dtype, shape and device of x.
 
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, negative_slope or grad_at_zero
-        is not a real number, or `out` is of another library or dtype.
+        If x is not an array or a number; if its dtype is not real floating; if negative_slope is
+        neither a real number nor an array of the same library; if grad_at_zero is not a real
+        number; or if `out` has another library or dtype.
     ValueError
-        If negative_slope or grad_at_zero is not finite in the dtype of x, or `out` has another
-        shape or is read-only.
+        If negative_slope or grad_at_zero is not finite in the dtype of x; if an array of slopes
+        does not broadcast to x; or if `out` has another shape or is read-only.
 
     See Also
     --------
-    leaky_relu_grad : Its derivative.
-    leaky_relu_vjp : Its derivative times a cotangent.
+    leaky_relu_grad : The derivative.
+    leaky_relu_vjp : The backward pass.
+    leaky_relu_slope_vjp : The backward pass with respect to the slope.
     relu_xp.reference.leaky_relu : The definition, for one float.
 
     Examples
@@ -282,30 +289,31 @@ def leaky_relu_grad(
 def leaky_relu_grad(
     x: Any, /, negative_slope: Any = _SLOPE, *, grad_at_zero: float = _AT_ZERO, out: Any = None
 ) -> Any:
-    """Differentiate leaky_relu: 1 where x > 0, grad_at_zero where x == 0, else negative_slope (NaN included).
+    """Derivative of leaky_relu: 1 where x > 0, grad_at_zero at 0, else negative_slope (NaN too).
 
     Parameters
     ----------
     x : array or number
-        Any shape; any real floating dtype. A Python int counts as a float.
+        An array of any shape with a real floating dtype, or a number. A Python int counts as a
+        float.
     negative_slope : float or array, default 0.01
         As for `leaky_relu`.
     grad_at_zero : float, default 1.0
-        The result at x == 0, of either sign: any finite number.
+        The result where x == 0. Any finite number is accepted.
     out : array, optional
         Where to write the result, see `relu`.
 
     Returns
     -------
     array or number
-        A new array (or `out`) of the type, dtype, shape and device of x.
+        A new array, or `out`. It has the type, dtype, shape and device of x.
 
     Raises
     ------
     TypeError
-        As `leaky_relu`.
+        As for `leaky_relu`.
     ValueError
-        As `leaky_relu`.
+        As for `leaky_relu`.
 
     Examples
     --------
@@ -345,33 +353,35 @@ def leaky_relu_vjp(
     grad_at_zero: float = _AT_ZERO,
     out: Any = None,
 ) -> Any:
-    """Pull a cotangent back through leaky_relu: kept where x > 0, else scaled by the derivative.
+    """Backward pass of leaky_relu: g where x > 0, grad_at_zero * g at 0, else negative_slope * g.
+
+    This is the vector-Jacobian product (VJP); g is the cotangent.
 
     Parameters
     ----------
     x : array or number
-        The point at which leaky_relu was evaluated. Any shape; any real floating dtype.
+        The input of the forward pass, as for `leaky_relu`.
     cotangent : array or number
-        The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
+        The incoming gradient, called `grad_output` in PyTorch: the derivative of the loss with
+        respect to the result of `leaky_relu`. It has the library, dtype and shape of x.
     negative_slope : float or array, default 0.01
-        As for `leaky_relu`; the factor where x < 0 or x is NaN.
+        As for `leaky_relu`. It is also the factor where x is NaN.
     grad_at_zero : float, default 1.0
-        The share of the cotangent that passes at x == 0: all of it for 1, +0 for 0, else the
-        product.
+        The factor where x == 0. 1 gives g itself, and 0 gives +0.0 for every g.
     out : array, optional
-        Where to write the result, see `relu`. May be x or cotangent, or overlap them.
+        Where to write the result, see `relu`. It may also be the cotangent.
 
     Returns
     -------
     array or number
-        A new array (or `out`): the cotangent of x.
+        A new array, or `out`: the gradient with respect to x.
 
     Raises
     ------
     TypeError
-        As `leaky_relu`, and if the cotangent is of another library or dtype.
+        As for `leaky_relu`, and if the cotangent has another library or dtype than x.
     ValueError
-        As `leaky_relu`, and if the shapes or devices differ.
+        As for `leaky_relu`, and if x and the cotangent differ in shape or device.
 
     Examples
     --------
@@ -393,36 +403,37 @@ def leaky_relu_slope_vjp(x: Int[Float], cotangent: float, /) -> Float: ...
 @overload
 def leaky_relu_slope_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array: ...
 def leaky_relu_slope_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
-    """Pull a cotangent back to the slope of leaky_relu: x * cotangent where x < 0, else +0 (NaN included).
+    """Backward pass of leaky_relu for its slope: x * g where x < 0, else 0 (also for NaN).
 
-    The gradient of a slope that several elements share is the sum of theirs, which is the caller's
-    to take.
+    If several elements share a slope, the gradient of that slope is the sum of their results. The
+    caller takes this sum.
 
     Parameters
     ----------
     x : array or number
-        The point at which leaky_relu was evaluated. Any shape; any real floating dtype.
+        The input of the forward pass, as for `leaky_relu`.
     cotangent : array or number
-        The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
+        The incoming gradient, called `grad_output` in PyTorch: the derivative of the loss with
+        respect to the result of `leaky_relu`. It has the library, dtype and shape of x.
     out : array, optional
-        Where to write the result, see `relu`. May be x or cotangent, or overlap them.
+        Where to write the result, see `relu`. It may also be the cotangent.
 
     Returns
     -------
     array or number
-        A new array (or `out`) of the type, dtype, shape and device of x.
+        A new array, or `out`. It has the type, dtype, shape and device of x.
 
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, or the cotangent or `out` is
-        of another library or dtype.
+        If x is not an array or a number; if its dtype is not real floating; or if the cotangent or
+        `out` has another library or dtype.
     ValueError
-        If the shapes or devices differ, or `out` is read-only.
+        If the shapes or devices differ, or if `out` is read-only.
 
     Notes
     -----
-    A leaky ReLU whose slopes are learned is the PReLU [1]_.
+    A leaky ReLU with learned slopes is called PReLU [1]_.
 
     References
     ----------
@@ -432,7 +443,7 @@ def leaky_relu_slope_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
     --------
     >>> import numpy as np, relu_xp
     >>> x, g = np.array([[2.0, -3.0], [-1.0, -0.5]]), np.array([[0.5, 0.5], [1.0, 2.0]])
-    >>> relu_xp.leaky_relu_slope_vjp(x, g).sum(axis=0)  # of one slope a column
+    >>> relu_xp.leaky_relu_slope_vjp(x, g).sum(axis=0)  # one slope for each column
     array([-1. , -2.5])
     """
     return call(LEAKY_RELU_SLOPE_VJP, (x, cotangent), (), out)
@@ -466,39 +477,46 @@ def clipped_relu(
     grad_at_ceiling: float = _AT_CEILING,
     out: Any = None,
 ) -> Any:
-    """Rectify up to a ceiling: x between 0 and the ceiling, the ceiling above, +0 below, NaN where x is NaN.
+    """Clipped ReLU: 0 where x <= 0, x up to the ceiling, the ceiling above it, NaN where x is NaN.
 
     Parameters
     ----------
     x : array or number
-        Any shape; any real floating dtype. A Python int counts as a float.
+        An array of any shape with a real floating dtype, or a number. A Python int counts as a
+        float.
     ceiling : float, default 6.0
-        Any finite number above 0, rounded once to the dtype of x. The default is that of mobile
-        networks [1]_.
+        Any finite number above 0, rounded once to the dtype of x. The default gives ReLU6 [1]_.
     grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
-        The derivatives that automatic differentiation uses at x == 0 and at x == ceiling: those
-        from the right. The value does not depend on them. JAX and PyTorch take 0.0 at both.
+        The derivatives that automatic differentiation uses at x == 0 and at x == ceiling. They do
+        not change the value. The defaults are the slopes just right of 0 (1) and just right of the
+        ceiling (0). The relu6 of JAX, PyTorch and TensorFlow has 0.0 at both.
     out : array, optional
         Where to write the result, see `relu`.
 
     Returns
     -------
     array or number
-        A new array (or `out`) of the type, dtype, shape and device of x.
+        A new array, or `out`. It has the type, dtype, shape and device of x.
 
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, a scalar is not a real number,
-        or `out` is of another library or dtype.
+        If x is not an array or a number; if its dtype is not real floating; if the ceiling or one
+        of the derivatives is not a real number; or if `out` has another library or dtype.
     ValueError
-        If a scalar is not finite, or the ceiling not above 0, in the dtype of x, or `out` has
+        If a number is not finite in the dtype of x; if the ceiling is not above 0; or if `out` has
         another shape or is read-only.
+
+    See Also
+    --------
+    clipped_relu_grad : The derivative.
+    clipped_relu_vjp : The backward pass.
+    relu_xp.reference.clipped_relu : The definition, for one float.
 
     References
     ----------
-    .. [1] A. Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision applications",
-       arXiv:1704.04861, 2017.
+    .. [1] A. Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision
+       applications", arXiv:1704.04861, 2017.
 
     Examples
     --------
@@ -543,30 +561,33 @@ def clipped_relu_grad(
     grad_at_ceiling: float = _AT_CEILING,
     out: Any = None,
 ) -> Any:
-    """Differentiate clipped_relu: 1 between 0 and the ceiling, 0 outside (NaN included), and as given at both.
+    """Derivative of clipped_relu: 1 between 0 and the ceiling, 0 outside and for NaN.
+
+    At 0 and at the ceiling it is what the arguments say.
 
     Parameters
     ----------
     x : array or number
-        Any shape; any real floating dtype. A Python int counts as a float.
+        An array of any shape with a real floating dtype, or a number. A Python int counts as a
+        float.
     ceiling : float, default 6.0
         As for `clipped_relu`.
     grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
-        The results at x == 0, of either sign, and at x == ceiling: any finite numbers.
+        The results where x == 0 and where x == ceiling. Any finite numbers are accepted.
     out : array, optional
         Where to write the result, see `relu`.
 
     Returns
     -------
     array or number
-        A new array (or `out`) of the type, dtype, shape and device of x.
+        A new array, or `out`. It has the type, dtype, shape and device of x.
 
     Raises
     ------
     TypeError
-        As `clipped_relu`.
+        As for `clipped_relu`.
     ValueError
-        As `clipped_relu`.
+        As for `clipped_relu`.
 
     Examples
     --------
@@ -614,33 +635,37 @@ def clipped_relu_vjp(
     grad_at_ceiling: float = _AT_CEILING,
     out: Any = None,
 ) -> Any:
-    """Pull a cotangent back through clipped_relu: kept between 0 and the ceiling, scaled at both, else +0.
+    """Backward pass of clipped_relu: g between 0 and the ceiling, 0 outside and for NaN.
+
+    This is the vector-Jacobian product (VJP); g is the cotangent. Where the derivative is 0, the
+    result is +0.0, even if g is infinite or NaN.
 
     Parameters
     ----------
     x : array or number
-        The point at which clipped_relu was evaluated. Any shape; any real floating dtype.
+        The input of the forward pass, as for `clipped_relu`.
     cotangent : array or number
-        The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
+        The incoming gradient, called `grad_output` in PyTorch: the derivative of the loss with
+        respect to the result of `clipped_relu`. It has the library, dtype and shape of x.
     ceiling : float, default 6.0
         As for `clipped_relu`.
     grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
-        The shares of the cotangent that pass at x == 0 and x == ceiling: all of it for 1, +0 for 0,
-        else the product.
+        The factors where x == 0 and where x == ceiling. 1 gives g itself, and 0 gives +0.0 for
+        every g.
     out : array, optional
-        Where to write the result, see `relu`. May be x or cotangent, or overlap them.
+        Where to write the result, see `relu`. It may also be the cotangent.
 
     Returns
     -------
     array or number
-        A new array (or `out`): the cotangent of x.
+        A new array, or `out`: the gradient with respect to x.
 
     Raises
     ------
     TypeError
-        As `clipped_relu`, and if the cotangent is of another library or dtype.
+        As for `clipped_relu`, and if the cotangent has another library or dtype than x.
     ValueError
-        As `clipped_relu`, and if the shapes or devices differ.
+        As for `clipped_relu`, and if x and the cotangent differ in shape or device.
 
     Examples
     --------
@@ -662,37 +687,45 @@ def squared_relu(x: Int[Float], /) -> Float: ...
 @overload
 def squared_relu(x: Array, /, *, out: Array | None = None) -> Array: ...
 def squared_relu(x: Any, /, *, out: Any = None) -> Any:
-    """Rectify and square: x * x where x > 0, +0 where x <= 0, NaN where x is NaN.
+    """Squared ReLU: x * x where x > 0, 0 where x <= 0, NaN where x is NaN.
 
-    It has a derivative everywhere, so there is none to choose.
+    It has a derivative everywhere, so there is no `grad_at_zero`.
 
     Parameters
     ----------
     x : array or number
-        Any shape; any real floating dtype. A Python int counts as a float.
+        An array of any shape with a real floating dtype, or a number. A Python int counts as a
+        float.
     out : array, optional
         Where to write the result, see `relu`.
 
     Returns
     -------
     array or number
-        A new array (or `out`) of the type, dtype, shape and device of x.
+        A new array, or `out`. It has the type, dtype, shape and device of x.
 
     Raises
     ------
     TypeError
-        If x is no array or number or its dtype is not real floating, or `out` is of another library
-        or dtype.
+        If x is not an array or a number; if its dtype is not real floating; or if `out` has another
+        library or dtype.
     ValueError
         If `out` has another shape or is read-only.
 
+    See Also
+    --------
+    squared_relu_grad : The derivative.
+    squared_relu_vjp : The backward pass.
+    relu_xp.reference.squared_relu : The definition, for one float.
+
     Notes
     -----
-    Found by a search among activations of language models [1]_.
+    A search for better language models found this function [1]_.
 
     References
     ----------
-    .. [1] D. So et al., "Primer: searching for efficient transformers for language modeling", NeurIPS 2021.
+    .. [1] D. So et al., "Primer: searching for efficient transformers for language modeling",
+       NeurIPS 2021.
 
     Examples
     --------
@@ -708,26 +741,27 @@ def squared_relu_grad(x: Int[Float], /) -> Float: ...
 @overload
 def squared_relu_grad(x: Array, /, *, out: Array | None = None) -> Array: ...
 def squared_relu_grad(x: Any, /, *, out: Any = None) -> Any:
-    """Differentiate squared_relu: x + x where x > 0, else +0 (NaN included).
+    """Derivative of squared_relu: x + x where x > 0, else 0 (also for NaN).
 
     Parameters
     ----------
     x : array or number
-        Any shape; any real floating dtype. A Python int counts as a float.
+        An array of any shape with a real floating dtype, or a number. A Python int counts as a
+        float.
     out : array, optional
         Where to write the result, see `relu`.
 
     Returns
     -------
     array or number
-        A new array (or `out`) of the type, dtype, shape and device of x.
+        A new array, or `out`. It has the type, dtype, shape and device of x.
 
     Raises
     ------
     TypeError
-        As `squared_relu`.
+        As for `squared_relu`.
     ValueError
-        As `squared_relu`.
+        As for `squared_relu`.
 
     Examples
     --------
@@ -743,28 +777,32 @@ def squared_relu_vjp(x: Int[Float], cotangent: float, /) -> Float: ...
 @overload
 def squared_relu_vjp(x: Array, cotangent: Array, /, *, out: Array | None = None) -> Array: ...
 def squared_relu_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
-    """Pull a cotangent back through squared_relu: (x + x) * cotangent where x > 0, else +0 (NaN included).
+    """Backward pass of squared_relu: (x + x) * g where x > 0, else 0 (also for NaN).
+
+    This is the vector-Jacobian product (VJP); g is the cotangent. Where x is not above 0, the
+    result is +0.0, even if g is infinite or NaN.
 
     Parameters
     ----------
     x : array or number
-        The point at which squared_relu was evaluated. Any shape; any real floating dtype.
+        The input of the forward pass, as for `squared_relu`.
     cotangent : array or number
-        The cotangent of the result, of the library, dtype and shape of x. Nothing is broadcast.
+        The incoming gradient, called `grad_output` in PyTorch: the derivative of the loss with
+        respect to the result of `squared_relu`. It has the library, dtype and shape of x.
     out : array, optional
-        Where to write the result, see `relu`. May be x or cotangent, or overlap them.
+        Where to write the result, see `relu`. It may also be the cotangent.
 
     Returns
     -------
     array or number
-        A new array (or `out`): the cotangent of x.
+        A new array, or `out`: the gradient with respect to x.
 
     Raises
     ------
     TypeError
-        As `squared_relu`, and if the cotangent is of another library or dtype.
+        As for `squared_relu`, and if the cotangent has another library or dtype than x.
     ValueError
-        As `squared_relu`, and if the shapes or devices differ.
+        As for `squared_relu`, and if x and the cotangent differ in shape or device.
 
     Examples
     --------
