@@ -112,12 +112,13 @@ def peers(record: dict[str, Any]) -> str:
     ]
     for each in record["peers"]:
         why = "; ".join(
-            f"`{kind}`: {count:,}, {each['names'][kind]}" for kind, count in each["reasons"].items()
+            f"`{kind}`: {count:,}, {_plain(each['names'][kind])}"
+            for kind, count in each["reasons"].items()
         )
         differ = sum(each["reasons"].values())
         lines.append(
             f"| {_plain(each['peer'])} | `{each['function']}` | {each['dtype']} | {differ:,} | {each['values']:,} "
-            f"| {_plain(why)} |"
+            f"| {why} |"
         )
     return "\n".join(lines) + "\n"
 
