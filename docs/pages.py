@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import figures
 import measured
 import pictures
 import yaml
@@ -141,7 +142,9 @@ def write_all() -> None:
         "functions": function_table(),
         "differences": differences(),
         "address": address(),
+        "machine": machine(),
     }
+    parts |= {f"figures-{name}": text for name, text in figures.parts().items()}
     for name, text in parts.items():
         (measured.GENERATED / f"{name}.md").write_text(text, encoding="utf-8")
 
@@ -309,7 +312,7 @@ def described(path: Path) -> tuple[str, str, str, str]:
         for line in docstring.splitlines()
         if line.startswith("    python")
     ]
-    prose = [each for each in paragraphs if not each.startswith("    ")]
+    prose = [each for each in paragraphs if not each.startswith("    python")]
     return summary, commands[0], commands[1], "\n\n".join(prose)
 
 
@@ -327,6 +330,16 @@ def cite() -> str:
         fields["url"] = url
     lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
     return f"```bibtex\n@software{{relu_xp,\n{lines}\n}}\n```\n"
+
+
+def machine() -> str:
+    """Say where and when the records of the pictures and of NumPy's figures were made."""
+    about = pictures.record()["about"]
+    found = figures.numpy_record()
+    return (
+        f"The plots: {about['date'][:10]}, {about['cpu']}, {about['cores']} cores. "
+        f"NumPy's tables: {found['date']}, {found['machine']}, NumPy {found['numpy']}.\n"
+    )
 
 
 def address() -> str:
