@@ -39,7 +39,7 @@ ELSEWHERE = {
     "relu": {
         "PyTorch": "{torch.nn.functional.relu}, {torch.nn.ReLU}",
         "JAX": "{jax.nn.relu}",
-        "Keras": "`keras.ops.relu`, `activation=\"relu\"`",
+        "Keras": '`keras.ops.relu`, `activation="relu"`',
         "TensorFlow": "`tf.nn.relu`",
         "NumPy": "`np.maximum(x, 0)`",
         "ONNX": "`Relu`",
@@ -180,9 +180,7 @@ def function_page(function: Function) -> str:
     """Give the page of one function."""
     family = [f for f in FUNCTIONS.values() if f.rectifier == function.rectifier]
     links = "\n".join(
-        f"- [`{each}`]({each}.md): {TITLES[each.role]}"
-        for each in family
-        if each is not function
+        f"- [`{each}`]({each}.md): {TITLES[each.role]}" for each in family if each is not function
     )
     sections = [
         f"# {function}",
