@@ -46,7 +46,7 @@ def tables(text: str) -> Iterator[Table]:
             found = [dict(zip(names, cells, strict=True)) for cells in rows]
             yield Table(" ".join(title), found)
             title, rows = [], []
-        elif line.startswith("  ") or title:
+        elif not line.startswith("┡") and (title or line.startswith("  ")):
             title.append(line.strip())
 
 

@@ -11,8 +11,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import figures
+import matplotlib as mpl
 import measured
 import pictures
 import yaml
