@@ -4,6 +4,7 @@ One that is missing is skipped by name, or fails if `--backend` asks for it.
 """
 
 import atexit
+import collections
 import importlib
 import os
 import shutil
@@ -19,6 +20,7 @@ if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="relu_xp-")
     atexit.register(shutil.rmtree, os.environ["TORCHINDUCTOR_CACHE_DIR"], ignore_errors=True)
 
+MOST_REASONS = 20  # reasons of skipped tests that the summary names
 NAMES = tuple(row.name for row in SURVEYED)
 
 
@@ -66,6 +68,22 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_report_header(config):
     left_out = _left_out(config)
     return f"left to other backends: {', '.join(left_out)}" if left_out else None
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Count what was skipped, by reason: a line for each would bury the result."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = collections.Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in skipped
+        if isinstance(report.longrepr, tuple)
+    )
+    if reasons:
+        terminalreporter.section("skipped")
+    for reason, count in reasons.most_common(MOST_REASONS):
+        terminalreporter.line(f"{count:5} {reason}")
+    if len(reasons) > MOST_REASONS:
+        terminalreporter.line(f"  ... and {len(reasons) - MOST_REASONS} more reasons: pytest -rs")
 
 
 @pytest.fixture(scope="session")
