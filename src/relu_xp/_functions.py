@@ -1,4 +1,4 @@
-"""What is known of each function, once: whoever must know which function it has before it reads its record here."""
+"""One record for each function: what other code must know of a function stands in its record."""
 
 import functools
 from dataclasses import dataclass, field
@@ -19,72 +19,76 @@ class Scalar:
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A function of `relu_xp`, `reference`, `_formulas` and the C++ text, which all know it by its name."""
+    """A function that `relu_xp`, `reference`, `_formulas` and the C++ text have by this name."""
 
     name: str
-    rectifier: str  # the value function to whose family it belongs
+    rectifier: str  # the name of the value function of its family
     role: Role
-    scalars: tuple[Scalar, ...]  # those that it computes with, in the order of every signature
-    for_autodiff: tuple[
-        Scalar, ...
-    ] = ()  # after them: those that decide only what autodiff takes for its derivative
+    scalars: tuple[Scalar, ...]  # the function computes with these; in the order of every signature
+    for_autodiff: tuple[Scalar, ...] = ()  # after them: these change only what autodiff computes
     takes_integers: bool = False
-    degree: int | None = (
-        1  # of the rectifier as a function of x > 0, as units have it; None: x has no unit
-    )
 
-    # Attributes, not properties: these would take every call some time, and torch.compile cannot
-    # trace their first use.
-    arrays: tuple[str, ...] = field(
-        init=False, repr=False
-    )  # the names of its arrays, all of one library, dtype and shape
-    parameters: tuple[Scalar, ...] = field(init=False, repr=False)  # all that are no arrays
-    defaults: tuple[float, ...] = field(
-        init=False, repr=False
-    )  # theirs: the very objects that the public signatures have
+    # The family's value function, f, where x > 0:
+    unit_power: int = 1  # the unit of f(x) is that of x, to this power
+    takes_units: bool = True  # False where x is compared with a plain number other than 0
+    curvature: float = 0.0  # the second derivative of f, a constant
+
+    # Attributes, not properties: a property costs time in every call, and torch.compile cannot
+    # trace the first use of a cached one.
+    arrays: tuple[str, ...] = field(init=False, repr=False)  # of one library, dtype and shape
+    parameters: tuple[Scalar, ...] = field(init=False, repr=False)  # scalars + for_autodiff
+    # The very objects that are defaults in the public signatures: they are compared by identity.
+    defaults: tuple[float, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Find what follows from the rest."""
-        found = object.__setattr__  # it is frozen from here on
-        found(self, "arrays", ("x", "cotangent") if self.role in ("vjp", "slope_vjp") else ("x",))
-        found(self, "parameters", self.scalars + self.for_autodiff)
-        found(self, "defaults", tuple(each.default for each in self.parameters))
+        """Set the attributes that follow from the others."""
+        set_ = object.__setattr__  # the record is frozen
+        set_(self, "arrays", ("x", "cotangent") if self.role in ("vjp", "slope_vjp") else ("x",))
+        set_(self, "parameters", self.scalars + self.for_autodiff)
+        set_(self, "defaults", tuple(each.default for each in self.parameters))
 
     def named(self, scalars: tuple[object, ...]) -> dict[str, object]:
-        """All that are no arrays, as keyword arguments."""
+        """Give the scalars as keyword arguments."""
         return dict(zip((each.name for each in self.parameters), scalars, strict=True))
 
     @functools.cached_property
     def powers(self) -> tuple[int, int]:
-        """How often the units of x and of the cotangent stand in the result's."""
-        degree = self.degree or 1
+        """The powers of the units of x and of the cotangent in the unit of the result."""
         return {
-            "value": (degree, 0),
-            "grad": (degree - 1, 0),
-            "vjp": (degree - 1, 1),
+            "value": (self.unit_power, 0),
+            "grad": (self.unit_power - 1, 0),
+            "vjp": (self.unit_power - 1, 1),
             "slope_vjp": (1, 1),
         }[self.role]
 
     @property
     def vjp(self) -> "Function":
         """The vector-Jacobian product of the same rectifier."""
-        return FUNCTIONS[f"{self.rectifier}_vjp"]
+        return _FAMILIES[self.rectifier, "vjp"]
+
+    @property
+    def grad(self) -> "Function":
+        """The derivative of the same rectifier."""
+        return _FAMILIES[self.rectifier, "grad"]
 
     @property
     def slope_vjp(self) -> "Function | None":
-        """The derivative of the same rectifier in its slope, times a cotangent; None where it has no slope."""
-        return FUNCTIONS.get(f"{self.rectifier}_slope_vjp")
+        """The VJP in the slope of the same rectifier; None if it has no slope."""
+        return _FAMILIES.get((self.rectifier, "slope_vjp"))
 
     @property
-    def compares(self) -> bool:
-        """Whether x is compared with numbers, and no more: a derivative needs no more of it than the answers."""
-        return self.role in ("grad", "vjp") and self.degree != 2
+    def only_compares_x(self) -> bool:
+        """Whether x is compared with 0 and the ceiling, and never enters an operation.
+
+        So any numbers that compare alike can stand for x: autodiff keeps one byte an element.
+        """
+        return self.role in ("grad", "vjp") and self.curvature == 0
 
     def __str__(self) -> str:
         return self.name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _by_name, (self.name,)  # records are told apart by identity, in every process
+        return _by_name, (self.name,)  # records are compared by identity: unpickle to the same one
 
 
 NEGATIVE_SLOPE = Scalar("negative_slope", 0.01, may_be_array=True)
@@ -104,16 +108,20 @@ LEAKY_RELU_SLOPE_VJP = Function("leaky_relu_slope_vjp", "leaky_relu", "slope_vjp
 
 _CLIPPED = (CEILING, GRAD_AT_ZERO, GRAD_AT_CEILING)
 CLIPPED_RELU = Function(
-    "clipped_relu", "clipped_relu", "value", (CEILING,), _CLIPPED[1:], degree=None
+    "clipped_relu", "clipped_relu", "value", (CEILING,), _CLIPPED[1:], takes_units=False
 )
-CLIPPED_RELU_GRAD = Function("clipped_relu_grad", "clipped_relu", "grad", _CLIPPED, degree=None)
-CLIPPED_RELU_VJP = Function("clipped_relu_vjp", "clipped_relu", "vjp", _CLIPPED, degree=None)
+CLIPPED_RELU_GRAD = Function(
+    "clipped_relu_grad", "clipped_relu", "grad", _CLIPPED, takes_units=False
+)
+CLIPPED_RELU_VJP = Function("clipped_relu_vjp", "clipped_relu", "vjp", _CLIPPED, takes_units=False)
 
-SQUARED_RELU = Function("squared_relu", "squared_relu", "value", (), degree=2)
-SQUARED_RELU_GRAD = Function("squared_relu_grad", "squared_relu", "grad", (), degree=2)
-SQUARED_RELU_VJP = Function("squared_relu_vjp", "squared_relu", "vjp", (), degree=2)
+_SQUARED: Any = {"rectifier": "squared_relu", "scalars": (), "unit_power": 2, "curvature": 2.0}
+SQUARED_RELU = Function("squared_relu", role="value", **_SQUARED)
+SQUARED_RELU_GRAD = Function("squared_relu_grad", role="grad", **_SQUARED)
+SQUARED_RELU_VJP = Function("squared_relu_vjp", role="vjp", **_SQUARED)
 
 FUNCTIONS = {each.name: each for each in [*globals().values()] if isinstance(each, Function)}
+_FAMILIES = {(each.rectifier, each.role): each for each in FUNCTIONS.values()}
 
 
 def _by_name(name: str) -> Function:

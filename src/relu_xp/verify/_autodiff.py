@@ -181,9 +181,9 @@ def _pull_slope(
 
 
 def _twice(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivative]:
-    """A second derivative is 0, or the degree for x > 0 of a rectifier that is no line there."""
+    """The second derivative: the curvature where x > 0, and 0 elsewhere."""
     x, g = finite(dtype)
-    factor = np.where(widened(x) > 0, 0.0 if function.vjp.compares else 2.0, 0.0)
+    factor = np.where(widened(x) > 0, function.curvature, 0.0)
     case = Case(function.vjp, dtype, function.vjp.defaults, str(mode))
     make = _asked(function, {}, mode, x, g)
     yield case, (x, g), rounded(factor * widened(g), dtype), make

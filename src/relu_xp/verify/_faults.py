@@ -389,7 +389,7 @@ def _divided(w: Wrong) -> Array:
 
 def _other_order(w: Wrong) -> Array:
     """2 * (x * g), in the place of (x + x) * g."""
-    if w.function.degree != 2 or w.function.role != "vjp":
+    if not w.function.curvature or w.function.role != "vjp":
         return w.due
     once = rounded(widened(w.x) * widened(w.g), w.due.dtype)
     return np.where(widened(w.x) > 0, rounded(2 * widened(once), w.due.dtype), w.due)
@@ -439,13 +439,13 @@ def _by_mask(w: Wrong) -> Array:
 
     if w.function.role == "slope_vjp":
         return rounded(product(x, g) * (x < 0), dtype)
-    if w.function.degree == 2:
+    if w.function.curvature:
         twice = widened(rounded(x + x, dtype))
         whole = {"value": product(x, x), "grad": twice}.get(w.function.role, product(twice, g))
         return rounded(whole * (x > 0), dtype)
     if w.function.role == "grad":
         return w.due
-    mask = widened(expected(FUNCTIONS[f"{w.function.rectifier}_grad"], (w.x,), w.scalars))
+    mask = widened(expected(w.function.grad, (w.x,), w.scalars))
     whole = (g if w.derives else x) * mask
     if not w.derives and CEILING in w.function.scalars:
         whole = whole + (x >= widened(rounded(w.scalars[CEILING.name], dtype))) * widened(w.due)
