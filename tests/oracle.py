@@ -13,7 +13,7 @@ from relu_xp.verify._expected import patterns, rounded
 
 __all__ = [
     "FLOATS", "FUNCTIONS", "GRADS_AT_ZERO", "RECORDS", "SLOPED", "SLOPES", "arrays_of", "assert_same", "call",
-    "expected", "patterns", "rectifiers", "rounded", "scalars_of",
+    "expected", "overflows", "patterns", "rectifiers", "rounded", "scalars_of",
 ]  # fmt: skip
 
 RECORDS = tuple(_functions.FUNCTIONS.values())
@@ -47,6 +47,12 @@ def scalars_of(function, **given):
         for each in _functions.FUNCTIONS[str(function)].parameters
         if each.name in given
     }
+
+
+def overflows(function, x, cotangent, **scalars):
+    """Whether the result of these float32 numbers is infinite."""
+    arrays = arrays_of(function, np.float32([x]), np.float32([cotangent]))
+    return bool(np.isinf(expected(function, arrays, **scalars)).all())
 
 
 def rectifiers(**scalars):

@@ -636,8 +636,8 @@ def unit_of(function, x_unit, g_unit):
 
 
 # The others compare x with a number that has no unit.
-ONE_UNIT = [each for each in oracle.RECORDS if each.degree is not None]
-A_NUMBER = [each for each in oracle.RECORDS if each.degree is None]
+ONE_UNIT = [each for each in oracle.RECORDS if each.takes_units]
+A_NUMBER = [each for each in oracle.RECORDS if not each.takes_units]
 
 
 @pytest.mark.parametrize("function", ONE_UNIT, ids=str)

@@ -367,7 +367,7 @@ class NoQuotient(Metres):
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
 def test_quantity_keeps_its_unit(function):
     x = ramp((6,)).view(Metres)
-    if function.degree is None:
+    if not function.takes_units:
         with pytest.raises(TypeError, match=rf"{function}: x must have no unit, got \S*Metres"):
             oracle.call(function, x)
         x.power = 0
@@ -382,7 +382,11 @@ def test_quantity_keeps_its_unit(function):
         oracle.call(function, x, out=x)
 
 
-@pytest.mark.parametrize("function", [each for each in oracle.RECORDS if each.degree == 1], ids=str)
+@pytest.mark.parametrize(
+    "function",
+    [each for each in oracle.RECORDS if each.takes_units and each.unit_power == 1],
+    ids=str,
+)
 def test_a_class_without_quotients_is_kept_or_refused(function):
     """A derivative without a unit keeps the class; with one it is refused: it needs a quotient."""
     x = ramp((6,)).view(NoQuotient)
@@ -497,7 +501,7 @@ def test_a_unit_that_its_class_only_hands_on(function):
         used = [unit for unit, power in have[: len(given)] for _ in range(power)]
         if not any(isinstance(a, Noted) for a in given):
             continue
-        if len(used) == 1 and not (function.degree is None and units[0]):
+        if len(used) == 1 and (function.takes_units or not units[0]):
             result = oracle.call(function, *given)
             assert (type(result), result.unit, result.notes) == (Noted, used[0], ["kept"])
         else:
@@ -560,7 +564,7 @@ def test_vjp_is_like_x(vjp):
 def test_no_warning_is_invented(name, call, dtype, slope):
     largest = np.ldexp(dtype.type(1), np.finfo(dtype).maxexp - 1) if dtype.kind == "f" else 2.0**127
     x = np.array([np.nan, np.inf, largest, 1, 0, -0.0, -1], dtype)
-    if FUNCTIONS[name].degree == 2:  # products of the largest numbers overflow
+    if oracle.overflows(name, 2.0**127, 1.0):
         x = x[x != largest]
     with np.errstate(all="raise"):
         for z in (1.0, 0.0, 0.5):

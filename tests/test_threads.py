@@ -108,25 +108,17 @@ def test_they_follow_errstate_and_raise():
 
 
 def overflowing(function, size, dtype=np.float32):
-    """Arguments with which every element overflows, of a function that can."""
-    largest = np.finfo(dtype).max
-    if function.role == "slope_vjp":
-        return (np.full(size, -largest, dtype), np.full(size, largest, dtype)), {}
-    if function.degree == 2:
-        return oracle.arrays_of(function, np.full(size, largest, dtype)), {}
-    if function.role == "vjp":  # the product at the kink
-        return (np.zeros(size, dtype), np.full(size, largest, dtype)), {"grad_at_zero": 2.0}
-    return (np.full(size, -largest, dtype),), {"negative_slope": 2.0}
+    """Arguments with which every element overflows; None if no arguments do that."""
+    single, largest = np.finfo(np.float32).max, np.finfo(dtype).max
+    scalars = oracle.scalars_of(function, negative_slope=2.0, grad_at_zero=2.0)
+    for sign in (1, 0, -1):
+        if oracle.overflows(function, sign * single, single, **scalars):
+            arrays = np.full(size, sign * largest, dtype), np.full(size, largest, dtype)
+            return oracle.arrays_of(function, *arrays), scalars
+    return None
 
 
-PRODUCTS = [
-    each for each in oracle.RECORDS if each.role in ("vjp", "slope_vjp") or each.degree == 2
-]
-PRODUCTS += [
-    each
-    for each in oracle.RECORDS
-    if each.role == "value" and any(s.may_be_array for s in each.scalars)
-]
+PRODUCTS = [each for each in oracle.RECORDS if overflowing(each, 1)]
 
 
 def told_of(call, name):

@@ -82,11 +82,7 @@ def each(slopes=oracle.SLOPES, grads_at_zero=EVERY_GRAD_AT_ZERO):
 
 def second(name, x):
     """Give the second derivative."""
-    return (
-        np.zeros_like(x)
-        if RECORDS[name].vjp.compares
-        else np.where(x > 0, x.dtype.type(2), x.dtype.type(0))
-    )
+    return np.where(x > 0, x.dtype.type(RECORDS[name].curvature), x.dtype.type(0))
 
 
 def reverse(torch, function, x, g):

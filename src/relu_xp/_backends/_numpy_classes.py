@@ -40,7 +40,7 @@ def check(
         raise TypeError(msg)
     for name, value in in_place_of:
         _check_slope(function, name, value)
-    if function.degree is None:  # x is compared with a number
+    if not function.takes_units:
         _check_has_no_unit(function, "x", arrays[0])
     if out is None:
         return

@@ -261,7 +261,7 @@ def _program(
         if function.role == "grad":
             factor = jnp.full_like(x, factor) if type(factor) is float else factor
             return _select(derivative, jnp.ones_like(x), factor)
-        if not function.compares:
+        if not function.only_compares_x:
             # The factor is computed from x. Where it is not used it may be infinite: times the zero
             # in `_multiplied` that would be NaN, which jax_debug_nans reports.
             derivative = derivative._replace(factor=jnp.where(is_constant, 0, factor))
@@ -360,7 +360,7 @@ def _apply_vjp(
         return jax.checkpoint(
             lambda is_one, t: _multiplied(_Derivative(is_one, is_one, factor), t), prevent_cse=False
         )(is_one, t)
-    if vjp.compares:
+    if vjp.only_compares_x:
         # Replace x by numbers that compare alike: -1 where x < 0 or NaN, 0 and 1; and for a
         # ceiling, which becomes 2, also 2 and 3.
         order = (x > 0).astype(jnp.int8)
@@ -386,7 +386,7 @@ class _Derivative(NamedTuple):
 
 def _derivative(function: Function, x: Array, scalars: tuple[Any, ...]) -> _Derivative:
     """Give the derivative of a rectifier in x, or for a `slope_vjp` in the slope."""
-    if not function.compares:
+    if not function.only_compares_x:
         if function.role == "slope_vjp":
             return _Derivative(None, ~(x < 0), x)
         return _Derivative(None, ~(x > 0), x + x)

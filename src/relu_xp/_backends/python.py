@@ -55,7 +55,7 @@ def _checked(
     x = arrays[0]
     if function.takes_integers and isinstance(x, int):
         return max(int(x), 0)
-    if not function.compares:  # a comparison takes an int of any size
+    if not function.only_compares_x:  # a comparison takes an int of any size
         x = _float(function, "x", x)
     others = zip(function.arrays[1:], arrays[1:], strict=True)
     return plan(x, *[_float(function, name, a) for name, a in others])

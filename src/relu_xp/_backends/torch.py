@@ -319,7 +319,7 @@ _APPLY = {role: private.eager_apply(rule) for role, rule in _RULES.items()}
 def _second_derivative(plan: Plan, x: Array, g: Array, h: Array) -> Array:
     """Multiply g, h and the second derivative: 2 where x > 0 for squared_relu, 0 for all others."""
     zero = x.new_zeros(())
-    if plan.function.compares:
+    if plan.function.curvature == 0:
         return _depending_on(x, zero)
     return torch.where(x > 0, (g + g) * h, zero)
 
