@@ -7,7 +7,7 @@ import pytest
 import relu_xp
 from relu_xp import verify
 from relu_xp._registry import REGISTRY, SURVEYED
-from relu_xp.verify import _cases, _exceptions
+from relu_xp.verify import _cases
 
 EACH = [
     (name, record)
@@ -15,7 +15,18 @@ EACH = [
     for record in oracle.RECORDS
     if name in _cases.FLOATS or record.takes_integers
 ]
-# By kinds of cases: what is left to be asked of those backends whose arrays can be so given.
+# By backend and dtype: the only deviations that are allowed. They are written out, since
+# `_exceptions` is under test too.
+FLUSHES = dict.fromkeys(("bfloat16", "float32", "float64"), "flushes subnormals")
+MAY_DEVIATE = {
+    "jax": FLUSHES,
+    "tensorflow": FLUSHES,
+    "torch": {"float32": "ONNX's Relu and Clip keep -0"},
+    "ndonnx": dict.fromkeys(
+        ("float16", "float32", "float64"), "onnxruntime's Where gives +0 for -0"
+    ),
+}
+# The backends whose arrays can be written to, and those that take an array for a scalar.
 WRITEABLE = [row.name for row in REGISTRY if row.writeable]
 TAKES_ARRAYS_FOR_SCALARS = [row.name for row in SURVEYED if not row.holds_arrays]
 
@@ -29,10 +40,8 @@ def test_equals_the_reference(target, name, function):
         pytest.skip(f"{target.name}: {tally.left_out['all']}")
     assert tally.values > 0
     assert tally.mismatches == 0, "\n".join(map(str, tally.examples))
-    kinds = {each.kind for each in _exceptions.DEVIATIONS}
-    assert set(tally.excepted) <= {
-        each.name for kind in kinds for each in _exceptions.deviations(target, name, kind)
-    }
+    allowed = MAY_DEVIATE.get(target.name, {}).get(name)
+    assert all(allowed and deviation.endswith(allowed) for deviation in tally.excepted)
     assert ("out=" in tally.left_out) <= (target.name not in WRITEABLE)
     assert ("negative_slope: an array" in tally.left_out) <= (
         target.name not in TAKES_ARRAYS_FOR_SCALARS

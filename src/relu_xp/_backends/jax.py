@@ -54,6 +54,11 @@ def owns(x: object) -> bool:
     return isinstance(x, jax.Array)
 
 
+def forget() -> None:
+    """Drop all compiled programs; they are compiled again when they are called."""
+    jax.clear_caches()
+
+
 def devices() -> list[str]:
     """List the devices of the default platform, such as cpu:0."""
     return [f"{device.platform}:{device.id}" for device in jax.devices()]

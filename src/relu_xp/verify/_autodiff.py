@@ -1,7 +1,7 @@
-"""Holds what a library makes of the value functions to the definition: its derivatives and its recorded programs.
+"""Holds a library's derivatives and recorded programs of the value functions to the definition.
 
-A mode takes f, x, and a cotangent or tangent g, and gives what the library makes of them: each is
-written in the library's own words, which is imported only then.
+A mode is a function of f, x, and a cotangent or tangent g, written with the library itself. The
+library is imported only when its modes are asked for.
 """
 
 import functools
@@ -11,7 +11,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 import relu_xp
 from relu_xp._functions import Function
 from relu_xp._survey import Target
-from relu_xp.verify._cases import SCALARS, Case
+from relu_xp.verify._cases import SCALARS, Case, Kind
 from relu_xp.verify._expected import Array, DType, expected, rounded, widened
 
 F = Callable[[Any], Any]
@@ -27,38 +27,33 @@ Take = Callable[[F, Any, Any], Any]
 
 
 @dataclass(frozen=True)
-class Mode:
+class Mode(Kind):
     """A way in which a library takes a derivative, or a program that it records for its values."""
 
-    name: str
-    take: Take  # of f, x, and a cotangent or tangent; a program's values need no such
+    take: Take
     gives: Literal["derivative", "slope's derivative", "second derivative", "values"] = "derivative"
-    is_tangent: bool = False  # whether it pushes forward
-    every_dtype: bool = (
-        True  # False for what transforms a program, whatever its dtype: tried in float32 alone
-    )
-    adds: bool = (
-        False  # whether g is added to the result, with which a compiler might fuse the product
-    )
-    finite: bool = (
-        False  # whether infinite cotangents are left out, of which the library makes something else
-    )
+    is_tangent: bool = False  # whether g is a tangent, pushed forward
+    # False for a transformation of programs, which does not depend on the dtype: only float32.
+    every_dtype: bool = True
+    adds: bool = False  # whether g is added to the result: a compiler might fuse product and sum
+    sums: bool = False  # whether the derivative is summed over the rows
+    finite: bool = False  # whether the library's own derivatives go wrong at infinite cotangents
+    runtime: str = ""  # what runs the program, if that is another library
 
     def __str__(self) -> str:
-        """As cases are called."""
         return f"{'program' if self.gives == 'values' else 'autodiff'}: {self.name}"
 
 
-# The case of the function whose values are due, its arrays, those values, and how the library is
-# asked for them.
+# The case of the function whose values are due, its arrays, those values, and the call that has the
+# library compute them.
 Derivative = tuple[Case, tuple[Array, ...], Array, Callable[[Target], Array]]
 
 
 def derivatives(
     target: Target, dtype: DType, functions: Iterable[Function]
 ) -> Iterator[Derivative]:
-    """Every derivative, and program, of the value functions that the library of a target takes."""
-    zero = rounded(0.0, dtype)  # added to what autodiff gives, of which no zero's sign is promised
+    """Every derivative and program that the target's library makes of the value functions."""
+    zero = rounded(0.0, dtype)  # added, -0 becomes +0: autodiff promises no sign of a zero
     for function, mode in itertools.product(functions, modes(target)):
         if function.role != "value" or not (mode.every_dtype or dtype.name == "float32"):
             continue
@@ -74,27 +69,29 @@ def _sum(make: Callable[[Target], Array], zero: Array, target: Target) -> Array:
 
 
 def modes(target: Target) -> list[Mode]:
-    """Every mode of a target's library; none where it differentiates nothing."""
-    known = _MODES.get(target.device) or _MODES.get(target.name)
-    return [] if known is None else [*known(), *_of_keras(target.name)]
+    """Every mode of a target's library; none if it has no autodiff."""
+    make = _MODES.get(target.device) or _MODES.get(target.name)
+    if make is None:
+        return []
+    plain, *others = make()
+    return [plain, *others, *_of_keras(target.name, plain.take)]
 
 
 def specials(dtype: DType, given: tuple[float, ...]) -> tuple[Array, Array]:
-    """Each special value with each: NaN, infinities, zeros of both signs, and the kinks."""
+    """Every pair of special values: NaN, infinities, zeros of both signs, and the kinks."""
     values = rounded([1, -1, 0, -0.0, np.nan, np.inf, -np.inf, 3, 0.01, -2.5, *given], dtype)
     return np.repeat(values, len(values)), np.tile(values, len(values))
 
 
 def finite(dtype: DType) -> tuple[Array, Array]:
-    """Numbers whose products and sums are rounded, and are no subnormals."""
+    """Numbers whose products and sums have to be rounded, and are not subnormal."""
     x, g = np.random.default_rng(0).normal(size=(2, 257))
-    return rounded(np.where(np.abs(x) < 0.01, 0.0, x), dtype), rounded(
-        np.where(np.abs(g) < 0.01, 1.0, g), dtype
-    )
+    x, g = np.where(np.abs(x) < 0.01, 0.0, x), np.where(np.abs(g) < 0.01, 1.0, g)
+    return rounded(x, dtype), rounded(g, dtype)
 
 
 def _vjps(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivative]:
-    """The VJP, with the defaults and with other numbers."""
+    """The VJP, with the default scalars and with others."""
     last = tuple(SCALARS[each.name][-1] for each in function.parameters)
     vjp = function.vjp
     for given in dict.fromkeys((function.defaults, last)) if dtype.name == "float32" else [last]:
@@ -102,7 +99,7 @@ def _vjps(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivative]:
         if mode.finite:
             g = np.where(np.isfinite(g), g, rounded(1.0, dtype))
         scalars: dict[str, Any] = function.named(given)
-        case = Case(vjp, dtype, tuple(scalars[each.name] for each in vjp.parameters), str(mode))
+        case = Case(vjp, dtype, tuple(scalars[each.name] for each in vjp.parameters), mode)
         want = expected(vjp, (x, g), scalars)
         if mode.adds:
             with np.errstate(all="ignore"):
@@ -118,7 +115,7 @@ def _programs(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivati
         scalars: dict[str, Any] = function.named(given)
         want = expected(function, (x,), scalars)
         yield (
-            Case(function, dtype, given, str(mode)),
+            Case(function, dtype, given, mode),
             (x,),
             want,
             _asked(function, scalars, mode, x, g),
@@ -144,32 +141,39 @@ def _by_slopes(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivat
 
 
 def _by_slope_of_elements(function: Function, dtype: DType, mode: Mode) -> Derivative:
-    """In a slope for each element, so that nothing is summed."""
+    """By a slope for each element, so that nothing is summed."""
     record: Any = function.slope_vjp
     x, g = specials(dtype, tuple(SCALARS[each.name][-1] for each in function.parameters))
     slope = np.resize(rounded([0.25, -2, 0], dtype), x.shape)
     call = _pull_slope(function, mode.take, x, slope, g)
-    return Case(record, dtype, (), str(mode)), (x, g), expected(record, (x, g), {}), call
+    return Case(record, dtype, (), mode), (x, g), expected(record, (x, g), {}), call
 
 
 def _by_slope_of_columns(function: Function, dtype: DType, mode: Mode) -> Derivative:
-    """In a slope for each column, in whole numbers, whose sums are exact in every order; as a tangent, one for all."""
+    """By a slope for each column, in whole numbers, whose sums are exact in every order.
+
+    A tangent is one for all rows, and is not summed.
+    """
     record: Any = function.slope_vjp
     x, g = rounded(np.random.default_rng(0).integers(-2, 3, (2, 8, 16)), dtype)
     slope = rounded(np.resize([0.25, -2], 16), dtype)
     given = g[0] if mode.is_tangent else g
     arrays = x, np.broadcast_to(given, x.shape)
     products = widened(expected(record, arrays, {}))
-    case = Case(record, dtype, (), f"{mode}, of columns")
-    shown = arrays if mode.is_tangent else (x[0], g[0])  # of each column the first
-    want = rounded(products if mode.is_tangent else products.sum(0), dtype)
-    return case, shown, want, _pull_slope(function, mode.take, x, slope, given)
+    case = Case(
+        record, dtype, (), replace(mode, name=f"{mode.name}, of columns", sums=not mode.is_tangent)
+    )
+    call = _pull_slope(function, mode.take, x, slope, given)
+    if mode.is_tangent:
+        return case, arrays, rounded(products, dtype), call
+    first = x[0], g[0]  # a report shows the first row, as a sum has many inputs
+    return case, first, rounded(products.sum(0), dtype), call
 
 
 def _pull_slope(
     function: Function, pull: Take, x: Array, slope: Array, g: Array
 ) -> Callable[[Target], Array]:
-    """Ask for the derivative of the value as a function of its slope."""
+    """Differentiate the value as a function of its slope."""
 
     def make(target: Target) -> Array:
         def f(s: Any) -> Any:
@@ -184,7 +188,7 @@ def _twice(function: Function, dtype: DType, mode: Mode) -> Iterator[Derivative]
     """The second derivative: the curvature where x > 0, and 0 elsewhere."""
     x, g = finite(dtype)
     factor = np.where(widened(x) > 0, function.curvature, 0.0)
-    case = Case(function.vjp, dtype, function.vjp.defaults, str(mode))
+    case = Case(function.vjp, dtype, function.vjp.defaults, mode)
     make = _asked(function, {}, mode, x, g)
     yield case, (x, g), rounded(factor * widened(g), dtype), make
 
@@ -197,11 +201,10 @@ _OF: dict[str, Callable[[Function, DType, Mode], Iterator[Derivative]]] = {
 }
 
 
-def _of_keras(library: str) -> list[Mode]:
-    """A model of Keras', where it is told to run on the library; on another, it could not be told any more."""
+def _of_keras(library: str, reverse: Take) -> list[Mode]:
+    """A Keras model, if Keras runs on the library; it cannot change to another once imported."""
     if os.environ.get("KERAS_BACKEND") != library or not importlib.util.find_spec("keras"):
         return []
-    reverse = next(each.take for each in _MODES[library]() if each.name == "reverse")
 
     def in_a_model(f: F, x: Any, g: Any) -> Any:
         import keras
@@ -256,7 +259,7 @@ def _jax() -> list[Mode]:
         Mode("by slope, forward", forward, "slope's derivative", is_tangent=True),
         Mode("second", compiled(twice), "second derivative"),
     ]
-    if importlib.util.find_spec("flatbuffers"):  # which an export is written with
+    if importlib.util.find_spec("flatbuffers"):  # JAX needs it to serialize
         found.append(Mode("export", exported, every_dtype=False))
     return found
 
@@ -277,7 +280,7 @@ def _torch() -> list[Mode]:
         return torch.func.jvp(f, (x,), (g,))[1]
 
     def compiled(f: F, x: Any, g: Any) -> Any:
-        torch.compiler.reset()  # of one place in a program it compiles but a few functions
+        torch.compiler.reset()  # it compiles only a few functions for one place in a program
         return reverse(torch.compile(f, backend="aot_eager"), x, g)
 
     def exported(f: F, x: Any, g: Any) -> Any:
@@ -295,7 +298,7 @@ def _torch() -> list[Mode]:
         Mode("reverse", reverse),
         Mode("forward", forward, is_tangent=True),
         Mode("vmap", batched, every_dtype=False),
-        Mode("compiled", compiled, every_dtype=False),  # without a compiler's own roundings
+        Mode("compiled", compiled, every_dtype=False),  # not by inductor, which may round otherwise
         Mode("export", exported, every_dtype=False),
         Mode("reverse, followed by a sum", lambda f, x, g: reverse(f, x, g) + g, adds=True),
         Mode("reverse, of a residual block", _of_residual(reverse), adds=True),
@@ -317,7 +320,7 @@ def _module(f: F) -> Any:
 
 
 def _torch_programs() -> list[Mode]:
-    """What PyTorch records for inference."""
+    """The programs that PyTorch records for inference."""
     import torch
 
     def decomposed(f: F, x: Any, g: Any) -> Any:
@@ -344,7 +347,8 @@ def _torch_programs() -> list[Mode]:
         Mode("fx", by_fx, "values", every_dtype=False),
     ]
     if importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime"):
-        found.append(Mode("ONNX, in onnxruntime", in_onnx, "values", every_dtype=False))
+        how: Any = {"every_dtype": False, "runtime": "onnxruntime"}
+        found.append(Mode("ONNX, in onnxruntime", in_onnx, "values", **how))
     return found
 
 
@@ -407,7 +411,7 @@ def _tensorflow() -> list[Mode]:
             "reverse, followed by a sum", compiled(lambda f, x, g: reverse(f, x, g) + g), adds=True
         ),
         Mode("reverse, of a residual block", compiled(_of_residual(reverse)), adds=True),
-        # Not forward: TensorFlow adds a zero for what x has no part in, which loses -0.
+        # Not forward mode by slope: TensorFlow adds a zero tangent of x, and loses -0.
         Mode("by slope", reverse, "slope's derivative"),
         Mode("by slope, compiled", compiled(reverse), "slope's derivative"),
         Mode("second", twice, "second derivative"),
@@ -415,8 +419,8 @@ def _tensorflow() -> list[Mode]:
     ]
 
 
-# By the backend whose arrays they differentiate, or the device, which for the array API is the
-# library. Dask is not there: it differentiates nothing, and no library differentiates through it.
+# By backend; for the array API's, by device, which is the library there. The first mode of each is
+# plain reverse mode. Dask has no autodiff, and no library's autodiff goes through it.
 _MODES: dict[str, Callable[[], list[Mode]]] = {
     "jax": _jax,
     "torch": _torch,

@@ -1,4 +1,4 @@
-"""The case list, as data: which function, dtype, scalars and inputs a backend is held to."""
+"""The cases that a backend is verified with, as data: function, dtype, scalars, kind of input."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -7,45 +7,128 @@ from typing import Any
 
 import numpy as np
 
-from relu_xp._functions import FUNCTIONS, Function
+from relu_xp._functions import FUNCTIONS, Function, Scalar
 from relu_xp.verify._expected import Array, DType, patterns, rounded
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DTYPES = FLOATS + INTEGERS
-# What each scalar is set to, its default first; the last of each in the cases about shapes and
-# memory.
+# The values of each scalar, the default first. Cases about shapes and memory use the last.
 SCALARS = {
     "negative_slope": (0.01, 0.0, -0.0, 1.0, 2.0, -0.5),
     "grad_at_zero": (1.0, 0.0, -0.0, 0.5),
     "ceiling": (6.0, 6.1, 0.25),
     "grad_at_ceiling": (0.0, -0.0, 1.0, 0.5),
 }
-# Around the widths of vectors, and of the blocks and tiles that powers of two make.
+# Lengths around the widths of vectors, and around blocks and tiles, which are powers of two.
 LENGTHS = (*range(131), *(2**k + d for k in range(8, 18) for d in (-1, 0, 1)))
 FEW_LENGTHS = (0, 1, 2, 3, 129)
-FEW_LAYOUTS = ("strided", "0-d")
-# A dtype that a library, a device of the array API's backend, takes from NumPy but can't compute
-# with.
+CHUNK = 1 << 18  # elements of a call where all 2**32 are swept: of use to caches, and to memory
+# Dtypes that a library takes from NumPy but cannot compute with. Its name stands where a device's
+# does: for the array API's backend they are the same.
 LACKING = {
     ("sparse", "bfloat16"): "its namespace takes NumPy's own dtypes only",
 }
 
-# Views of one array of shape (ROWS, COLUMNS), by the array API's own indexing.
-ROWS, COLUMNS = 48, 40
-LAYOUTS: dict[str, Callable[[Any], Any]] = {
-    "transposed": lambda a: a.T,
-    "strided": lambda a: a[::2, ::3],
-    "reversed": lambda a: a[::-1, ::-1],
-    "column": lambda a: a[:, 1],
-    "row from an odd address": lambda a: a[3, 1:],
-    "0-d": lambda a: a[1, 1],
-}
-# Arrays of such shapes in the place of a scalar.
-SHAPES = {"column": (COLUMNS,), "row": (ROWS, 1), "element": (ROWS, COLUMNS)}
-# Where x and out lie in one piece of memory: slices of n elements, so far apart.
-OVERLAPS = {"in place": 0, "one ahead": 1, "one behind": -1, "seven ahead": 7, "seven behind": -7}
-MARGIN = 8
+ROWS, COLUMNS = 48, 40  # the shape of an array that views are taken of
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What kind of arguments a case has."""
+
+    name: str
+
+    @property
+    def refusable(self) -> str:
+        """The keyword argument that a library may refuse to take; none for most kinds."""
+        return ""
+
+    @property
+    def left_out_as(self) -> str:
+        """What a report calls such cases where they were left out."""
+        return str(self)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Layout(Kind):
+    """A view of an array, by the array API's own indexing."""
+
+    view: Callable[[Any], Any]
+    in_few: bool = False  # whether it is tried where each new shape costs much
+
+    def __str__(self) -> str:
+        return f"layout: {self.name}"
+
+
+@dataclass(frozen=True)
+class Overlap(Kind):
+    """x and out are slices of one piece of memory."""
+
+    distance: int  # in elements, from x to out
+
+    @property
+    def refusable(self) -> str:
+        """A library whose arrays cannot be written to refuses out."""
+        return "out"
+
+    @property
+    def left_out_as(self) -> str:
+        """One entry for all distances."""
+        return "out="
+
+    def __str__(self) -> str:
+        return f"out: {self.name}"
+
+
+@dataclass(frozen=True)
+class InPlaceOfScalar(Kind):
+    """An array stands for a scalar."""
+
+    shape: tuple[int, ...]
+    scalar: Scalar
+
+    @property
+    def refusable(self) -> str:
+        """Not every library broadcasts."""
+        return self.scalar.name
+
+    @property
+    def left_out_as(self) -> str:
+        """One entry for all shapes."""
+        return f"{self.scalar.name}: an array"
+
+    def __str__(self) -> str:
+        return f"{self.scalar.name}: one a {self.name}"
+
+
+VALUES = Kind("values")  # every value of a small dtype, or a dense sample of a wide one
+EACH_LENGTH = Kind("lengths")  # one-dimensional arrays of many lengths
+SWEEP = Kind("all 2**32 values")
+LAYOUTS = (
+    Layout("transposed", lambda a: a.T),
+    Layout("strided", lambda a: a[::2, ::3], in_few=True),
+    Layout("reversed", lambda a: a[::-1, ::-1]),
+    Layout("column", lambda a: a[:, 1]),
+    Layout("row from an odd address", lambda a: a[3, 1:]),
+    Layout("0-d", lambda a: a[1, 1], in_few=True),
+)
+OVERLAPS = (
+    Overlap("in place", 0),
+    Overlap("one ahead", 1),
+    Overlap("one behind", -1),
+    Overlap("seven ahead", 7),
+    Overlap("seven behind", -7),
+)
+MARGIN = 8  # elements before x, and after it: more than any distance
+SHAPES = {
+    "column": (COLUMNS,),
+    "row": (ROWS, 1),
+    "element": (ROWS, COLUMNS),
+}  # of arrays for scalars
 
 
 @dataclass(frozen=True)
@@ -55,7 +138,7 @@ class Case:
     function: Function
     dtype: DType
     given: tuple[float, ...]  # the scalars, in the order of the function's parameters
-    kind: str  # "values", "lengths", "layout: ...", "out: ...", "negative_slope: one a ..."
+    kind: Kind
 
     @property
     def scalars(self) -> dict[str, Any]:
@@ -69,7 +152,7 @@ class Case:
 
 
 def is_slow(library: str) -> bool:
-    """Whether a new shape costs a compilation, or any call milliseconds: then lengths and views are few."""
+    """Whether a new shape is compiled, or any call takes milliseconds: then shapes are few."""
     return library in ("jax", "sparse", "ndonnx", "dask")
 
 
@@ -93,25 +176,30 @@ def cases(
     for function in functions:
         if dtype.kind in "iu":
             if function.takes_integers:
-                yield Case(function, dtype, function.defaults, "values")
+                yield Case(function, dtype, function.defaults, VALUES)
             continue
         for given in _settings(function):
-            yield Case(function, dtype, given, "values")
-        yield Case(function, dtype, function.defaults, "lengths")
+            yield Case(function, dtype, given, VALUES)
+        yield Case(function, dtype, function.defaults, EACH_LENGTH)
         last = tuple(SCALARS[each.name][-1] for each in function.parameters)
-        for each in function.scalars:
-            if each.may_be_array:
-                yield from (
-                    Case(function, dtype, last, f"{each.name}: one a {name}") for name in SHAPES
-                )
-        for name in FEW_LAYOUTS if few else LAYOUTS:
-            yield Case(function, dtype, last, f"layout: {name}")
-        for name in OVERLAPS:
-            yield Case(function, dtype, last, f"out: {name}")
+        for kind in _kinds(function, few):
+            yield Case(function, dtype, last, kind)
+
+
+def _kinds(function: Function, few: bool) -> Iterator[Kind]:
+    """The kinds of cases about shapes and memory."""
+    for scalar in function.scalars:
+        if scalar.may_be_array:
+            yield from (InPlaceOfScalar(name, shape, scalar) for name, shape in SHAPES.items())
+    yield from (each for each in LAYOUTS if each.in_few or not few)
+    yield from OVERLAPS
 
 
 def _settings(function: Function) -> Iterator[tuple[float, ...]]:
-    """Scalars of which at most two differ from their defaults, or one of three, and no other where one is -0.0."""
+    """Choices of scalars, of which few differ from the default.
+
+    At most two do; one if there are three scalars, or if it is -0.0.
+    """
     choices = [SCALARS[each.name] for each in function.scalars]
     most = 2 if len(choices) < 3 else 1
     for chosen in itertools.product(*choices):
@@ -125,7 +213,7 @@ def _settings(function: Function) -> Iterator[tuple[float, ...]]:
 
 
 def values(case: Case) -> tuple[Array, ...]:
-    """Inputs that hold every value of a small dtype, or a dense sample of a wide one: x, or x and the cotangent."""
+    """Every value of a small dtype, or a dense sample of a wide one: x, or x and the cotangent."""
     x = sample(case.dtype, case.given)
     if len(case.function.arrays) == 1:
         return (x,)
@@ -134,13 +222,26 @@ def values(case: Case) -> tuple[Array, ...]:
     mixed = np.random.default_rng(1).permutation(x)
     first = [np.repeat(specials, count), x, tiled, x]
     second = [np.tile(specials, count), mixed, x, tiled]
-    return np.concatenate(first), np.concatenate(
-        second
-    )  # in one call, as some libraries compile each shape anew
+    # One call for all of them, since some libraries compile each shape anew.
+    return np.concatenate(first), np.concatenate(second)
+
+
+def patterns32(function: Function, start: int, count: int) -> tuple[Array, ...]:
+    """Some of all 2**32 float32: x, or x and the cotangent.
+
+    Over the whole range the cotangents are all patterns too, in another order: an odd factor
+    permutes the integers modulo 2**32.
+    """
+    pattern = np.arange(start, start + count, dtype=np.uint64).astype(np.uint32)
+    both = (pattern.view(np.float32), (pattern * np.uint32(2654435761)).view(np.float32))
+    return both[: len(function.arrays)]
 
 
 def sample(dtype: DType, near: tuple[float, ...] = (), size: int = 1 << 14) -> Array:
-    """All of a small dtype; else specials, every power of two, the numbers given, with neighbours, and random bits."""
+    """All values of a small dtype; else specials, powers of two, given numbers, and random bits.
+
+    Powers of two and given numbers come with their neighbors.
+    """
     if dtype.itemsize <= 2:
         return patterns(dtype)
     word = f"u{dtype.itemsize}"
@@ -163,14 +264,13 @@ def sample(dtype: DType, near: tuple[float, ...] = (), size: int = 1 << 14) -> A
         np.nextafter(powers, dtype.type(np.inf)),
     ]
     positive = np.concatenate(around)
-    quiet = np.where(
-        np.isnan(noise), dtype.type(np.nan), noise
-    )  # a signalling NaN may change on its way
+    # Not every library hands a signalling NaN on as it is.
+    quiet = np.where(np.isnan(noise), dtype.type(np.nan), noise)
     return np.concatenate([positive, -positive, quiet])
 
 
 def signs(dtype: DType, size: int) -> Array:
-    """Distinct enough values of both signs, zeros and a NaN among them, to show an element out of place."""
+    """Values of both signs, zeros and NaNs, so that an element out of place shows."""
     x = (np.arange(size) * 37 % 255 - 127).astype(dtype)
     x[::31] = np.nan
     return x

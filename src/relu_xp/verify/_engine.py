@@ -1,6 +1,5 @@
-"""Runs the cases on a backend's device and compares bits: the engine of the verifier, and of the tests."""
+"""Runs the cases on a backend's device and compares bits: for the verifier, and for the tests."""
 
-import functools
 import importlib
 import time
 import warnings
@@ -15,18 +14,18 @@ from relu_xp._dispatch import owner
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._survey import Target, first_line
 from relu_xp.verify import _cases as data
-from relu_xp.verify._autodiff import derivatives
+from relu_xp.verify._autodiff import Mode, derivatives
 from relu_xp.verify._cases import Case
 from relu_xp.verify._exceptions import deviations
 from relu_xp.verify._expected import Array, DType, Scalars, expected, same_bits
 from relu_xp.verify._refusals import accepted
 
-SHOWN = 5  # mismatches a tally keeps
+SHOWN = 5  # examples that a tally keeps
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One wrong element: what leads back to it, bits in hex."""
+    """One wrong element: its case, its place, its inputs and its bits."""
 
     case: str
     index: int
@@ -36,12 +35,13 @@ class Mismatch:
 
     def __str__(self) -> str:
         """One line."""
-        return f"{self.case}, element {self.index}: of {', '.join(self.inputs)} got {self.got}, want {self.want}"
+        where = f"{self.case}, element {self.index}: of {', '.join(self.inputs)}"
+        return f"{where} got {self.got}, want {self.want}"
 
 
 @dataclass
 class Tally:
-    """What was found at one target."""
+    """What was found at one target, in one dtype."""
 
     cases: int = 0
     values: int = 0
@@ -54,7 +54,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Check:
-    """One call: the arrays it is given, as NumPy sees them, its scalars, and how to make it at a target."""
+    """One call: its arrays, as NumPy has them, its scalars, its due result, and how to make it."""
 
     arrays: tuple[Array, ...]
     scalars: Scalars
@@ -72,10 +72,10 @@ def run(target: Target, case: Case, tally: Tally, *, few: bool = False) -> None:
 def differentiate(
     target: Target, dtype: DType, functions: Iterable[Function], tally: Tally
 ) -> None:
-    """Make every check of what a library takes for the derivatives, if it takes any."""
+    """Make every check of the derivatives and programs that a library makes, if any."""
     begin = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a library about its own older modes
+        warnings.simplefilter("ignore")  # some libraries warn of their own older modes
         for case, arrays, want, call in derivatives(target, dtype, functions):
             _make(target, case, [Check(arrays, case.scalars, want, call)], tally)
     tally.seconds += time.perf_counter() - begin
@@ -87,9 +87,7 @@ def _make(target: Target, case: Case, checks: Iterable[Check], tally: Tally) -> 
         try:
             with np.errstate(all="ignore"):
                 got = check.call(target)
-        except (
-            Exception
-        ) as error:  # a backend may break in any way; none is the definition's result
+        except Exception as error:  # a backend may break in any way
             tally.values += check.want.size
             tally.mismatches += max(check.want.size, 1)
             _keep(tally, Mismatch(str(case), 0, (), first_line(error), "a result"))
@@ -99,81 +97,87 @@ def _make(target: Target, case: Case, checks: Iterable[Check], tally: Tally) -> 
 
 def checks(case: Case, *, few: bool = False) -> Iterator[Check]:
     """The calls that a case consists of."""
-    kind, _, name = case.kind.partition(": ")
-    count = len(case.function.arrays)
-    if kind == "values":
-        yield _on_values(case, str(case))
-    elif kind == "lengths":
-        lengths = data.FEW_LENGTHS if few else data.LENGTHS
-        memory = data.signs(case.dtype, max(lengths) + 2)
-        for n in lengths:
-            yield _plain(
-                case, (memory[1 : n + 1], memory[2 : n + 2])[:count]
-            )  # not where an allocation begins
-    elif kind == "layout":
-        view = data.LAYOUTS[name]
-        whole = _square(case.dtype)
-        both = (whole, whole[::-1])[:count]
-        arrays = tuple(np.asarray(view(a)) for a in both)
-        want = expected(case.function, arrays, case.scalars)
-        yield Check(
-            arrays,
-            case.scalars,
-            want,
-            lambda target: call(target, case, *(view(target.put(a)) for a in both)),
-        )
-    elif kind == "out":
-        shift, margin = data.OVERLAPS[name], data.MARGIN
-        memory = data.signs(case.dtype, 1000 + 2 * margin)
-        x = memory[margin:-margin]
-        others = (x[::-1],)[: count - 1]
-        want = expected(case.function, (x, *others), case.scalars)
+    if case.kind == data.VALUES:
+        yield _check(case, data.values(case))
+    elif case.kind == data.EACH_LENGTH:
+        yield from _of_lengths(case, data.FEW_LENGTHS if few else data.LENGTHS)
+    elif isinstance(case.kind, data.Layout):
+        yield _of_layout(case, case.kind.view)
+    elif isinstance(case.kind, data.Overlap):
+        yield _of_overlap(case, case.kind.distance)
+    elif isinstance(case.kind, data.InPlaceOfScalar):
+        yield _of_array_for_scalar(case, case.kind)
 
-        def into(target: Target) -> Array:
-            held = target.put(memory.copy())
-            given, out = held[margin:-margin], held[margin + shift : len(memory) - margin + shift]
-            result = call(
-                target, case, given, *map(target.put, others), out=given if shift == 0 else out
-            )
-            written = target.get(given if shift == 0 else out)
-            return result if same_bits(result, written).all() else written
 
-        yield Check((x, *others), case.scalars, want, into)
-    else:  # an array in the place of the scalar of that name
-        values = data.sample(case.dtype)
-        shape = data.SHAPES[name.removeprefix("one a ")]
-        mixed = np.random.default_rng(1).permutation(values)
-        whole, array = np.resize(values, (data.ROWS, data.COLUMNS)), np.resize(mixed, shape)
-        yield _plain(case, (whole, _square(case.dtype))[:count], {kind: array})
+def _of_lengths(case: Case, lengths: Iterable[int]) -> Iterator[Check]:
+    """Arrays of each length, which do not begin where an allocation begins."""
+    memory = data.signs(case.dtype, max(lengths) + 2)
+    arrays = (memory[1:-1], memory[2:])[: len(case.function.arrays)]
+    want = expected(case.function, arrays, case.scalars)
+    for n in lengths:
+        yield _check(case, tuple(a[:n] for a in arrays), want=want[:n])
+
+
+def _of_layout(case: Case, view: Callable[[Any], Any]) -> Check:
+    """The library's own view of its array."""
+    whole = _square(case.dtype)
+    both = (whole, whole[::-1])[: len(case.function.arrays)]
+    arrays = tuple(np.asarray(view(a)) for a in both)
+
+    def make(target: Target) -> Array:
+        return call(target, case, *(view(target.put(a)) for a in both))
+
+    return Check(arrays, case.scalars, expected(case.function, arrays, case.scalars), make)
+
+
+def _of_overlap(case: Case, distance: int) -> Check:
+    """The result is written so many elements from where x begins."""
+    margin = data.MARGIN
+    memory = data.signs(case.dtype, 1000 + 2 * margin)
+    x = memory[margin:-margin]
+    arrays = (x, x[::-1])[: len(case.function.arrays)]
+
+    def make(target: Target) -> Array:
+        held = target.put(memory.copy())
+        given, begin = held[margin:-margin], margin + distance
+        out = given if distance == 0 else held[begin : begin + len(x)]
+        result = call(target, case, given, *map(target.put, arrays[1:]), out=out)
+        written = target.get(out)
+        return result if same_bits(result, written).all() else written
+
+    return Check(arrays, case.scalars, expected(case.function, arrays, case.scalars), make)
+
+
+def _of_array_for_scalar(case: Case, kind: data.InPlaceOfScalar) -> Check:
+    values = data.sample(case.dtype)
+    mixed = np.random.default_rng(1).permutation(values)
+    whole = np.resize(values, (data.ROWS, data.COLUMNS))
+    arrays = (whole, _square(case.dtype))[: len(case.function.arrays)]
+    return _check(case, arrays, {kind.scalar.name: np.resize(mixed, kind.shape)})
 
 
 def _square(dtype: DType) -> Array:
     return data.signs(dtype, data.ROWS * data.COLUMNS).reshape(data.ROWS, data.COLUMNS)
 
 
-@functools.cache
-def _on_values(case: Case, words: str) -> Check:
-    """Inputs and expected values, computed once for all backends: the definition is slow, value by value.
-
-    The words tell -0.0 from 0.0, which are one key to a cache.
-    """
-    return _plain(case, data.values(case))
-
-
-def _plain(case: Case, arrays: tuple[Array, ...], changed: Scalars | None = None) -> Check:
-    """A call on arrays as they are, some scalars changed for arrays."""
+def _check(
+    case: Case,
+    arrays: tuple[Array, ...],
+    changed: Scalars | None = None,
+    *,
+    want: Array | None = None,
+) -> Check:
+    """A call on arrays as they are, with arrays for some scalars."""
     changed = changed or {}
     scalars = {**case.scalars, **changed}
 
     def make(target: Target) -> Array:
-        return call(
-            target,
-            case,
-            *map(target.put, arrays),
-            **{name: target.put(a) for name, a in changed.items()},
-        )
+        held = {name: target.put(a) for name, a in changed.items()}
+        return call(target, case, *map(target.put, arrays), **held)
 
-    return Check(arrays, scalars, expected(case.function, arrays, scalars), make)
+    if want is None:
+        want = expected(case.function, arrays, scalars)
+    return Check(arrays, scalars, want, make)
 
 
 def call(target: Target, case: Case, *arrays: Any, **options: Any) -> Array:
@@ -184,7 +188,7 @@ def call(target: Target, case: Case, *arrays: Any, **options: Any) -> Array:
 
 
 def compare(target: Target, case: Case, check: Check, got: Array, tally: Tally) -> None:
-    """Enter the elements that differ, those that a known deviation explains apart."""
+    """Count the elements that differ; apart from them, those that a known deviation explains."""
     want = check.want
     tally.values += want.size
     if got.dtype != want.dtype or got.shape != want.shape:
@@ -199,13 +203,12 @@ def compare(target: Target, case: Case, check: Check, got: Array, tally: Tally) 
     def some(a: Any) -> Any:
         return np.broadcast_to(a, want.shape).ravel()[wrong] if isinstance(a, np.ndarray) else a
 
-    arrays, scalars = (
-        tuple(map(some, check.arrays)),
-        {name: some(value) for name, value in check.scalars.items()},
-    )
+    arrays = tuple(map(some, check.arrays))
+    scalars = {name: some(value) for name, value in check.scalars.items()}
     got, want = some(got), some(want)
     left = np.ones(wrong.size, bool)
-    for each in deviations(target, case.dtype.name, case.kind):
+    runtime = case.kind.runtime if isinstance(case.kind, Mode) else ""
+    for each in deviations(target, case.dtype.name, runtime):
         explained = left & each.explains(case.function, arrays, scalars, got, want)
         tally.excepted[each.name] = tally.excepted.get(each.name, 0) + int(explained.sum())
         left &= ~explained
@@ -227,9 +230,9 @@ def lacks(target: Target, dtype: DType) -> str:
     return "" if back.dtype == dtype else f"is held as {back.dtype}"
 
 
-def lacks_view(target: Target, name: str, dtype: DType) -> str:
-    """Say why the library has no such view of an array, or another one by that name; nothing if it has it."""
-    whole, view = _square(dtype), data.LAYOUTS[name]
+def lacks_view(target: Target, layout: data.Layout, dtype: DType) -> str:
+    """Say why the library has no such view of an array; nothing if it has it."""
+    whole, view = _square(dtype), layout.view
     try:
         got, want = np.asarray(target.get(view(target.put(whole)))), np.asarray(view(whole))
     except Exception as error:  # each library has an error of its own
@@ -239,7 +242,7 @@ def lacks_view(target: Target, name: str, dtype: DType) -> str:
 
 
 def refuses(target: Target, functions: Iterable[Function]) -> dict[tuple[Function, str], str]:
-    """Kinds of cases that the library's arrays are not made for, with the reason: where it refuses them on purpose."""
+    """By function and keyword argument: why the library refuses such an argument on purpose."""
     found = {}
     x, row = np.ones((2, 3), np.float32), np.ones((2, 1), np.float32)
     for function in functions:
@@ -247,14 +250,14 @@ def refuses(target: Target, functions: Iterable[Function]) -> dict[tuple[Functio
         options = {"out": given[0]} | {
             each.name: target.put(row) for each in function.scalars if each.may_be_array
         }
-        for kind, value in options.items():
+        for name, value in options.items():
             try:
-                getattr(relu_xp, function.name)(*given, **{kind: value})
+                getattr(relu_xp, function.name)(*given, **{name: value})
             except (TypeError, NotImplementedError) as error:
-                found[function, kind] = (
-                    "its arrays can't be written to" if kind == "out" else first_line(error)
+                found[function, name] = (
+                    "its arrays can't be written to" if name == "out" else first_line(error)
                 )
-            except Exception:  # it does not refuse: the cases will tell
+            except Exception:  # an error of another type is no refusal: the cases will report it
                 continue
     return found
 
@@ -266,7 +269,7 @@ def verify(
     *,
     quick: bool = False,
 ) -> Iterator[dict[str, Tally]]:
-    """Yield one growing record, a tally for each dtype, after each case."""
+    """Yield one growing record, a tally for each dtype, after each case and each function."""
     functions = [*functions]
     few = quick or data.is_slow(target.name)
     refused = refuses(target, functions)
@@ -276,30 +279,37 @@ def verify(
         if lacking := lacks(target, dtype):
             tally.left_out["all"] = lacking
             continue
-        views = {
-            f"layout: {name}": lacks_view(target, name, dtype)
-            for name in data.LAYOUTS
+        lacking_views: dict[data.Kind, str] = {
+            layout: lacks_view(target, layout, dtype)
+            for layout in data.LAYOUTS
             if dtype.kind not in "iu"
         }
-        for case in data.cases(dtype, functions, few=few):
-            what = case.kind.partition(": ")[0]
-            if reason := refused.get((case.function, what)):
-                tally.left_out["out=" if what == "out" else f"{what}: an array"] = reason
-            elif reason := views.get(case.kind, ""):
-                tally.left_out[case.kind] = reason
-            else:
-                run(target, case, tally, few=few)
-            yield record
-        if dtype.kind not in "iu":
-            differentiate(target, dtype, functions, tally)
+        for function in functions:
+            for case in data.cases(dtype, (function,), few=few):
+                kind = case.kind
+                reason = refused.get((function, kind.refusable)) or lacking_views.get(kind)
+                if reason:
+                    tally.left_out[kind.left_out_as] = reason
+                else:
+                    run(target, case, tally, few=few)
+                yield record
+            if dtype.kind not in "iu":
+                differentiate(target, dtype, (function,), tally)
+            _forget(target)
             yield record
     yield record
 
 
-def assert_conforms(backend: Any) -> dict[str, dict[str, Tally]]:
-    """Hold a backend to the definition, on every device, dtype and layout that its arrays have: one line in its tests.
+def _forget(target: Target) -> None:
+    """Have the backend drop its compiled programs: they take memory, and other cases need others."""
+    if forget := getattr(target.backend, "forget", None):
+        forget()
 
-    Arguments that every backend must refuse are tried too.
+
+def assert_conforms(backend: Any) -> dict[str, dict[str, Tally]]:
+    """Hold a backend to the definition, on every device, dtype and layout that its arrays have.
+
+    It is one line in the backend's tests. Arguments that every backend must refuse are tried too.
 
     Parameters
     ----------
@@ -353,24 +363,18 @@ def _conforming(target: Target, name: str) -> dict[str, Tally]:
 
 
 def _fail(message: str) -> NoReturn:
-    raise AssertionError(message)  # which, unlike an assert statement, also runs under python -O
+    raise AssertionError(message)  # an assert statement would not run under python -O
 
 
 def sweep(
-    target: Target, function: Function, tally: Tally, *, chunk: int = 1 << 22
+    target: Target, function: Function, tally: Tally, *, chunk: int = data.CHUNK
 ) -> Iterator[int]:
-    """All 2**32 float32 patterns, a chunk at a time; yields how many are done.
-
-    The cotangents are all patterns too, in another order: an odd multiplier permutes the integers
-    modulo 2**32.
-    """
-    case = Case(function, np.dtype(np.float32), function.defaults, "all 2**32 values")
+    """Go through all 2**32 float32 patterns, a chunk at a time; yield how many are done."""
+    case = Case(function, np.dtype(np.float32), function.defaults, data.SWEEP)
     tally.cases += 1
     for start in range(0, 1 << 32, chunk):  # pragma: no branch  # its end comes after minutes
         begin = time.perf_counter()
-        pattern = np.arange(start, start + chunk, dtype=np.uint64).astype(np.uint32)
-        both = (pattern.view(np.float32), (pattern * np.uint32(2654435761)).view(np.float32))
-        check = _plain(case, both[: len(function.arrays)])
+        check = _check(case, data.patterns32(function, start, chunk))
         with np.errstate(all="ignore"):
             got = check.call(target)
         compare(target, case, check, got, tally)
@@ -379,6 +383,7 @@ def sweep(
 
 
 def _keep(tally: Tally, mismatch: Mismatch) -> None:
+    """Keep an example, if there are few, and at most one more of the same case."""
     if (
         len(tally.examples) < SHOWN
         and sum(each.case == mismatch.case for each in tally.examples) < 2

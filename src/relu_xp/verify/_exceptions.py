@@ -22,18 +22,18 @@ class KnownDeviation:
     platforms: tuple[str, ...]
     dtypes: tuple[str, ...]
     explains: Explains
-    kind: str = ""  # of the cases that it is confined to
+    runtime: str = ""  # only of programs that another library runs
 
 
-def deviations(target: Target, dtype: str, kind: str = "") -> list[KnownDeviation]:
-    """Those that hold for a dtype and a kind of case at a target: none on a platform that is not named."""
+def deviations(target: Target, dtype: str, runtime: str = "") -> list[KnownDeviation]:
+    """The deviations that are known at a target, of a dtype, of calls or of a runtime's programs."""
     return [
         each
         for each in DEVIATIONS
         if each.library == target.name
         and target.where.lower().startswith(each.platforms)
         and dtype in each.dtypes
-        and each.kind in ("", kind)
+        and each.runtime in ("", runtime)
     ]
 
 
@@ -92,7 +92,7 @@ DEVIATIONS = (
         platforms=("",),
         dtypes=("float32",),
         explains=_kept_zero,
-        kind="program: ONNX, in onnxruntime",
+        runtime="onnxruntime",
     ),
     KnownDeviation(
         name="XLA flushes subnormals",

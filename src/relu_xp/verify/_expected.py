@@ -1,11 +1,10 @@
-"""Expected values: the scalar definition, rounded once an operation, by a route that shares no code with any backend.
+"""Expected values: the scalar definition, each operation rounded once, without a backend's code.
 
-For types of 8 and 16 bits the definition itself, value by value, its results rounded by a search
-among all values of the type. For wider ones its paths: the definition is run on symbols, which
-record what it compares and computes, once for each way through its `if`s; then each path is
-evaluated for all elements at once. Comparisons are those of the elements' bits as integers;
-products are binary64's, for narrower types exact before they are rounded. The tests hold both ways
-against each other.
+For types of 8 bits the definition is run value by value. For wider ones its paths are used: the
+definition is run on symbols, which record what it compares and computes, once for each path through
+its `if`s; then each path is evaluated for all elements at once. Elements are compared as integers,
+by their bits. Products are binary64's, which are exact for narrower types; a search among all values
+of a type of 8 or 16 bits rounds them. The tests hold both ways against each other.
 """
 
 import functools
@@ -22,12 +21,11 @@ T = TypeVar("T")
 Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]
 Scalars = Mapping[str, Any]  # numbers by name, or arrays that broadcast to x
-Expression = tuple[
-    Any, ...
-]  # ("input", name), ("constant", value in hex), or an operation: ("mul", one, other)
+# ("input", name), ("constant", value in hex), or an operation: ("mul", one, other).
+Expression = tuple[Any, ...]
 Condition = tuple[str, Expression, Expression]
-Run = dict[Condition, bool]  # what is compared, with the answers
-Path = tuple[Run, Expression]  # and the result
+Run = dict[Condition, bool]  # the comparisons of one run, with their answers
+Path = tuple[Run, Expression]  # a run and its result
 
 _COMPARISONS = {
     each.__name__: each
@@ -41,7 +39,7 @@ _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def expected(function: Function, arrays: tuple[Array, ...], scalars: Scalars) -> Array:
-    """What the definition gives for these arrays, in their dtype; there may be more scalars than it computes with."""
+    """What the definition gives for these arrays, in their dtype; more scalars may be given."""
     dtype = arrays[0].dtype
     values = dict(zip(function.arrays, arrays, strict=True))
     with np.errstate(all="ignore"):
@@ -87,9 +85,7 @@ def rounded(values: Any, dtype: DType) -> Array:
     low, high = known[above - 1], known[above]
     up = (size - low > high - size) | ((size - low == high - size) & (pattern[above] % 2 == 0))
     nearest = np.where(up, high, low)
-    beyond = (
-        known[-1] + (known[-1] - known[-2]) / 2
-    )  # from here on, past the largest by half a step
+    beyond = known[-1] + (known[-1] - known[-2]) / 2  # half a step past the largest number
     nearest = np.where(size >= beyond, np.inf, np.where(np.isnan(size), np.nan, nearest))
     return np.copysign(nearest, values).astype(dtype)
 
@@ -116,10 +112,8 @@ def _by_definition(function: Function, values: dict[str, Array]) -> Array:
         np.broadcast_to(widened(values[name]), x.shape).ravel().tolist()
         for name in (*function.arrays, *varied)
     ]
-    define, count = (
-        functools.partial(getattr(reference, function.name), **fixed),
-        len(function.arrays),
-    )
+    define = functools.partial(getattr(reference, function.name), **fixed)
+    count = len(function.arrays)
     rows = zip(*columns, strict=True)
     if varied:
         results = [
@@ -131,7 +125,7 @@ def _by_definition(function: Function, values: dict[str, Array]) -> Array:
 
 
 class Term:
-    """A symbol in the place of a number; a comparison has the answer that its run gives, or else yes."""
+    """A symbol in the place of a number; a comparison's answer is its run's, or else yes."""
 
     __slots__ = ("expression", "run")
     __hash__ = __bool__ = None  # type: ignore[assignment]
@@ -173,15 +167,14 @@ for _symbol in _OPERATIONS:
 
 
 def ways(follow: Callable[[Run], T]) -> list[tuple[Run, T]]:
-    """Every way through a program that is run on terms: what it compares there, with the answers, and its result."""
+    """Every way through a program that is run on terms: its run and its result."""
     found, scripts = list[tuple[Run, T]](), [Run()]
     while scripts:
         run = scripts.pop()
         given = len(run)
         found.append((run, follow(run)))
         answers = [*run.items()]
-        # Of the comparisons that this run was the first to meet, the other answer is still to be
-        # followed.
+        # Still to be followed: the other answer to each comparison that this run met first.
         scripts += [
             dict([*answers[:i], (answers[i][0], False)]) for i in range(given, len(answers))
         ]
@@ -202,7 +195,7 @@ def paths(function: Function) -> tuple[Path, ...]:
 
 
 def _rounds_once(function: Function) -> bool:
-    """Whether no result of an operation goes into another: binary64's, rounded in the end, then is the dtype's."""
+    """Whether no operation's result enters another: then rounding binary64's result is enough."""
     return all(
         part[0] in ("input", "constant")
         for _, result in paths(function)
@@ -214,46 +207,66 @@ def _rounds_once(function: Function) -> bool:
 def _by_paths(function: Function, values: dict[str, Array]) -> Array:
     """Evaluate the path that each element takes."""
     x = values["x"]
-    dtype = x.dtype
-
-    @functools.cache
-    def value(expression: Expression) -> Array:
-        kind, *of = expression
-        if kind == "input":
-            return values[of[0]]
-        if kind == "constant":
-            return np.array(float.fromhex(of[0])).astype(dtype)
-        return rounded(_OPERATIONS[kind](*(widened(value(each)) for each in of)), dtype)
-
-    @functools.cache
-    def compared(expression: Expression) -> tuple[Array, Array]:
-        return ordered(value(expression)), isnan(value(expression))
-
-    @functools.cache
-    def holds(condition: Condition) -> Array:
-        symbol, *both = condition
-        (a, a_is_nan), (b, b_is_nan) = map(compared, both)
-        unordered = a_is_nan | b_is_nan
-        result = _COMPARISONS[symbol](a, b)
-        return result | unordered if symbol == "ne" else result & ~unordered
-
-    result = np.zeros(x.shape, f"u{dtype.itemsize}")
+    evaluation = _Evaluation(values, x.dtype)
+    result = np.zeros(x.shape, f"u{x.dtype.itemsize}")
     for run, expression in paths(function):
         taken: Any = True
         for condition, answer in run.items():
-            taken = taken & (holds(condition) if answer else ~holds(condition))
+            holds = evaluation.holds(condition)
+            taken = taken & (holds if answer else ~holds)
         if np.any(taken):
-            np.copyto(result, bits(value(expression)), where=taken)
-    return result.view(dtype)
+            np.copyto(result, bits(evaluation.value(expression)), where=taken)
+    return result.view(x.dtype)
+
+
+class _Evaluation:
+    """Expressions and conditions for all elements, each computed once.
+
+    A class, not closures: closures that call each other are a reference cycle, which would keep the
+    arrays until a garbage collection.
+    """
+
+    def __init__(self, inputs: Mapping[str, Array], dtype: DType) -> None:
+        self._inputs, self._dtype = inputs, dtype
+        self._values: dict[Expression, Array] = {}
+        self._compared: dict[Expression, tuple[Array, Array]] = {}
+        self._held: dict[Condition, Array] = {}
+
+    def value(self, expression: Expression) -> Array:
+        """The expression's values, in the dtype."""
+        if expression not in self._values:
+            self._values[expression] = self._computed(*expression)
+        return self._values[expression]
+
+    def _computed(self, kind: str, *of: Any) -> Array:
+        if kind == "input":
+            return self._inputs[of[0]]
+        if kind == "constant":
+            return np.array(float.fromhex(of[0])).astype(self._dtype)
+        operands = (widened(self.value(each)) for each in of)
+        return rounded(_OPERATIONS[kind](*operands), self._dtype)
+
+    def holds(self, condition: Condition) -> Array:
+        """Where the condition is true."""
+        if condition not in self._held:
+            symbol, *both = condition
+            (a, a_is_nan), (b, b_is_nan) = map(self._as_ordered, both)
+            unordered, result = a_is_nan | b_is_nan, _COMPARISONS[symbol](a, b)
+            self._held[condition] = result | unordered if symbol == "ne" else result & ~unordered
+        return self._held[condition]
+
+    def _as_ordered(self, expression: Expression) -> tuple[Array, Array]:
+        if expression not in self._compared:
+            value = self.value(expression)
+            self._compared[expression] = ordered(value), isnan(value)
+        return self._compared[expression]
 
 
 def ordered(array: Array) -> Array:
     """Integers in the order of the numbers, both zeros 0."""
     if array.dtype.kind in "iu":
         return array
-    if array.dtype.itemsize == 1:
-        return np.nan_to_num(
-            widened(array), posinf=np.inf, neginf=-np.inf
-        )  # the sign is not the first bit of all
+    if array.dtype.itemsize == 1:  # not every such type has its sign in the first bit
+        return widened(array)
     signed = bits(array).view(f"i{array.dtype.itemsize}")
     return np.where(signed < 0, np.iinfo(signed.dtype).min - signed, signed)

@@ -31,7 +31,7 @@ from relu_xp.verify._expected import (
 )
 from relu_xp.verify._faults import KINDS, Cause, Wrong, causes, smallest_normal, subnormal
 
-ALL, CHUNK = 1 << 32, 1 << 22  # float32 patterns: how many there are, and how many go into a call
+ALL, CHUNK = 1 << 32, data.CHUNK  # float32 patterns: how many there are, and how many a call has
 LONG = (1 << 20) + 3  # elements of one more call, past the grids that suffice for all the others
 FIRST = (1, 100)  # elements of `signs` that arrays begin at: a negative number, and 3
 SOME = 256  # wrong values that are tried again in place of many
@@ -296,7 +296,7 @@ class Checking:
         self.scalars = _scalars(self.function, scalars)
         self.few = data.is_slow(self.target.name)
         self.lengths = data.FEW_LENGTHS if self.few else data.LENGTHS
-        self.layouts = data.LAYOUTS if layouts else {}
+        self.layouts = data.LAYOUTS if layouts else ()
         self.unpromised = [name for name, kept in promised.items() if not kept]
         self.dismissed = Counter(dict.fromkeys(self.unpromised, 0))
         self.values, self.left_out, self.excepted = 0, dict[str, str](), Counter[str]()
@@ -375,7 +375,7 @@ class Checking:
 
     def _of(self, dtype: DType) -> Iterator[None]:
         given = tuple(self.scalars[each.name] for each in self.function.parameters)
-        arrays = data.values(Case(self.function, dtype, given, "values"))
+        arrays = data.values(Case(self.function, dtype, given, data.VALUES))
         known = np.empty(0, int)
         for shift in (False, True)[: 1 + (not self.few)]:
             if (wrong := self._hold(arrays, shift=shift)) is not None:
@@ -387,15 +387,14 @@ class Checking:
             return
         same, count = (_SameInputs(), _SameInputs()), len(self.function.arrays)
         yield from self._of_lengths(dtype, same)
-        for name, view in self.layouts.items():
-            if reason := lacks_view(self.target, name, dtype):
-                self.left_out[f"layout: {name}"] = reason
+        for layout in self.layouts:
+            if reason := lacks_view(self.target, layout, dtype):
+                self.left_out[str(layout)] = reason
             else:
                 whole = data.signs(dtype, data.ROWS * data.COLUMNS).reshape(data.ROWS, data.COLUMNS)
                 both = (whole, whole[::-1])[:count]
-                same[0].enter(
-                    tuple(np.asarray(view(a)) for a in both), self._hold(both, view, name)
-                )
+                seen = tuple(np.asarray(layout.view(a)) for a in both)
+                same[0].enter(seen, self._hold(both, layout.view, layout.name))
             yield
         for each in same:
             for wrong in each.misplaced():
@@ -426,10 +425,9 @@ class Checking:
             self._enter(wrong.of(~misplaced))
 
     def _sweep(self, start: int) -> None:
-        """Some of all 2**32 float32; the cotangents are in another order, by an odd factor."""
-        pattern = np.arange(start, start + CHUNK, dtype=np.uint64).astype(np.uint32)
-        both = (pattern.view(np.float32), (pattern * np.uint32(2654435761)).view(np.float32))
-        if (wrong := self._hold(both[: len(self.function.arrays)])) is not None:
+        """Some of all 2**32 float32."""
+        arrays = data.patterns32(self.function, start, CHUNK)
+        if (wrong := self._hold(arrays)) is not None:
             self._enter(wrong)
 
     def _hold(

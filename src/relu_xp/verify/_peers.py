@@ -1,4 +1,4 @@
-"""What other libraries, and the idioms that people write, make of the same cases: how many results differ, and why."""
+"""How other libraries' functions, and common idioms, differ from the definition, and why."""
 
 import itertools
 from collections import Counter
@@ -40,7 +40,8 @@ def compare(target: Target, peer: Peer, function: Function, dtype: DType) -> lis
     """One record for each way in which a peer computes a function."""
     records: dict[str, Difference] = {}
     choices = [VARIED.get(each, (each.default,)) for each in function.parameters]
-    for case in (Case(function, dtype, given, "values") for given in itertools.product(*choices)):
+    for given in itertools.product(*choices):
+        case = Case(function, dtype, given, data.VALUES)
         arrays = data.values(case)
         x, g = arrays[0], arrays[-1] if len(arrays) > 1 else np.ones_like(arrays[0])
         want = expected(function, arrays, case.scalars)

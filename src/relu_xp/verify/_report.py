@@ -28,13 +28,13 @@ from relu_xp import _survey
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._survey import Target
 from relu_xp.verify import _cases as data
+from relu_xp.verify._cases import CHUNK
 from relu_xp.verify._engine import Tally, sweep, verify
 from relu_xp.verify._faults import CONVENTIONS
 from relu_xp.verify._kernels import Checking
 from relu_xp.verify._peers import PEER_DTYPES, Difference, compare, peers_at
 
 OK, WRONG, MISSING, INTERRUPTED = 0, 1, 2, 130
-CHUNK = 1 << 22
 
 Records = dict[Target, dict[str, Tally]]
 
@@ -180,7 +180,7 @@ def _all_cases(
             few = quick or data.is_slow(target.name)
             count = (
                 sum(1 for dtype in dtypes for _ in data.cases(dtype, functions, few=few))
-                + len(dtypes)
+                + len(dtypes) * len(functions)
                 + 1
             )
             task = progress.add_task(f"{target.name} on {target.where}", total=count)

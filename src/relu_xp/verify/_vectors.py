@@ -115,7 +115,7 @@ def _document(
     files: _Files, function: Function, dtype: DType, inputs: tuple[Array, Array], exhaustive: bool
 ) -> str:
     """The text of a file, a case a line."""
-    every = [case.given for case in data.cases(dtype, (function,)) if case.kind == "values"]
+    every = [case.given for case in data.cases(dtype, (function,)) if case.kind == data.VALUES]
     settings = [
         given
         for given in every
