@@ -1,21 +1,21 @@
-"""Prove that both texts of the maths compute the definition, for every input and every finite scalar.
+"""Prove that both texts of the maths compute the definition, for all inputs and finite scalars.
 
     python -m proof [--markdown FILE]
 
-For float16, bfloat16, float32 and float64, `_formulas.py` and `rectifiers.hpp` give the bits of
-`relu_xp.reference`, NaN being equal to NaN, and raise the same floating-point exceptions. The
-statements come from the very texts: formulas and definition are run on terms, the header is
-compiled with primitives that print. Two solvers must agree on each, and faults put into either text
-must be refuted by inputs on which it does go wrong.
+In float16, bfloat16, float32 and float64, `_formulas.py` and `rectifiers.hpp` give the bits of
+`relu_xp.reference`, and raise the same floating-point exceptions; NaN equals NaN. The statements
+are made from these texts: formulas and definition are run on terms, and the header is compiled with
+primitives that print. Two solvers must agree on each statement. Faults that are put into the texts
+must be refuted, by inputs for which the faulty text gives wrong results.
 
-What is trusted, that is, not proved here:
+The following is trusted, not proved:
 
-- the solvers, of which two must err alike;
-- what makes the statements: the terms in `_texts.py` and the printing primitives of `text.cpp`, which say what
-   the head of `rectifiers.hpp` says in words;
-- that a library's own operations, and the primitives in `lanes.hpp` and `rectifiers.cu`, do what those words say. They
-  are run instead, by the tests and by `relu-xp verify`; so is what the compiler makes of them;
-- that comparisons raise nothing, and that a NaN is quiet: a signalling one is an invalid operand wherever it is.
+- the solvers: an error would have to be made by two of them;
+- the code that makes the statements: the terms in `_texts.py`, and the printing primitives of
+  `text.cpp`, which mean what the head of `rectifiers.hpp` says in words;
+- the operations of array libraries, the primitives of the C++ and CUDA code, and the compiler. The
+  tests and `relu-xp verify` run them instead;
+- comparisons raise no exception, and every NaN is quiet.
 """
 
 import argparse
@@ -36,9 +36,9 @@ from proof._texts import FORMATS, NATIVE, compiled, from_cpp, from_python, names
 from relu_xp import _formulas
 from relu_xp._functions import FUNCTIONS
 
-LIMIT = 60.0  # seconds, for a solver and statement
+LIMIT = 60.0  # seconds for one solver and one statement
 Proofs = dict[str, dict[str, list[Answer]]]  # by claim and format
-Refutations = dict[Fault, dict[str, tuple[bool, str]]]  # by format: whether, and what tells
+Refutations = dict[Fault, dict[str, tuple[bool, str]]]  # by format: whether it is, and the inputs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -104,9 +104,8 @@ def run() -> tuple[Proofs, Refutations]:
                     refute, fault, format, formulas, text_or_none, program, LIMIT
                 )
                 for format in FORMATS
-                if not (
-                    fault.flags and format.bits == 16
-                )  # whose flags are those of a product in another format
+                # Products of 16 bits are made in a wider format, and so have its flags.
+                if not (fault.flags and format.bits == 16)
             }
         return _results(asked), _results(faults)
 
@@ -122,13 +121,13 @@ def _flat(rows: dict[Any, dict[str, Any]]) -> Iterator[tuple[Any, str, Any]]:
 
 
 def proved(answers: list[Answer]) -> bool:
-    """Two agree, or the only one that is asked says so, and nobody objects."""
+    """Whether two solvers say so, or the only one that was asked, and none says otherwise."""
     known = [each.result for each in answers if each.result != "unknown"]
     return {*known} == {"unsat"} and len(known) >= min(2, len(answers))
 
 
 def tables(proofs: Proofs, refutations: Refutations) -> Iterator[str]:
-    """Make the tables of the documentation: what is proved, by whom and in how many seconds; and what is refuted."""
+    """Make the documentation's tables: the claims, with solvers and seconds; and the faults."""
     yield f"| proved | {' | '.join(format.name for format in FORMATS)} |"
     yield "|---" * (1 + len(FORMATS)) + "|"
     for claim, row in proofs.items():

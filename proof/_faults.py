@@ -1,7 +1,7 @@
-"""Faults put into each text: the statement must be refuted, by inputs for which the faulty function does differ.
+"""Faults that are put into each text: the solvers must refute the statement on the faulty text.
 
-A statement that holds of everything would let them live. Two solvers refute it for any operations,
-and one names the inputs for which IEEE's go wrong.
+So no statement is true whatever the text says. Two solvers refute it for any operations, and one
+names inputs for IEEE's operations: run on them, the faulty function must give a wrong result.
 """
 
 import math
@@ -21,13 +21,13 @@ from relu_xp.verify._expected import expected, same_bits
 
 
 class Fault(NamedTuple):
-    """In a text and function, what is put in the place of what."""
+    """A replacement in one function of one text."""
 
     text: str
     function: str
     old: str
     new: str
-    flags: bool = False  # no value changes, only what is raised
+    flags: bool = False  # only the exceptions change, no value does
 
 
 PYTHON, CPP = "_formulas.py", "rectifiers.hpp"
@@ -75,7 +75,7 @@ FAULTS = (
 
 
 def space(fault: Fault) -> str:
-    """Its namespace in the host program."""
+    """The fault's C++ namespace."""
     return f"fault{FAULTS.index(fault)}"
 
 
@@ -83,7 +83,8 @@ def faulty(source: str, fault: Fault) -> str:
     """Put the fault into the text."""
     (body,) = re.findall(rf"(?:def|Word) {fault.function}\(.*?\n\n", source + "\n", re.DOTALL)
     if body.count(fault.old) != 1:
-        msg = f"{fault.old} does not stand once in {fault.function} of {fault.text}: bring this fault up to date"
+        where = f"{fault.function} of {fault.text}"
+        msg = f"{fault.old} does not stand once in {where}: bring this fault up to date"
         raise ValueError(msg)
     return source.replace(body, body.replace(fault.old, fault.new))
 
@@ -91,7 +92,7 @@ def faulty(source: str, fault: Fault) -> str:
 def refute(
     fault: Fault, format: Format, source: str, text: Text | None, program: Path, limit: float
 ) -> tuple[bool, str]:
-    """Whether it is refuted, and what tells: inputs for which the text goes wrong when it is run on them."""
+    """Whether it is refuted, with the inputs for which the text, when it is run, goes wrong."""
     function, formulas = FUNCTIONS[fault.function], ModuleType("formulas")
     if text is None:
         exec(faulty(source, fault), formulas.__dict__)
@@ -110,7 +111,7 @@ def refute(
     want = expected(
         function, tuple(arrays[:count]), dict(zip(inputs[count:], arrays[count:], strict=True))
     )
-    if fault.text == PYTHON:  # a scalar is a number where it can be: an array slope may be infinite
+    if fault.text == PYTHON:  # a scalar is a number; only an array slope may be infinite
         scalars = [float(each[0]) if math.isfinite(each[0]) else each for each in arrays[count:]]
         errors = list[str]()
         with np.errstate(all="ignore", over="call", call=lambda error, _: errors.append(error)):

@@ -1,4 +1,4 @@
-"""The solvers, all given the same SMT-LIB script: `unsat` proves it, `sat` refutes it, for inputs that they name."""
+"""The solvers: for an SMT-LIB script, `unsat` is a proof, `sat` a refutation, with its inputs."""
 
 import time
 from typing import NamedTuple
@@ -8,7 +8,7 @@ class Answer(NamedTuple):
     solver: str
     result: str  # "sat", "unsat" or "unknown"
     seconds: float
-    inputs: dict[str, int]  # their bits, where it is sat
+    inputs: dict[str, int]  # the bits of the inputs, if the result is sat
 
     def __str__(self) -> str:
         told = ", ".join(f"{name} {bits:#x}" for name, bits in self.inputs.items())
@@ -36,8 +36,7 @@ def _bitwuzla(script: str, names: list[str], limit: float) -> tuple[str, list[st
 def _z3(script: str, names: list[str], limit: float) -> tuple[str, list[str]]:
     import z3
 
-    # By default it takes minutes for what it decides in a second once each application of a
-    # function has a name.
+    # These tactics give each application of a function a name: a second instead of minutes.
     solver = z3.Then("simplify", "solve-eqs", "ackermannize_bv", "smt").solver()
     solver.set("timeout", int(limit * 1000))
     solver.from_string(script)
@@ -74,7 +73,7 @@ _SOLVERS = {"bitwuzla": _bitwuzla, "z3": _z3, "cvc5": _cvc5}
 
 
 def ask(solver: str, script: str, names: list[str], limit: float) -> Answer:
-    """Give a script to a solver, for so many seconds; and where it is refuted, ask for the inputs' bits."""
+    """Give a script to a solver, with a limit in seconds; if it is refuted, get the inputs."""
     begin = time.perf_counter()
     result, values = _SOLVERS[solver](script, [f"{name}.bits" for name in names], limit)
     seconds = time.perf_counter() - begin
@@ -85,7 +84,7 @@ def ask(solver: str, script: str, names: list[str], limit: float) -> Answer:
 def ask_in_turn(
     solvers: tuple[str, ...], script: str, names: list[str], limit: float
 ) -> list[Answer]:
-    """Ask until two solvers know, or no other is left."""
+    """Ask until two solvers have decided, or none is left."""
     answers = list[Answer]()
     for solver in solvers:
         if sum(each.result != "unknown" for each in answers) < 2:

@@ -1,10 +1,10 @@
 """The statements as SMT-LIB scripts, each unsatisfiable if it holds.
 
-Those on the texts are about any two operations, called add and mul, of which no more is known than
-a few lemmas: a product with 1 is the other factor, and so on. That binary floating-point arithmetic
-is such a pair is stated apart, as the lemmas, from the same words. So a text that is proved to
-compute the definition does so with IEEE's operations; and no solver has to multiply two products
-out to see that they are one.
+The statements on the texts are about two arbitrary operations, add and mul. Only a few facts about
+them are given: a product with 1 is the other factor, and so on. The lemmas state, in the same
+words, that IEEE's sum and product have these properties. So a text that is proved for add and mul
+is proved for IEEE's operations, and no solver has to multiply out two products to see that they are
+equal.
 """
 
 from proof._texts import Format, Text, both, definition, names
@@ -34,7 +34,8 @@ _WORDS = """(set-logic ALL)
 (define-fun signed_number ((w Word)) Word
     (mask (or (fp.lt (value w) null) (and (fp.isZero (value w)) (fp.isNegative (value w))))))
 (define-fun below ((v Word) (w Word) (any Word)) Word
-    (ite (and (fp.gt (value v) null) (fp.gt (value w) null)) (mask (fp.lt (value v) (value w))) any))
+    (ite (and (fp.gt (value v) null) (fp.gt (value w) null))
+        (mask (fp.lt (value v) (value w))) any))
 """
 
 _ANY_OPERATIONS = """
@@ -51,7 +52,7 @@ _IEEE_OPERATIONS = """
 (define-fun some_sum ((a Number) (b Number)) Number (fp.add RNE a b))
 (define-fun some_product ((a Number) (b Number)) Number (fp.mul RNE a b))
 """
-# Overflow or invalid operation: the result is an infinity, or a NaN, where no operand is one.
+# Overflow, or an invalid operation: the result is an infinity, or a NaN, and no operand is one.
 _IEEE_EXCEPTION = """
 (define-fun raises ((a Number) (b Number) (r Number)) Bool
     (and (TEST r) (not (TEST a)) (not (TEST b)) (not (fp.isNaN a)) (not (fp.isNaN b))))
@@ -64,9 +65,9 @@ OVERFLOW, INVALID = (
     for test in ("fp.isInfinite", "fp.isNaN")
 )
 
-# What is known of them. A quiet NaN raises nothing; nor does what is exact: 0 + 0, 1 + 1, a product
-# with 1, and, unless it overflows, a doubling. So where neither overflow nor invalid operation is
-# raised, underflow is not.
+# The facts about add and mul. A quiet NaN raises nothing; nor does an exact operation: 0 + 0,
+# 1 + 1, a product with 1, and a doubling that does not overflow. So where add and mul raise nothing
+# here, IEEE's operations raise no underflow either.
 _KNOWN = """
 (define-fun either_nan ((a Number) (b Number)) Bool (or (fp.isNaN a) (fp.isNaN b)))
 (define-fun both_are ((a Number) (b Number) (c Number)) Bool (and (= a c) (= b c)))
@@ -107,7 +108,7 @@ def _script(format: Format, operations: str, *lines: str) -> str:
 def statement(
     function: Function, text: Text, format: Format, operations: str = ANY, flags: bool = True
 ) -> str:
-    """What a text computes is what the definition says, and raises what it raises, for every input."""
+    """For every input, the text gives the definition's result and raises its exceptions."""
     lines = []
     for i, name in enumerate(names(function)):
         lines += [
@@ -116,7 +117,7 @@ def statement(
         ]
         lines += [f"(define-fun arg{i} () Word {name}.bits)"]
     for each in function.scalars:
-        if not each.may_be_array:  # of which nothing is known
+        if not each.may_be_array:  # an array's values are not checked
             lines.append(f"(assert (finite {each.name}))")
         if each.above_zero:
             lines.append(f"(assert (fp.gt {each.name} null))")
@@ -129,7 +130,7 @@ def statement(
 
 
 def lemmas(format: Format) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """By what they say: that IEEE's operations are as told above, and where they round; with the solvers to ask."""
+    """By title, a script and its solvers: the facts about add and mul hold for IEEE's operations."""
     ab = [
         f"(declare-const {a}.bits Word)\n(define-fun {a} () Number (value {a}.bits))" for a in "ab"
     ]
@@ -139,10 +140,10 @@ def lemmas(format: Format) -> dict[str, tuple[str, tuple[str, ...]]]:
         f"(= ({name}_raises a b) (raises a b {result}))" for name, result in results.items()
     )
     wide = f"((_ to_fp {format.exponent + 1} {format.significand}) RNE "
-    exact = f"(let ((r (fp.add RNE a a))) (=> (finite r) (= {wide}r) (fp.mul RNE {wide}two) {wide}a)))))"
-    solvers = tuple(
-        sorted(format.solvers, key="bitwuzla cvc5 z3".index)
-    )  # z3 does not multiply float64 out in time
+    doubled = f"(fp.mul RNE {wide}two) {wide}a))"
+    exact = f"(let ((r (fp.add RNE a a))) (=> (finite r) (= {wide}r) {doubled})))"
+    # z3 comes last: it does not multiply float64 out in time.
+    solvers = tuple(sorted(format.solvers, key="bitwuzla cvc5 z3".index))
     found = {
         "IEEE's sum and product are such operations": (IEEE, same),
         "they overflow as these do": (OVERFLOW, alike),
@@ -156,20 +157,16 @@ def lemmas(format: Format) -> dict[str, tuple[str, tuple[str, ...]]]:
     for wider, exponent, significand in (("float32", 8, 24), ("float64", 11, 53)):
         if 2 * format.significand <= significand:
             once = _rounded_once(format, exponent, significand)
-            able = (
-                "bitwuzla",
-                *(["cvc5"] if format.name == "bfloat16" else []),
-            )  # which else takes minutes
+            # For float16, cvc5 takes minutes.
+            able = ("bitwuzla", "cvc5") if format.name == "bfloat16" else ("bitwuzla",)
             scripts[f"a product by way of {wider} is rounded once"] = once, able
     return scripts
 
 
 def _rounded_once(format: Format, exponent: int, significand: int) -> str:
-    """In words of its own: bitwuzla computes with bfloat16 where its sort is not named."""
-    narrow, wide = (
-        f"(_ to_fp {format.exponent} {format.significand})",
-        f"(_ to_fp {exponent} {significand})",
-    )
+    """A product in a wider format is rounded once. No sort is named: bitwuzla lacks bfloat16's."""
+    narrow = f"(_ to_fp {format.exponent} {format.significand})"
+    wide = f"(_ to_fp {exponent} {significand})"
     lines = [f"(declare-const {a}.bits (_ BitVec {format.bits}))" for a in "ab"]
     a, b = (f"({narrow} {a}.bits)" for a in "ab")
     by_wider = f"({narrow} RNE (fp.mul RNE ({wide} RNE {a}) ({wide} RNE {b})))"

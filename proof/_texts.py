@@ -1,7 +1,8 @@
-"""The definition and both texts in SMT-LIB, by what they do themselves when they are given terms in place of numbers.
+"""The definition and both texts in SMT-LIB: each is run, and records what it does.
 
-`reference.py` and `_formulas.py` run on terms, each way through their `if`s; the formulas' arrays
-have one element. `rectifiers.hpp` is compiled with primitives that print what they are asked for.
+`reference.py` and `_formulas.py` run on terms in place of numbers, once for each way through their
+`if`s; the formulas' arrays have one element. `rectifiers.hpp` is compiled with primitives that
+print their calls.
 """
 
 import functools
@@ -29,10 +30,8 @@ COMPARISONS = {
     "ge": "fp.geq",
     "gt": "fp.gt",
 }
-OPERATIONS = {
-    "mul": "mul_raises",
-    "add": "add_raises",
-}  # and what says whether they raise a floating-point exception
+# Each operation, with the term for whether it raises a floating-point exception.
+OPERATIONS = {"mul": "mul_raises", "add": "add_raises"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Format:
 
     @property
     def bits(self) -> int:
-        """How many there are."""
+        """The number of bits of a word."""
         return self.exponent + self.significand
 
     def word(self, pattern: int) -> str:
@@ -69,9 +68,7 @@ class Format:
 
 FORMATS = (
     Format("float16", 5, 11),
-    Format(
-        "bfloat16", 8, 8, ("z3", "cvc5")
-    ),  # which bitwuzla, as it is built for PyPI, has no name for
+    Format("bfloat16", 8, 8, ("z3", "cvc5")),  # PyPI's bitwuzla has no sort for it
     Format("float32", 8, 24),
     Format("float64", 11, 53),
 )
@@ -79,7 +76,7 @@ FORMATS = (
 
 @dataclass
 class Text:
-    """Lines that define terms, and of each way that ends, the names of them: its condition, result and exceptions."""
+    """Lines that define terms; for each way, the terms of its condition, result and exceptions."""
 
     lines: list[str]
     ends: list[dict[str, str]]
@@ -101,7 +98,7 @@ def both(terms: Iterable[str]) -> str:
 
 
 def definition(function: Function, format: Format) -> list[str]:
-    """What `relu_xp.reference` computes, `expected`, and whether it raises an exception, `expected_raised`."""
+    """Define the terms `expected`, the definition's result, and `expected_raised`."""
     result, raised = "", list[str]()
     for run, expression in paths(function):
         when, value = _condition(run, format), _term(expression, format)
@@ -143,7 +140,7 @@ def _either(terms: Iterable[str]) -> str:
 
 
 class Trace:
-    """One way through a formula: the operations that it makes, in order, and what says of each whether it raises."""
+    """One way through a formula: its operations, in order, and the terms of their exceptions."""
 
     def __init__(self, prefix: str, format: Format) -> None:
         self.prefix, self.format = prefix, format
@@ -210,7 +207,7 @@ def from_python(formula: Any, function: Function, format: Format) -> Text:
 
 
 def compiled(texts: dict[str, str], functions: dict[str, list[str]], folder: Path) -> Path:
-    """Compile texts of `rectifiers.hpp` by their names, for these functions of each, into a program that tells them."""
+    """Compile texts of `rectifiers.hpp` into a program that prints these functions of each."""
     lines = []
     for name, text in texts.items():
         (folder / f"{name}.hpp").write_text(text, encoding="utf-8")

@@ -18,9 +18,8 @@ class Format:
     lowest: int  # the exponent of the smallest number
     max: Any
     number: Any = float  # a type that holds all its values
-    ldexp: Any = (
-        math.ldexp
-    )  # scales one by a power of two, exactly; a product with the power might tell of underflow
+    # Scales a number by a power of two, exactly. A product might raise the underflow flag.
+    ldexp: Any = math.ldexp
 
 
 def _ieee(digits: int, smallest_normal: int) -> Format:
@@ -37,21 +36,21 @@ _IEEE = {
 
 
 def name(dtype: Any) -> str:
-    """As all libraries write it: `float32` for `torch.float32` and for NumPy's of either byte order."""
+    """The name that libraries share: `float32` for `torch.float32`, and for `>f4`."""
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
 def kind(dtype: Any) -> str:
-    """Tell real floating ("f"), signed ("i") and unsigned ("u") integer dtypes from all others ("")."""
+    """Real floating is "f", signed integer "i", unsigned integer "u", and all others are ""."""
     return _kind(dtype)  # a plain function, which torch.compile can be told not to trace
 
 
-# Typed, here and below: two libraries' dtypes may hash alike, and array_api_strict warns when they
-# are compared.
+# typed=True, here and below: dtypes of two libraries may have equal hashes, and array_api_strict
+# warns if its own are compared with others.
 @functools.lru_cache(maxsize=None, typed=True)
 def _kind(dtype: Any) -> str:
-    # float8_e8m0fnu holds powers of two alone: without a zero it has no place for a rectifier's
-    # results. JAX's float0 has no values at all.
+    # float8_e8m0fnu holds only powers of two: it has no zero, which a rectifier must give. JAX's
+    # float0 has no values at all.
     if found := re.fullmatch(r"(?!float8_e8m0fnu|float0)b?(f|i|u)(loat|nt|int)\d+\w*", name(dtype)):
         return found[1]
     return ""
@@ -79,14 +78,17 @@ def _as_float(value: Any) -> float | None:
 
 
 def _nearest_to_float(value: float, form: Format) -> float | None:
-    """Round to a multiple of the format's quantum there; casts may round twice, as by way of binary32."""
+    """Round to a multiple of the format's quantum there.
+
+    A cast will not do: some libraries' casts round twice, first to binary32.
+    """
     quantum = max(math.frexp(value)[1] - form.digits, form.lowest)  # its exponent
     size = math.ldexp(round(math.ldexp(abs(value), -quantum)), quantum)
     return math.copysign(size, value) if size <= form.max else None
 
 
 def _nearest(value: Fraction, form: Format) -> Any:
-    """The same of what no float holds."""
+    """Do the same with a number that no float equals."""
     quantum = max(exponent(value) + 1 - form.digits, form.lowest)
     multiple = round(abs(value) / Fraction(2) ** quantum)
     if multiple * Fraction(2) ** quantum > exact(form.max):
@@ -99,12 +101,12 @@ def _nearest(value: Fraction, form: Format) -> Any:
 def _format(dtype: Any) -> Format:
     if found := _IEEE.get(name(dtype)):
         return found
-    if re.match(r"float\d_", name(dtype)):  # of ml_dtypes, which then is there
+    if re.match(r"float\d_", name(dtype)):  # one of ml_dtypes, which is imported if it exists
         number: Any = float
         ldexp: Any = math.ldexp
         info = sys.modules["ml_dtypes"].finfo(dtype)
     else:
-        import numpy as np  # late: this dtype is NumPy's own
+        import numpy as np  # it is imported already: this dtype is its longdouble
 
         info, number, ldexp = np.finfo(np.longdouble), np.longdouble, np.ldexp
     eps, smallest_normal = (

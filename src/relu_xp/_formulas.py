@@ -1,16 +1,16 @@
-"""THE maths, once, in array-API terms: what backends run, or are held bit-identical to.
+"""The maths, once, in array-API terms. Backends run it, or are tested bit-identical to it.
 
-`xp` is the array's namespace. The scalars are already rounded to its dtype: the slope `s`, a number
-or an array that broadcasts to x; and the numbers `z`, the derivative at zero, `c`, the ceiling, and
-`k`, the derivative there. Three rules shape every line, see `relu_xp.reference` for the definition
-itself:
+`xp` is the array's namespace. The scalars are already rounded to the dtype of x: the slope `s`, a
+number or an array that broadcasts to x; and the numbers `z`, the derivative at zero, `c`, the
+ceiling, and `k`, the derivative there. `relu_xp.reference` is the definition; three rules shape
+every line here:
 
-- Products meet only the elements that the definition multiplies: the others are multiplied by one, exactly. So no
-  overflow or invalid operation is raised for a value that is then thrown away.
-- A select stands after each product, so no compiler can fuse the product with a sum that follows; and zeros of a
+- The definition multiplies some elements; the others are multiplied by one, which is exact. So no
+  overflow or invalid operation is raised for a product that is then discarded.
+- A select follows each product, so no compiler can fuse the product with a later sum. Zeros of a
   derivative are selected, never multiplied in: 0 * inf would be NaN.
-- Of `x`, the derivatives use comparisons only, but for the squared rectifier's, so they may be given other numbers that
-  compare alike in its place.
+- The derivatives only compare x, except those of the squared rectifier. So other numbers that
+  compare alike can stand for x.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ Scalar = Any  # a Python float, or an array
 
 
 def relu(xp: Namespace, x: Array) -> Array:
-    """Select +0 where x <= 0, which is false for NaN, and x elsewhere."""
+    """Select +0 where x <= 0, and x elsewhere: for NaN, x <= 0 is false."""
     return xp.where(x <= 0, xp.zeros_like(x), x)
 
 
@@ -39,7 +39,7 @@ def relu_vjp(xp: Namespace, x: Array, g: Array, z: float) -> Array:
 
 
 def leaky_relu(xp: Namespace, x: Array, s: Scalar) -> Array:
-    """Multiply by s where x < 0; zeros so keep their sign, and NaN stays NaN."""
+    """Multiply by s where x < 0; so zeros keep their sign, and NaN stays NaN."""
     return xp.where(x < 0, _product(xp, x >= 0, s, x), x)
 
 
@@ -52,7 +52,7 @@ def leaky_relu_grad(xp: Namespace, x: Array, s: Scalar, z: float) -> Array:
 
 
 def leaky_relu_vjp(xp: Namespace, x: Array, g: Array, s: Scalar, z: float) -> Array:
-    """Multiply the cotangent g by s where x < 0 or NaN, by z where x == 0; there z = 0 selects +0."""
+    """Multiply the cotangent g by s where x < 0 or NaN, by z where x == 0; z = 0 selects +0."""
     if z == 1:
         return xp.where(x >= 0, g, _product(xp, x >= 0, s, g))
     if z == 0:
@@ -62,12 +62,12 @@ def leaky_relu_vjp(xp: Namespace, x: Array, g: Array, s: Scalar, z: float) -> Ar
 
 
 def leaky_relu_slope_vjp(xp: Namespace, x: Array, g: Array) -> Array:
-    """Multiply the cotangent g by x where x < 0, which is what the slope is multiplied by; select +0 elsewhere."""
+    """Multiply the cotangent g by x where x < 0; select +0 elsewhere."""
     return xp.where(x < 0, _product(xp, x >= 0, x, g), xp.zeros_like(g))
 
 
 def clipped_relu(xp: Namespace, x: Array, c: float) -> Array:
-    """Select the ceiling c from there on, which is false for NaN, and relu below."""
+    """Select the ceiling c where x >= c, and relu elsewhere: for NaN, x >= c is false."""
     return xp.where(x >= c, xp.full_like(x, c), relu(xp, x))
 
 
@@ -77,7 +77,7 @@ def clipped_relu_grad(xp: Namespace, x: Array, c: float, z: float, k: float) -> 
 
 
 def clipped_relu_vjp(xp: Namespace, x: Array, g: Array, c: float, z: float, k: float) -> Array:
-    """Select the cotangent g where the derivative is 1, and +0 where it is 0; multiply elsewhere, at the kinks."""
+    """Select the cotangent g where the derivative is 1, +0 where it is 0; multiply elsewhere."""
     derivative, zero = _clipped_derivative(xp, x, g, c, z, k), xp.zeros_like(g)
     if z in (0, 1) and k in (0, 1):
         return xp.where(derivative == 1, g, zero)
@@ -111,7 +111,7 @@ def squared_relu_vjp(xp: Namespace, x: Array, g: Array) -> Array:
 
 
 def _product(xp: Namespace, unless: Array, factor: Scalar, a: Array) -> Array:
-    """Multiply a by the factor; by one where the product is to be thrown away."""
+    """Multiply a by the factor; by one where the product is discarded."""
     return a * xp.where(unless, xp.ones_like(a), _filled(xp, a, factor))
 
 

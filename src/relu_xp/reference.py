@@ -1,8 +1,8 @@
-"""The definition: each rectifier for one Python float, in plain `if`s, for every backend to be held against.
+"""The definition: each rectifier for one Python float, in plain `if`s.
 
-The names and arguments are those of `relu_xp`. Python floats are IEEE binary64, so the products
-here are binary64 products; for a narrower dtype, round the result of each operation once: a
-binary64 product of two float32, bfloat16 or float16 values is exact.
+Every backend is tested against it. The names and arguments are those of `relu_xp`. Python floats
+are IEEE binary64, and so are the products here. For a narrower dtype, round the result of each
+operation once: a binary64 product of two float32, bfloat16 or float16 values is exact.
 
 >>> [relu(x) for x in (1.0, -10.0, 0.0, 15.0, -20.0)]
 [1.0, 0.0, 0.0, 15.0, 0.0]
@@ -19,7 +19,7 @@ def relu(x: float, /, *, grad_at_zero: float = 1.0) -> float:
 
 
 def leaky_relu(x: float, /, negative_slope: float = 0.01, *, grad_at_zero: float = 1.0) -> float:
-    """x where x >= 0 (a zero keeps its sign), negative_slope * x where x < 0, NaN where x is NaN."""
+    """x where x >= 0 (-0.0 too), negative_slope * x where x < 0, NaN where x is NaN."""
     if x < 0.0:
         return negative_slope * x
     return x
@@ -46,7 +46,7 @@ def leaky_relu_grad(
 
 
 def relu_vjp(x: float, cotangent: float, /, *, grad_at_zero: float = 1.0) -> float:
-    """The cotangent where x > 0; at 0 its share grad_at_zero, selected if 0 or 1; else +0, whatever it is."""
+    """The cotangent where x > 0, its share grad_at_zero where x == 0, else +0."""
     if x > 0.0:
         return cotangent
     if x == 0.0:
@@ -66,7 +66,7 @@ def leaky_relu_vjp(
 
 
 def leaky_relu_slope_vjp(x: float, cotangent: float, /) -> float:
-    """x * cotangent where x < 0, else +0: the cotangent of the slope, before its elements are summed."""
+    """x * cotangent where x < 0, else +0: each element's part in the gradient of the slope."""
     if x < 0.0:
         return x * cotangent
     return 0.0
@@ -75,7 +75,7 @@ def leaky_relu_slope_vjp(x: float, cotangent: float, /) -> float:
 def clipped_relu(
     x: float, /, ceiling: float = 6.0, *, grad_at_zero: float = 1.0, grad_at_ceiling: float = 0.0
 ) -> float:
-    """The ceiling from there on, x between it and 0, +0 where x <= 0, NaN where x is NaN."""
+    """The ceiling where x >= ceiling, x between it and 0, +0 where x <= 0, NaN where x is NaN."""
     if x >= ceiling:
         return ceiling
     return relu(x)
@@ -84,7 +84,7 @@ def clipped_relu(
 def clipped_relu_grad(
     x: float, /, ceiling: float = 6.0, *, grad_at_zero: float = 1.0, grad_at_ceiling: float = 0.0
 ) -> float:
-    """1 between 0 and the ceiling, grad_at_zero and grad_at_ceiling where x equals them, else 0 (NaN included)."""
+    """1 between 0 and the ceiling; grad_at_zero and grad_at_ceiling there; else 0 (NaN too)."""
     if x == ceiling:
         return grad_at_ceiling
     if x > ceiling:
@@ -101,7 +101,7 @@ def clipped_relu_vjp(
     grad_at_zero: float = 1.0,
     grad_at_ceiling: float = 0.0,
 ) -> float:
-    """The cotangent between 0 and the ceiling; there its share grad_at_zero or grad_at_ceiling; else +0."""
+    """The cotangent between 0 and the ceiling; at both of them a share of it; else +0."""
     if x == ceiling:
         return _share(cotangent, grad_at_ceiling)
     if x > ceiling:
@@ -124,14 +124,14 @@ def squared_relu_grad(x: float, /) -> float:
 
 
 def squared_relu_vjp(x: float, cotangent: float, /) -> float:
-    """(x + x) * cotangent, in two operations, where x > 0; else +0, whatever it is."""
+    """(x + x) * cotangent, in two operations, where x > 0; else +0."""
     if x > 0.0:
         return (x + x) * cotangent
     return 0.0
 
 
 def _share(cotangent: float, grad_at_zero: float) -> float:
-    """grad_at_zero * cotangent, but +0 where grad_at_zero is 0, so that an infinite cotangent leaves no NaN."""
+    """grad_at_zero * cotangent, but exactly +0 where grad_at_zero is 0: 0 * inf would be NaN."""
     if grad_at_zero == 1.0:
         return cotangent
     if grad_at_zero == 0.0:

@@ -1,4 +1,4 @@
-"""Holds every backend of this machine, and anybody's kernel, against the scalar definition, bit for bit."""
+"""Compares every backend of this machine, or a kernel, with the scalar definition, bit for bit."""
 
 from relu_xp.verify._cases import DTYPES, FLOATS, dtypes
 from relu_xp.verify._engine import Tally, assert_conforms, sweep, verify

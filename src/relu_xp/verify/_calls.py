@@ -1,4 +1,4 @@
-"""Calls a function that is not ours: what it raises, gives or writes is a result like another."""
+"""Calls a kernel that is not ours: whatever it raises, returns or overwrites is recorded."""
 
 import contextvars
 import queue
@@ -12,14 +12,14 @@ import numpy as np
 from relu_xp._survey import Target, first_line
 from relu_xp.verify._expected import Array, DType, same_bits
 
-POISON = 12345.0  # what memory holds that is allocated next, should the function not write to it
+POISON = 12345.0  # memory that a kernel may leave unwritten is filled with this
 WIDEST = 64  # bytes, of a vector
 View = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two functions of a caller's, in the place of a backend."""
+    """Two functions of a caller's that stand for a backend."""
 
     to: Callable[[Array], Any]
     get: Callable[[Any], Array]
@@ -40,13 +40,13 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call gave, and the same as NumPy's; and what its inputs were after it."""
+    """The result of a call, also as a NumPy array, and its inputs after the call."""
 
     result: Any
     got: Array
     written: tuple[Array, ...]
-    shares: bool  # whether who writes to the result writes to an input
-    overwrote: bool  # whether an earlier call's result is another now
+    shares: bool  # whether the result shares memory with an input
+    overwrote: bool  # whether the call changed an earlier call's result
 
 
 class Worker:
@@ -61,7 +61,7 @@ class Worker:
         for job in iter(self._jobs.get, None):
             try:
                 self._done.put((job(), None))
-            except BaseException as error:  # who waits for it must hear of it
+            except BaseException as error:  # `run` raises it
                 self._done.put((None, error))
 
     def run(self, job: Callable[[], Any], timeout: float) -> Any:
@@ -90,20 +90,17 @@ def call(
     shift: bool = False,
     earlier: Outcome | None = None,
 ) -> Outcome | Trouble:
-    """Call it on arrays of the target's, or on views of them; shifted, they begin at an odd element."""
+    """Call it on the target's arrays, or on views; shifted, arrays begin one element further."""
     try:
         held = [_put(target, a, shift) for a in arrays]
         given = held if view is None else [view(a) for a in held]
-        # Freed at once, this is the memory that is allocated next; NumPy keeps several small
-        # pieces.
+        # Freed at once, this memory is probably allocated next. NumPy keeps several small pieces.
         for_next = [
             target.put(np.full_like(arrays[0], POISON))
             for _ in range(8 if arrays[0].nbytes < 1024 else 1)
         ]
         del for_next
-    except (
-        BaseException
-    ) as error:  # a caller's function, or an array that the library has no room for
+    except BaseException as error:  # from a caller's function, or for want of memory
         return Trouble(
             "raised", f"its input cannot be made: {_said(error)}", "see library=, which makes it"
         )
@@ -134,7 +131,7 @@ def call(
 
 
 def _said(error: BaseException) -> str:
-    """What an error says in a line; but the user's, who wants to end it all, goes on."""
+    """What an error says, in a line; but the user's own KeyboardInterrupt is raised again."""
     if (
         isinstance(error, KeyboardInterrupt)
         and threading.current_thread() is threading.main_thread()
@@ -144,26 +141,26 @@ def _said(error: BaseException) -> str:
 
 
 def _put(target: Target, array: Array, shift: bool) -> Any:
-    """Hand over a copy that may be written to; of one dimension, aligned to a vector or off by one element."""
+    """Hand over a copy; if one-dimensional, it is aligned to vectors, or off by one element."""
     if array.ndim != 1:
         return target.put(array.copy())
     whole = _aligned(array.size + shift, array.dtype)
     whole[:shift], whole[shift:] = 1, array
-    if isinstance(target.backend, Pair):  # who may have no slices, and as well no copy
+    if isinstance(target.backend, Pair):  # its arrays may have no slices
         return target.put(whole[shift:])
-    held = target.put(whole)  # a library that copies aligns what it copies
+    held = target.put(whole)  # shifted after: a library that copies would align the copy
     return held[1:] if shift else held
 
 
 def _aligned(size: int, dtype: DType) -> Array:
-    """Room for so many elements, from an address that is a multiple of the widest vector's bytes."""
+    """Room for so many elements, aligned to the widest vector."""
     room = np.empty(size * dtype.itemsize + WIDEST, np.uint8)
     begin = -room.ctypes.data % WIDEST
     return room[begin : begin + size * dtype.itemsize].view(dtype)
 
 
 def _alien(target: Target, result: Any, own: tuple[Any, ...]) -> str:
-    """What it gives that is no array of the library's; nothing if it is one."""
+    """Say what it gives, if that is no array of the library's; else nothing."""
     if result is None:
         return "it gives None"
     if isinstance(target.backend, Pair) or isinstance(result, tuple(type(a) for a in own)):

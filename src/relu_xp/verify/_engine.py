@@ -301,7 +301,7 @@ def verify(
 
 
 def _forget(target: Target) -> None:
-    """Have the backend drop its compiled programs: they take memory, and other cases need others."""
+    """Drop compiled programs: they take memory, and the next cases need others."""
     if forget := getattr(target.backend, "forget", None):
         forget()
 

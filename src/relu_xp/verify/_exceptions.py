@@ -1,4 +1,4 @@
-"""The known deviations from bit-exactness, as data: whose each is, where, and exactly what it allows."""
+"""The known deviations from bit-exactness, as data: where each is, and exactly what it allows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from relu_xp._functions import Function
 from relu_xp._survey import Target
 from relu_xp.verify._expected import Array, Scalars, expected, rounded, same_bits, widened
 
-# (function, arrays, scalars, got, want) of the elements that differ -> which of them it explains.
+# (function, arrays, scalars, got, want) of elements that differ -> a mask of those it explains.
 Explains = Callable[[Function, tuple[Array, ...], Scalars, Array, Array], Array]
 
 
 @dataclass(frozen=True)
 class KnownDeviation:
-    """Something a library does that no backend of ours can undo."""
+    """Something that a library does, and no backend of ours can undo."""
 
     name: str
     library: str
@@ -26,7 +26,7 @@ class KnownDeviation:
 
 
 def deviations(target: Target, dtype: str, runtime: str = "") -> list[KnownDeviation]:
-    """The deviations that are known at a target, of a dtype, of calls or of a runtime's programs."""
+    """The known deviations at a target, in a dtype, of its own calls or of a runtime's programs."""
     return [
         each
         for each in DEVIATIONS
@@ -40,7 +40,10 @@ def deviations(target: Target, dtype: str, runtime: str = "") -> list[KnownDevia
 def flushed(
     function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array
 ) -> Array:
-    """Whether a subnormal, or the smallest normal, takes part, and reading or writing it as zero gives what was got."""
+    """Where subnormals that are read or written as zeros explain the result.
+
+    The smallest normal number counts among them: a product may have been rounded up to it.
+    """
     import ml_dtypes
 
     dtype = want.dtype
@@ -65,7 +68,7 @@ def flushed(
         for given in (held, flat):
             candidate = expected(function, read, given)
             fits |= same_bits(flush(got), flush(candidate))
-            # rounding up to the smallest normal comes too late: what it rounds was flushed
+            # XLA flushes a product before it would be rounded up to the smallest normal.
             fits |= (np.abs(widened(candidate)) == smallest) & (widened(got) == 0)
     return touched & fits
 
@@ -73,7 +76,7 @@ def flushed(
 def _unsigned_zero(
     function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array
 ) -> Array:
-    """Whether it is +0 in the place of a -0 that was selected, but for one that a value function hands on from x."""
+    """Where +0 stands for a -0 that was selected; not where a value function hands on x = -0.0."""
     lost = (want == 0) & np.signbit(want) & (got == 0) & ~np.signbit(got)
     return lost & ~((arrays[0] == 0) & (function.role == "value"))
 
@@ -81,7 +84,7 @@ def _unsigned_zero(
 def _kept_zero(
     function: Function, arrays: tuple[Array, ...], scalars: Scalars, got: Array, want: Array
 ) -> Array:
-    """Whether it is the -0 of x in the place of +0."""
+    """Where x = -0.0 itself stands for +0."""
     return (arrays[0] == 0) & (want == 0) & ~np.signbit(want) & (got == 0) & np.signbit(got)
 
 

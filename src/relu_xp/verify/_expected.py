@@ -3,8 +3,8 @@
 For types of 8 bits the definition is run value by value. For wider ones its paths are used: the
 definition is run on symbols, which record what it compares and computes, once for each path through
 its `if`s; then each path is evaluated for all elements at once. Elements are compared as integers,
-by their bits. Products are binary64's, which are exact for narrower types; a search among all values
-of a type of 8 or 16 bits rounds them. The tests hold both ways against each other.
+by their bits. Products are binary64's, which are exact for narrower types; for types of 8 or 16
+bits, a search among all their values rounds them. The tests compare both ways.
 """
 
 import functools

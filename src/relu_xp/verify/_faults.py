@@ -1,8 +1,8 @@
-"""Says what kind of fault a wrong value is, by rival definitions computed for the same input.
+"""Finds what kind of fault a wrong value is, by rival definitions computed for the same input.
 
-Each rival is a record: what it gives in the place of what is due, what a user would call it, and
-what to do about it. Of a kernel's wrong values the rival that explains the most comes first; what
-none explains goes by its input.
+A rival is a record: its kind, its name for users, its advice, and what it gives where another
+result is due. The rival that gives the most of a kernel's wrong values comes first, then the one
+that gives the most of the others. Values that no rival gives are told apart by their input.
 """
 
 import functools
@@ -37,18 +37,18 @@ from relu_xp.verify._expected import (
 
 # Every kind, in the order of a report: what hides other faults comes first.
 KINDS = (
-    "raised", "wrong_dtype", "wrong_shape", "unwritten", "input_written", "nan_lost", "nan_cotangent",
-    "masked_product", "infinity", "kink", "ceiling_kink", "slope_rounding", "double_rounding", "subnormal_flush",
-    "zero_sign", "other",
+    "raised", "wrong_dtype", "wrong_shape", "unwritten", "input_written", "nan_lost",
+    "nan_cotangent", "masked_product", "infinity", "kink", "ceiling_kink", "slope_rounding",
+    "double_rounding", "subnormal_flush", "zero_sign", "other",
 )  # fmt: skip
 CONVENTIONS = ("kink", "ceiling_kink", "slope_rounding")  # choices as good as ours
-SAMPLE = 1 << 13  # wrong values that all rivals are tried on; the best of them is then tried on all
-MOST_RIGHT = 1 << 18  # right values that a rival is tried on
+SAMPLE = 1 << 13  # all rivals are tried on so many wrong values, the best of them on all
+MOST_RIGHT = 1 << 18  # a rival is tried on so many right values
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """Values that differ: of which input, what was got, and what is due."""
+    """Values that differ, with their inputs and the values that are due."""
 
     function: Function
     arrays: tuple[Array, ...]
@@ -104,22 +104,19 @@ Gives = Callable[[Wrong], Array]
 
 @dataclass(frozen=True, eq=False)
 class Rival:
-    """Another definition: its kind, what it does, what to do about it, and what it gives.
-
-    Its advice may name scalars in braces. A convention is as good a choice as ours.
-    """
+    """Another definition. Its advice may name scalars in braces."""
 
     kind: str
     name: str
     advice: str
     gives: Gives
-    convention: bool = False
-    changed: Mapping[str, Any] = field(default_factory=dict)  # scalars, if these are all
+    convention: bool = False  # a choice as good as ours
+    changed: Mapping[str, Any] = field(default_factory=dict)  # the scalars, if only they differ
 
 
 @dataclass(frozen=True)
 class Cause:
-    """What explains some of the wrong values, which are given by a mask."""
+    """An explanation of some wrong values, which a mask gives."""
 
     kind: str
     name: str
@@ -128,7 +125,7 @@ class Cause:
 
 
 def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
-    """What explains the wrong values, each in one mask, and is not refuted by the right ones."""
+    """Explain each wrong value by one cause that the right values do not refute."""
     left, found = np.ones(wrong.due.shape, bool), list[Cause]()
     if wrong.due.dtype.kind in "iu":  # integers have no such kinds
         return [Cause("other", "", _OTHER, left)]
@@ -137,7 +134,7 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
     while left.any():
         rest = wrong.of(left)
         sample = rest.of(slice(None, None, _step(rest, SAMPLE)))
-        # Of noise, a rival explains some by chance.
+        # A rival may explain some of many random values by chance.
         least = sample.due.size // 50 if _is_plain(sample) else 0
         best = _best(sample, least, right, _step(rest, SAMPLE), rivals)
         if best:
@@ -145,7 +142,7 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
             claimed[left] = _explains(rest, best)
             left &= ~claimed
             found += _by_rival(wrong, best, claimed)
-            if best.changed and best.convention:  # all else may go by it
+            if best.changed and best.convention:  # other faults may follow that convention
                 rivals[:0] = _under(best)
         elif more and not least:
             rivals, more = (
@@ -163,7 +160,7 @@ def causes(wrong: Wrong, right: Wrong) -> list[Cause]:
 
 
 def _seen(wrong: Wrong) -> Iterator[Rival]:
-    """The conventions of the numbers that were seen at a kink, by what the cotangent was multiplied with."""
+    """Conventions with the derivatives that were seen at a kink: got / cotangent, the commonest."""
     for kind, scalar, at in (
         ("kink", GRAD_AT_ZERO, _at_zero),
         ("ceiling_kink", GRAD_AT_CEILING, _at_ceiling),
@@ -178,19 +175,19 @@ def _seen(wrong: Wrong) -> Iterator[Rival]:
 
 
 def _short(number: Any) -> float:
-    """The number of the fewest digits that is rounded to this one."""
+    """The number with the fewest digits that is rounded to this one."""
     value = float(number)
     every = (float(f"{value:.{digits}g}") for digits in range(1, 18))
     return next(short for short in every if rounded(short, number.dtype) == number)
 
 
 def _step(values: Wrong, most: int) -> int:
-    """Between values of a sample of that many."""
+    """The step of a slice that takes about so many of the values."""
     return -(-max(values.due.size, 1) // most)
 
 
 def _best(sample: Wrong, least: int, right: Wrong, step: int, rivals: list[Rival]) -> Rival | None:
-    """Whichever explains the most of a sample, the first of them; what is refuted is dropped."""
+    """The rival that explains most of a sample; those that right values refute are dropped."""
     counts = {rival: int(_explains(sample, rival).sum()) for rival in rivals}
     for rival in sorted(rivals, key=lambda rival: -counts[rival]):
         if counts[rival] <= least:
@@ -204,7 +201,7 @@ def _best(sample: Wrong, least: int, right: Wrong, step: int, rivals: list[Rival
 
 
 def _explains(wrong: Wrong, rival: Rival) -> Array:
-    """Where the rival gives what was got, the sign of a zero aside, unless that is all."""
+    """Where the rival gives what was got; a zero of the other sign is enough if more is wrong."""
     with np.errstate(all="ignore"):
         gives = rival.gives(wrong)
     if rival.kind == "zero_sign":
@@ -213,7 +210,7 @@ def _explains(wrong: Wrong, rival: Rival) -> Array:
 
 
 def _by_rival(wrong: Wrong, rival: Rival, claimed: Array) -> Iterator[Cause]:
-    """A zero's sign is a fault of its own kind where a mask makes it, or where nothing else is wrong."""
+    """The cause; apart from it zeros' signs, if a mask makes them or no other value is wrong."""
     alone = rival.kind == "other" and not (claimed & ~wrong.only_sign).any()
     sign = claimed & wrong.only_sign & (alone or rival.kind == "masked_product")
     rest = claimed & ~sign
@@ -234,14 +231,14 @@ def _under(convention: Rival) -> tuple[Rival, ...]:
 
 
 def _is_plain(wrong: Wrong) -> bool:
-    """Whether most are of plain numbers: what special ones give then tells nothing more."""
+    """Whether most inputs and results are plain numbers, and not special in some way."""
     with np.errstate(all="ignore"):
         special = np.logical_or.reduce([where(wrong) for *_, where in _FALLBACKS[:-1]])
     return 2 * int(special.sum()) < special.size
 
 
 def _by_input(wrong: Wrong, left: Array) -> Iterator[Cause]:
-    """The kind of what no rival explains."""
+    """The causes of values that no rival explains."""
     if left.any() and _is_plain(wrong.of(left)):
         yield Cause("other", "", _OTHER, left)
         return
@@ -271,16 +268,16 @@ def subnormal(array: Array) -> Array:
 def _finfo(dtype: DType) -> Any:
     if dtype.kind == "f":
         return np.finfo(dtype)
-    import ml_dtypes  # late: which has made this dtype
+    import ml_dtypes  # it is there, since it has made this dtype
 
     return ml_dtypes.finfo(dtype)
 
 
-# What rivals give: each is a function of the wrong values.
+# Below, each function makes or is a rival's `gives`: from wrong values, what the rival gives.
 
 
 def _instead(where: Callable[[Wrong], Array], value: Callable[[Wrong], Any]) -> Gives:
-    """What is due, but another value somewhere."""
+    """The due value, but another value in some places."""
     return lambda w: np.where(where(w), rounded(_wide(value(w)), w.due.dtype), w.due)
 
 
@@ -289,7 +286,7 @@ def _wide(value: Any) -> Any:
 
 
 def _changed(**scalars: Any) -> dict[str, Any]:
-    """For a rival that differs in its scalars alone; a name stands for that scalar's number."""
+    """Arguments of a rival whose scalars alone differ; a name stands for that scalar's number."""
     return {"gives": lambda w: w.under(**_numbers(scalars, w)).due, "changed": scalars}
 
 
@@ -301,7 +298,7 @@ def _numbers(changed: Mapping[str, Any], w: Wrong) -> dict[str, float]:
 
 
 def _in(name: str, *, scalars: bool, wider: bool) -> Gives:
-    """All computed in another format, then rounded; where the function has scalars, or none."""
+    """All is computed in another format, then rounded: of functions with scalars, or without."""
 
     def gives(w: Wrong) -> Array:
         other, own = _dtype(name), w.due.dtype
@@ -321,12 +318,14 @@ def _scalars_in(name: str) -> Gives:
     def gives(w: Wrong) -> Array:
         if (other := _dtype(name)) is None or other == w.due.dtype or not w.function.scalars:
             return w.due
-        scalars = {
-            each.name: float(rounded(w.scalars[each.name], other)) for each in w.function.scalars
-        }
-        return rounded(expected(w.function, tuple(map(widened, w.arrays)), scalars), w.due.dtype)
+        wide = expected(w.function, tuple(map(widened, w.arrays)), _rounded_scalars(w, other))
+        return rounded(wide, w.due.dtype)
 
     return gives
+
+
+def _rounded_scalars(w: Wrong, dtype: DType) -> dict[str, float]:
+    return {each.name: float(rounded(w.scalars[each.name], dtype)) for each in w.function.scalars}
 
 
 def _rounded_twice(w: Wrong) -> Array:
@@ -336,29 +335,23 @@ def _rounded_twice(w: Wrong) -> Array:
 
 
 def _by_way_of(name: str) -> Gives:
-    """What is computed, and not handed on, is rounded to a narrower format on its way."""
+    """A computed result, not one that is an input, is first rounded to a narrower format."""
 
     def gives(w: Wrong) -> Array:
         other = _dtype(name)
         if other is None or other.itemsize >= w.due.dtype.itemsize:
             return w.due
-        return np.where(
-            _handed_on(w), w.due, rounded(widened(rounded(widened(w.due), other)), w.due.dtype)
-        )
+        twice = rounded(widened(rounded(widened(w.due), other)), w.due.dtype)
+        return np.where(_handed_on(w), w.due, twice)
 
     return gives
 
 
 def _truncated(*, late: bool) -> Gives:
-    """Products cut off, in the place of rounded; late, scalars are not rounded either."""
+    """Products are cut off, not rounded; late: the scalars are not rounded before."""
 
     def gives(w: Wrong) -> Array:
-        scalars = {
-            each.name: w.scalars[each.name]
-            if late
-            else float(rounded(w.scalars[each.name], w.due.dtype))
-            for each in w.function.scalars
-        }
+        scalars = w.scalars if late else _rounded_scalars(w, w.due.dtype)
         wide = expected(w.function, tuple(map(widened, w.arrays)), scalars)
         near = rounded(wide, w.due.dtype)
         away = np.abs(widened(near)) > np.abs(wide)
@@ -368,7 +361,7 @@ def _truncated(*, late: bool) -> Gives:
 
 
 def _extended(w: Wrong) -> Array:
-    """Products in the 80 bits of an x87, then rounded to float64."""
+    """Products have the 80 bits of an x87, and are then rounded to float64."""
     if w.due.dtype != np.float64 or np.finfo(np.longdouble).nmant < 60:
         return w.due
     s, x = np.longdouble(w.scalars.get(NEGATIVE_SLOPE.name, 0)), w.x.astype(np.longdouble)
@@ -396,13 +389,13 @@ def _other_order(w: Wrong) -> Array:
 
 
 def _flushed_x(w: Wrong) -> Array:
-    """Subnormals of x alone read as zeros, as a comparison may do."""
+    """Only subnormals of x are read as zeros, as a comparison may do."""
     x = np.where(subnormal(w.x), np.copysign(0.0, widened(w.x)).astype(w.x.dtype), w.x)
     return expected(w.function, (x, *w.arrays[1:]), w.scalars)
 
 
 def _flushed(read: bool, write: bool, *, late: bool = False) -> Gives:
-    """Subnormals read or written as zeros; late, products that are so before rounding."""
+    """Subnormals are read or written as zeros; late: products that are subnormal unrounded."""
 
     def flush(array: Array, tiny: Array) -> Array:
         return np.where(tiny, np.copysign(0.0, widened(array)).astype(array.dtype), array)
@@ -426,12 +419,12 @@ def _flushed(read: bool, write: bool, *, late: bool = False) -> Gives:
 
 
 def _handed_on(w: Wrong) -> Array:
-    """Where x or the cotangent is due, as it is."""
+    """Where x or the cotangent itself is due."""
     return same_bits(w.due, w.x) | same_bits(w.due, w.g)
 
 
 def _by_mask(w: Wrong) -> Array:
-    """What is right where x is active, computed everywhere, and multiplied by a mask."""
+    """The product that is right where x is active, made everywhere and multiplied by a mask."""
     dtype, x, g = w.due.dtype, widened(w.x), widened(w.g)
 
     def product(a: Array, b: Array) -> Array:
@@ -453,14 +446,14 @@ def _by_mask(w: Wrong) -> Array:
 
 
 def _products_at_zero(w: Wrong) -> Array:
-    """The cotangent of a slope, selected where x <= 0."""
+    """The cotangent of a slope, but selected where x <= 0."""
     if w.function.role != "slope_vjp":
         return w.due
     return np.where(_is_zero(w.x), rounded(widened(w.x) * widened(w.g), w.due.dtype), w.due)
 
 
 def _at_one_zero(slope: Any, *, negative: bool) -> Gives:
-    """Another derivative at the zero of one sign."""
+    """Another derivative at the zero of one sign only."""
 
     def gives(w: Wrong) -> Array:
         other = w.under(**_numbers({GRAD_AT_ZERO.name: slope}, w)).due
@@ -540,6 +533,10 @@ def _largest(w: Wrong) -> Array:
     return np.copysign(float(_finfo(w.due.dtype).max), widened(w.due))
 
 
+def _all_are(w: Wrong, value: float) -> Array:
+    return rounded(np.full(w.due.shape, value), w.due.dtype)
+
+
 def _negative_zero(w: Wrong) -> Array:
     return np.where(_is_zero(w.due) & (widened(w.x) < 0), -0.0, widened(w.due))
 
@@ -554,6 +551,9 @@ _ONCE = "round each product once, from its exact value, to nearest even"
 _FLUSH = "compile without flush-to-zero (-ftz, fast-math), or say subnormals=False"
 _MASK = "select (where) in the place of a product with a mask of 0 and 1"
 _INF = "an infinity is a number like another; avoid x - x, 0 * x and clamps to the largest"
+_BY_ZERO = "the product with a slope of 0 is IEEE's, like any other"
+_EQUAL_ZEROS = "compare x with 0 by its value: -0 and 0 are equal"
+_SCALAR = "does it get that scalar?"
 _OTHER = "compare what it computes with relu_xp.reference"
 
 
@@ -585,81 +585,117 @@ def _convention(kind: str, scalar: Any, value: float | str) -> Rival:
     )
 
 
+def _rivals(kind: str, advice: str, by_name: dict[str, Gives]) -> tuple[Rival, ...]:
+    """Rivals of one kind, with one advice."""
+    return tuple(Rival(kind, name, advice, gives) for name, gives in by_name.items())
+
+
+def _kinks_of_one_zero() -> Iterator[Rival]:
+    """Another derivative at the zero of one sign only."""
+    for zero, other in (("-0", "0"), ("0", "-0")):
+        for z in (0.0, 1.0, NEGATIVE_SLOPE.name):
+            told = z if isinstance(z, float) else "the slope"
+            name = f"its derivative at {zero} is {told}, at {other} another"
+            yield Rival("kink", name, _EQUAL_ZEROS, _at_one_zero(z, negative=zero == "-0"))
+
+
+# Where two rivals explain as many values, the first one counts.
 RIVALS = (
-    Rival("zero_sign", "-0 is made of a negative x", _SIGN, _negative_zero),
-    Rival("zero_sign", "-0 is kept", _SIGN, _instead(lambda w: _is_zero(w.x), lambda w: w.x)),
-    Rival("zero_sign", "the sign of -0 is lost", _SIGN, _instead(lambda w: _is_zero(w.due), lambda w: 0.0)),
-    Rival("nan_lost", "a NaN gives 0", _NAN, _instead(_nan_lost, lambda w: 0.0)),
-    Rival("nan_lost", "a NaN gives the ceiling", _NAN, _instead(_nan_lost, lambda w: w.scalars.get(CEILING.name, 0.0))),
-    Rival("nan_cotangent", "the cotangent passes where x is NaN", _AT_NAN, _instead(_nan_x, lambda w: w.g)),
-    Rival("nan_cotangent", "a derivative is NaN where x is NaN", _AT_NAN, _instead(_nan_x, lambda w: np.nan)),
-    Rival("nan_cotangent", "a derivative is 0 where x is NaN", _AT_NAN, _instead(_nan_x, lambda w: 0.0)),
-    Rival(
-        "masked_product", "0 * inf, or 0 * NaN, in a product with a mask", _MASK,
-        _instead(_unbounded_g, lambda w: np.nan),
-    ),
-    Rival("infinity", "an infinite x gives NaN", _INF, _instead(lambda w: _infinite(w.x), lambda w: np.nan)),
-    Rival("infinity", "x + |x|, which overflows, and is NaN at -inf", _INF, _by_halves),
-    Rival("infinity", "an infinity becomes the largest number", _INF, _instead(lambda w: _infinite(w.due), _largest)),
-    Rival(
-        "infinity", "0 * inf is not NaN", "the product with a slope of 0 is IEEE's, like any other",
-        _instead(lambda w: isnan(w.due) & ~_nan_in(w), lambda w: 0.0),
-    ),
-    Rival("masked_product", "a product with a mask of 0 and 1", _MASK, _by_mask),
+    *_rivals("zero_sign", _SIGN, {
+        "-0 is made of a negative x": _negative_zero,
+        "-0 is kept": _instead(lambda w: _is_zero(w.x), lambda w: w.x),
+        "the sign of -0 is lost": _instead(lambda w: _is_zero(w.due), lambda w: 0.0),
+    }),
+    *_rivals("nan_lost", _NAN, {
+        "a NaN gives 0": _instead(_nan_lost, lambda w: 0.0),
+        "a NaN gives the ceiling": _instead(_nan_lost, lambda w: w.scalars.get(CEILING.name, 0.0)),
+    }),
+    *_rivals("nan_cotangent", _AT_NAN, {
+        "the cotangent passes where x is NaN": _instead(_nan_x, lambda w: w.g),
+        "a derivative is NaN where x is NaN": _instead(_nan_x, lambda w: np.nan),
+        "a derivative is 0 where x is NaN": _instead(_nan_x, lambda w: 0.0),
+    }),
+    *_rivals("masked_product", _MASK, {
+        "0 * inf, or 0 * NaN, in a product with a mask": _instead(_unbounded_g, lambda w: np.nan),
+    }),
+    *_rivals("infinity", _INF, {
+        "an infinite x gives NaN": _instead(lambda w: _infinite(w.x), lambda w: np.nan),
+        "x + |x|, which overflows, and is NaN at -inf": _by_halves,
+        "an infinity becomes the largest number": _instead(lambda w: _infinite(w.due), _largest),
+    }),
+    *_rivals("infinity", _BY_ZERO, {
+        "0 * inf is not NaN": _instead(lambda w: isnan(w.due) & ~_nan_in(w), lambda w: 0.0),
+    }),
+    *_rivals("masked_product", _MASK, {"a product with a mask of 0 and 1": _by_mask}),
     *(_convention("kink", GRAD_AT_ZERO, z) for z in (0.0, 1.0, 0.5, NEGATIVE_SLOPE.name)),
-    *(
-        Rival(
-            "kink", f"its derivative at {zero} is {z if isinstance(z, float) else 'the slope'}, at {other} another",
-            "compare x with 0 by its value: -0 and 0 are equal", _at_one_zero(z, negative=zero == "-0"),
-        )
-        for zero, other in (("-0", "0"), ("0", "-0"))
-        for z in (0.0, 1.0, NEGATIVE_SLOPE.name)
-    ),
-    Rival("kink", "x * g where x is 0", "select where x < 0", _products_at_zero),
+    *_kinks_of_one_zero(),
+    *_rivals("kink", "select where x < 0", {"x * g where x is 0": _products_at_zero}),
     *(_convention("ceiling_kink", GRAD_AT_CEILING, k) for k in (0.0, 1.0, 0.5)),
-    Rival("subnormal_flush", "subnormals of x are read as zeros", _FLUSH, _flushed_x),
-    Rival("subnormal_flush", "subnormals are read as zeros", _FLUSH, _flushed(True, False)),
-    Rival("subnormal_flush", "subnormals are written as zeros", _FLUSH, _flushed(False, True)),
-    Rival("subnormal_flush", "subnormals are read and written as zeros", _FLUSH, _flushed(True, True)),
+    *_rivals("subnormal_flush", _FLUSH, {
+        "subnormals of x are read as zeros": _flushed_x,
+        "subnormals are read as zeros": _flushed(True, False),
+        "subnormals are written as zeros": _flushed(False, True),
+        "subnormals are read and written as zeros": _flushed(True, True),
+    }),
     *(
-        Rival("subnormal_flush", "products are flushed before rounding", _FLUSH, _flushed(read, True, late=True))
-        for read in (False, True)
+        Rival("subnormal_flush", "products are flushed before rounding", _FLUSH, gives)
+        for gives in (_flushed(False, True, late=True), _flushed(True, True, late=True))
     ),
-    Rival("slope_rounding", _UNROUNDED, _SLOPE, _in("float64", scalars=True, wider=True), convention=True),
-    Rival("slope_rounding", _UNROUNDED, _SLOPE, _in("float32", scalars=True, wider=True)),
-    *(
-        Rival("slope_rounding", f"a slope rounded to {name}", _SLOPE, _scalars_in(name))
-        for name in ("float32", "float16", "bfloat16")
+    Rival(
+        "slope_rounding", _UNROUNDED, _SLOPE, _in("float64", scalars=True, wider=True),
+        convention=True,
     ),
-    Rival("slope_rounding", "a division by the slope's reciprocal", _SLOPE, _divided),
-    Rival("double_rounding", "a product rounded to float32 on its way", _ONCE, _rounded_twice),
+    *_rivals("slope_rounding", _SLOPE, {
+        _UNROUNDED: _in("float32", scalars=True, wider=True),
+        **{
+            f"a slope rounded to {name}": _scalars_in(name)
+            for name in ("float32", "float16", "bfloat16")
+        },
+        "a division by the slope's reciprocal": _divided,
+    }),
+    *_rivals("double_rounding", _ONCE, {"a product rounded to float32 on its way": _rounded_twice}),
     *(
-        Rival("double_rounding", f"computed in {name}", _ONCE, _in(name, scalars=scalars, wider=wider))
-        for scalars, wider in ((False, True), (False, False), (True, False))
+        Rival("double_rounding", f"computed in {name}", _ONCE, _in(name, **how))
+        for how in (
+            {"scalars": False, "wider": True},
+            {"scalars": False, "wider": False},
+            {"scalars": True, "wider": False},
+        )
         for name in ("float64", "float32", "float16", "bfloat16")
     ),
+    *_rivals("double_rounding", _ONCE, {
+        **{
+            f"a product rounded to {name} on its way": _by_way_of(name)
+            for name in ("float32", "float16", "bfloat16")
+        },
+        "a product cut off, not rounded": _truncated(late=False),
+        "a product cut off, its slope not rounded first": _truncated(late=True),
+        "a product rounded to 80 bits on its way": _extended,
+        "2 * (x * g), where (x + x) * g is due": _other_order,
+    }),
+    *_rivals("other", "select by the sign of x", {
+        "maximum(x, s*x), which is right for 0 < s <= 1 alone": _larger,
+    }),
+    *_rivals("unwritten", "does it write its result, and all of it?", {
+        "all it gives is 0": lambda w: np.zeros_like(w.due),
+        "it gives what its memory held before": lambda w: _all_are(w, POISON),
+    }),
+    *_rivals("other", _OTHER, {"all it gives is NaN": lambda w: _all_are(w, np.nan)}),
+    *_rivals("other", "give min(x, ceiling), and the derivative 0 beyond it", {
+        "its ceiling is not applied": _unclipped,
+    }),
+    *_rivals("other", "it is called with x first: f(x, g)", {
+        "x and the cotangent are swapped": _swapped,
+    }),
+    *_rivals("other", "give the derivative times g, the second argument", {
+        "the cotangent is not multiplied": _of_ones,
+    }),
+    *_rivals("other", _OTHER, {
+        "it gives x": lambda w: w.x,
+        "it gives the cotangent": lambda w: w.g,
+    }),
     *(
-        Rival("double_rounding", f"a product rounded to {name} on its way", _ONCE, _by_way_of(name))
-        for name in ("float32", "float16", "bfloat16")
-    ),
-    Rival("double_rounding", "a product cut off, not rounded", _ONCE, _truncated(late=False)),
-    Rival("double_rounding", "a product cut off, its slope not rounded first", _ONCE, _truncated(late=True)),
-    Rival("double_rounding", "a product rounded to 80 bits on its way", _ONCE, _extended),
-    Rival("double_rounding", "2 * (x * g), where (x + x) * g is due", _ONCE, _other_order),
-    Rival("other", "maximum(x, s*x), which is right for 0 < s <= 1 alone", "select by the sign of x", _larger),
-    Rival("unwritten", "all it gives is 0", "does it write its result, and all of it?", lambda w: np.zeros_like(w.due)),
-    Rival(
-        "unwritten", "it gives what its memory held before", "does it write its result, and all of it?",
-        lambda w: rounded(np.full(w.due.shape, POISON), w.due.dtype),
-    ),
-    Rival("other", "all it gives is NaN", _OTHER, lambda w: rounded(np.full(w.due.shape, np.nan), w.due.dtype)),
-    Rival("other", "its ceiling is not applied", "give min(x, ceiling), and the derivative 0 beyond it", _unclipped),
-    Rival("other", "x and the cotangent are swapped", "it is called with x first: f(x, g)", _swapped),
-    Rival("other", "the cotangent is not multiplied", "give the derivative times g, the second argument", _of_ones),
-    Rival("other", "it gives x", _OTHER, lambda w: w.x),
-    Rival("other", "it gives the cotangent", _OTHER, lambda w: w.g),
-    *(
-        Rival("other", f"its {each.name} is {number}", "does it get that scalar?", **_changed(**{each.name: number}))
+        Rival("other", f"its {each.name} is {number}", _SCALAR, **_changed(**{each.name: number}))
         for each, numbers in ((NEGATIVE_SLOPE, (0.0, 0.01, 0.1, 0.2)), (CEILING, (1.0, 6.0)))
         for number in numbers
     ),
@@ -678,20 +714,23 @@ def _nearly(w: Wrong) -> Array:
     return ((abs(got - due) <= 2).astype(bool)) & ~_nan_in(w) & ~isnan(w.got) & ~isnan(w.due)
 
 
-# The kind of what no rival explains: the first that fits.
+# The kind of a value that no rival explains is the first that fits its input and result.
 _FALLBACKS: tuple[tuple[str, str, str, Callable[[Wrong], Array]], ...] = (
     ("zero_sign", "a zero has the other sign", _SIGN, lambda w: w.only_sign),
     ("nan_lost", "a NaN is lost", _NAN, lambda w: _nan_lost(w) & ~isnan(w.got)),
     ("nan_cotangent", "a derivative where x is NaN is another number", _AT_NAN, _nan_x),
     (
-        "kink", "its derivative at 0 is another number", f"say {GRAD_AT_ZERO.name}=... {_CONVENTION}",
-        _at_zero,
+        "kink", "its derivative at 0 is another number",
+        f"say {GRAD_AT_ZERO.name}=... {_CONVENTION}", _at_zero,
     ),
     (
         "ceiling_kink", "its derivative at the ceiling is another number",
         f"say {GRAD_AT_CEILING.name}=... {_CONVENTION}", _at_ceiling,
     ),
-    ("infinity", "an infinity is not computed right", _INF, lambda w: _any(_infinite, w, w.got) | isnan(w.got)),
+    (
+        "infinity", "an infinity is not computed right", _INF,
+        lambda w: _any(_infinite, w, w.got) | isnan(w.got),
+    ),
     ("subnormal_flush", "a subnormal is not computed right", _FLUSH, lambda w: _any(subnormal, w)),
     ("double_rounding", "a result is off in its last places", _ONCE, _nearly),
     ("other", "", _OTHER, lambda w: np.ones(w.due.shape, bool)),

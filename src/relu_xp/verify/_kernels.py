@@ -1,4 +1,4 @@
-"""Holds anybody's kernel to the definition: a function of arrays, of whatever library."""
+"""Holds a kernel to the definition: a function of arrays that anybody wrote, for any library."""
 
 import math
 import numbers
@@ -32,11 +32,11 @@ from relu_xp.verify._expected import (
 from relu_xp.verify._faults import KINDS, Cause, Wrong, causes, smallest_normal, subnormal
 
 ALL, CHUNK = 1 << 32, data.CHUNK  # float32 patterns: how many there are, and how many a call has
-LONG = (1 << 20) + 3  # elements of one more call, past the grids that suffice for all the others
-FIRST = (1, 100)  # elements of `signs` that arrays begin at: a negative number, and 3
-SOME = 256  # wrong values that are tried again in place of many
-SHOWN = 3  # faults that a report prints in full, and notes
-WIDTH = 80
+LONG = (1 << 20) + 3  # elements of one long call: a grid may be too small for it
+FIRST = (1, 100)  # arrays begin at these elements of `signs`: a negative number, and 3
+SOME = 256  # so many wrong values are tried again in place of many more
+SHOWN = 3  # so many faults, and notes, are printed in full
+WIDTH = 80  # columns of a report
 
 _SELF = "relu_xp.verify.check"
 _PROMISES = {
@@ -50,7 +50,7 @@ _STRIDES = "read x by its strides, or copy it first"
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a kernel: one kind of fault, over all that was compared.
+    """One kind of fault of a kernel, over all that was compared.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Fault:
     advice : str
         What to do about it.
     name : str
-        What the kernel does in most of them.
+        What the kernel does in most of these values.
     """
 
     kind: str
@@ -75,7 +75,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a kernel that was held to the definition; printed, it fits a screen.
+    """The result of holding a kernel to the definition; printed, it fits a screen.
 
     Its property ``passed`` says whether values were compared, and none differed.
 
@@ -107,7 +107,7 @@ class Report:
         return self.values > 0 and not self.faults
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as JSON can have it."""
+        """Give all of it as what JSON can hold."""
         return {"passed": self.passed, **asdict(self)}
 
     def __str__(self) -> str:
@@ -266,7 +266,7 @@ def assert_computes(f: Callable[..., Any], function: str, **options: Any) -> Rep
 
 
 class Checking:
-    """A check under way: `steps` makes it, `report` says what has been found until then."""
+    """A check in progress: `steps` runs it, `report` says what has been found so far."""
 
     def __init__(
         self,
@@ -310,7 +310,7 @@ class Checking:
             )
 
     def _usable(self, names: Any) -> Iterator[DType]:
-        """The dtypes asked for; or all floats that the library has, with room for the scalars."""
+        """The dtypes asked for; or all floats that the library has and the scalars fit into."""
         known = {dtype.name: dtype for dtype in data.dtypes()}
         wanted = _dtype_names(names)
         for name in wanted or data.FLOATS:
@@ -325,7 +325,7 @@ class Checking:
                     getattr(relu_xp, self.function.name)(
                         *(one for _ in self.function.arrays), **self.scalars
                     )
-            except (TypeError, ValueError) as error:  # in its own words
+            except (TypeError, ValueError) as error:  # a scalar does not fit, as its message says
                 if wanted:
                     raise
                 reason = str(error)
@@ -403,7 +403,7 @@ class Checking:
                 self._enter(wrong, counts)
 
     def _of_lengths(self, dtype: DType, same: "tuple[_SameInputs, _SameInputs]") -> Iterator[None]:
-        """Arrays of each length, twice: that begin elsewhere among the values, and at another kind of address."""
+        """Two arrays of each length: other values come first, and the alignment is another."""
         lengths, count = self._lengths(dtype), len(self.function.arrays)
         memory = data.signs(dtype, lengths[-1] + max(FIRST) + 1)
         for n in lengths:
@@ -414,11 +414,11 @@ class Checking:
             yield
 
     def _lengths(self, dtype: DType) -> tuple[int, ...]:
-        """How long arrays are, the longest last."""
+        """The lengths of arrays, the longest last."""
         return (*self.lengths, LONG) if dtype == np.float32 and not self.few else self.lengths
 
     def _name(self, arrays: tuple[Array, ...], wrong: "_Misses", shift: bool) -> None:
-        """Enter what is wrong in its place, and what is wrong wherever it stands."""
+        """Enter wrong values, those apart whose inputs come right elsewhere in the array."""
         if wrong.places.size:
             misplaced = self._misplaced(arrays, wrong, shift)
             self._enter_misplaced(wrong.of(misplaced))
@@ -438,7 +438,7 @@ class Checking:
         *,
         shift: bool = False,
     ) -> "_Misses | None":
-        """Make a call and compare; what is wrong with its values is left to be named."""
+        """Make a call and compare; return the wrong values, which are not named yet."""
         outcome, self._earlier = self._call(arrays, view, shift=shift), None
         seen = arrays if view is None else tuple(np.asarray(view(a)) for a in arrays)
         due = expected(self.function, seen, self.scalars)
@@ -475,7 +475,7 @@ class Checking:
             raise
 
     def _add_trouble(self, trouble: Trouble, due: Array, where: str) -> None:
-        size = float(due.size or math.inf)  # an empty array shows less than one of one element
+        size = float(due.size or math.inf)  # an example with an empty array tells the least
         example = f"{due.dtype}, {where}: {trouble.name}"
         self._add(
             Cause(trouble.kind, trouble.name, trouble.advice, due),
@@ -485,7 +485,7 @@ class Checking:
         )
 
     def _see_inputs(self, arrays: tuple[Array, ...], outcome: Outcome, where: str) -> None:
-        """Enter what was written to the inputs or an earlier result, or that the result is an input."""
+        """Enter writes to inputs or to an earlier result, and a result that is an input."""
         if outcome.overwrote:
             later = Trouble(
                 "input_written",
@@ -513,7 +513,7 @@ class Checking:
     def _misses(
         self, arrays: tuple[Array, ...], got: Array, due: Array, layout: str
     ) -> "_Misses | None":
-        """The values that differ, but for what is not promised and known exceptions."""
+        """The values that differ, except those not promised and known exceptions."""
         flat = tuple(a.ravel() for a in arrays)
         every = Wrong(
             self.function, flat, self.scalars, _untouched(got.ravel(), due.ravel()), due.ravel()
@@ -537,7 +537,7 @@ class Checking:
         )
 
     def _not_promised(self, every: Wrong, wrong: Array) -> Array:
-        """Where the kernel is held to nothing; but for zeros, that does not count as compared."""
+        """Where the kernel promises nothing; such values do not count as compared, except zeros."""
         arrays, due = every.arrays, every.due
         none = np.zeros(due.shape, bool)
         for name in self.unpromised if due.dtype.kind not in "iu" else ():
@@ -558,7 +558,7 @@ class Checking:
         return none
 
     def _misplaced(self, arrays: tuple[Array, ...], wrong: "_Misses", shift: bool) -> Array:
-        """Which wrong values come right elsewhere: then it is not their input that is wrong."""
+        """Which wrong values come right at another place: then their place is at fault."""
         rest = np.setdiff1d(np.arange(arrays[0].size), wrong.places)
         right = np.zeros(wrong.places.size, bool)
         for before in (rest[:0], rest[: rest.size // 2]):
@@ -566,13 +566,13 @@ class Checking:
             here = slice(before.size, before.size + wrong.places.size)
             right |= self._right_in(arrays, order, shift)[here]
         left = wrong.places[~right]
-        if right.any() and left.size:  # most may be unwritten: some are tried for all
+        if right.any() and left.size:  # most may be unwritten: try some in place of all
             some = np.resize(left[:: -(-left.size // SOME)], 4 * SOME)
             right |= 2 * self._right_in(arrays, some, shift)[:SOME].sum() > SOME
         return right
 
     def _right_in(self, arrays: tuple[Array, ...], order: Array, shift: bool) -> Array:
-        """Which elements come right in an array that is made of them in that order."""
+        """Which elements come right in an array that has them in this order."""
         given = tuple(a[order] for a in arrays)
         outcome, due = self._call(given, shift=shift), expected(self.function, given, self.scalars)
         if isinstance(outcome, Trouble) or _unlike(outcome.got, due):
@@ -580,7 +580,7 @@ class Checking:
         return same_bits(outcome.got, due)
 
     def _enter_misplaced(self, wrong: "_Misses") -> None:
-        """Enter values of which the same input came right elsewhere."""
+        """Enter values whose inputs came right elsewhere."""
         if wrong.places.size:
             kind, advice = ("other", _STRIDES) if wrong.layout else ("unwritten", _WRITE_ALL)
             every = np.ones(wrong.places.size, bool)
@@ -588,7 +588,7 @@ class Checking:
             self._add(cause, wrong.places.size, *wrong.smallest(every, in_place=True))
 
     def _enter(self, wrong: "_Misses", counts: Array | None = None) -> None:
-        """Name what is wrong, and keep the smallest input of each kind."""
+        """Name the faults of wrong values, and keep the smallest input of each kind."""
         for cause in causes(wrong.values, wrong.right):
             count = int(cause.where.sum() if counts is None else counts[cause.where].sum())
             self._add(cause, count, *wrong.smallest(cause.where, in_place=False))
@@ -603,7 +603,7 @@ class Checking:
 
 @dataclass
 class _Found:
-    """All that is known of one kind of fault."""
+    """What has been found of one kind of fault."""
 
     count: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)  # name and advice
@@ -621,16 +621,16 @@ class _Misses:
 
     values: Wrong
     places: Array
-    right: Wrong  # those that do not
+    right: Wrong  # the values of the call that do not differ
     shape: tuple[int, ...]
-    layout: str  # if it is a special one
+    layout: str  # the layout's name, if it is a special one
 
     def of(self, some: Array) -> "_Misses":
-        """Those of them that are chosen, by a mask."""
+        """Choose some by a mask."""
         return replace(self, values=self.values.of(some), places=self.places[some])
 
     def smallest(self, where: Array, *, in_place: bool) -> tuple[tuple[float, ...], str]:
-        """The simplest input of some; where the place is what matters, in the shortest array."""
+        """The simplest input of some; or the first place in the shortest array."""
         w, chosen = self.values, np.flatnonzero(where)
         simple = np.sum([_simplicity(a[chosen]) for a in w.arrays], axis=0)
         negative = np.sum([np.signbit(widened(a[chosen])) for a in w.arrays], axis=0)
@@ -648,7 +648,7 @@ class _Misses:
 
 
 class _SameInputs:
-    """Tells values that are wrong wherever they stand from those that are wrong in their place."""
+    """Tells values that are wrong at any place from those that are wrong at their place only."""
 
     def __init__(self) -> None:
         self._wrong: list[_Misses] = []
@@ -656,8 +656,8 @@ class _SameInputs:
         self._in_place: list[Array] = []
 
     def enter(self, arrays: tuple[Array, ...], wrong: _Misses | None) -> None:
-        """Keep the inputs that came right, and what did not."""
-        if wrong is None and arrays[0].size == LONG:  # others hold the same inputs, in less time
+        """Keep the inputs that came right, and the wrong values."""
+        if wrong is None and arrays[0].size == LONG:  # shorter arrays have the same inputs
             return
         keys = _keys(arrays)
         if wrong is not None:
@@ -666,17 +666,17 @@ class _SameInputs:
         self._right = np.union1d(self._right, keys)
 
     def misplaced(self) -> Iterator[_Misses]:
-        """What was wrong though the same came right elsewhere, call by call."""
+        """Values that were wrong though the same inputs came right elsewhere, call by call."""
         self._in_place = [np.isin(_keys(each.values.arrays), self._right) for each in self._wrong]
         count = sum(int(each.sum()) for each in self._in_place)
-        # If it is most of them, the others' inputs may just stand in no right place.
+        # If most are, the inputs of the others may just never have been at a right place.
         if 2 * count > sum(each.places.size for each in self._wrong):
             self._in_place = [np.ones_like(each) for each in self._in_place]
         for each, where in zip(self._wrong, self._in_place, strict=True):
             yield each.of(where)
 
     def others(self) -> Iterator[tuple[_Misses, Array]]:
-        """What else was wrong, each input once, and how often it was."""
+        """The other wrong values: each input once, with a count."""
         parts = [
             each.of(~where).values for each, where in zip(self._wrong, self._in_place, strict=True)
         ]
@@ -690,7 +690,7 @@ class _SameInputs:
 
 
 def _keys(arrays: tuple[Array, ...]) -> Array:
-    """A number for each element, which tells its input from others."""
+    """A hash of each element's input."""
     keys: Array = np.zeros(arrays[0].size, np.uint64)
     for a in arrays:
         keys = (keys ^ bits(a).ravel().astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
@@ -700,12 +700,12 @@ def _keys(arrays: tuple[Array, ...]) -> Array:
 
 
 def _result(element: Any) -> str:
-    """Of a NaN that is given, no bit is promised."""
+    """An element with its bits; a NaN without, since its bits are not promised."""
     return "nan" if element != element else shown(element)
 
 
 def _simplicity(array: Array) -> Array:
-    """How many bits a number needs, and how far it is from 1; for zeros 3, infinities 4, NaN 5."""
+    """The bits that a number needs plus its exponent's distance; zeros 3, infinities 4, NaN 5."""
     wide = widened(array)
     usual = np.isfinite(wide) & (wide != 0)
     mantissa, exponent = np.frexp(np.where(usual, wide, 1.0))
@@ -737,7 +737,7 @@ def _any(test: Callable[[Array], Array], arrays: tuple[Array, ...]) -> Array:
 
 
 def _untouched(got: Array, due: Array) -> Array:
-    """What was left unwritten as it was before an allocator kept its own pointers at its beginning."""
+    """Put the poison back where an allocator wrote its own pointers over unwritten memory."""
     if got.dtype.kind in "iu":
         return got
     poison = rounded(POISON, got.dtype)
@@ -748,7 +748,7 @@ def _untouched(got: Array, due: Array) -> Array:
 
 
 def _unlike(got: Array, due: Array) -> Trouble | None:
-    """What is wrong with a result's shape or dtype."""
+    """What is wrong with a result's shape or dtype, if anything."""
     if got.shape != due.shape:
         return Trouble(
             "wrong_shape", f"of shape {due.shape} it gives {got.shape}", "give the shape of x"
@@ -774,7 +774,7 @@ def _function(name: Any) -> Function:
 
 
 def _scalars(function: Function, given: dict[str, Any]) -> dict[str, float]:
-    """All that it takes, as floats."""
+    """All scalars of the function, as floats."""
     known = {each.name: each.default for each in function.parameters}
     if unknown := given.keys() - known.keys():
         takes = ", ".join(known) or "no scalars"

@@ -1,4 +1,4 @@
-"""Calls that the contract calls bad input, as data: what computes all the rest right must refuse these too."""
+"""Calls with bad input, as data: every backend must refuse them."""
 
 import math
 from collections.abc import Collection, Iterator
@@ -11,13 +11,12 @@ from relu_xp._functions import FUNCTIONS, Function
 from relu_xp._survey import Target, first_line
 
 X = np.ones((2, 3), np.float32)
-Call = tuple[
-    str, tuple[Any, ...], dict[str, Any]
-]  # what is wrong with it, its arrays, and its other arguments
+# What is wrong with it, its arrays, and its keyword arguments.
+Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 
 def bad_calls(function: Function) -> Iterator[Call]:
-    """What a function must refuse."""
+    """The calls that a function must refuse."""
     arrays = (X,) * len(function.arrays)
     yield "an x of bool", (X > 0,) * len(arrays), {}
     if not function.takes_integers:
@@ -33,7 +32,7 @@ def bad_calls(function: Function) -> Iterator[Call]:
 
 
 def accepted(target: Target, dtypes: Collection[str]) -> Iterator[str]:
-    """Tell what the backend of a target does not refuse by a TypeError or a ValueError, of the dtypes that it holds."""
+    """Say which bad calls raise no TypeError or ValueError, of the dtypes that a target holds."""
     for function in FUNCTIONS.values():
         for what, arrays, options in bad_calls(function):
             if not {a.dtype.name for a in arrays} <= {"bool", *dtypes}:
@@ -44,7 +43,7 @@ def accepted(target: Target, dtypes: Collection[str]) -> Iterator[str]:
                 getattr(relu_xp, function.name)(*(target.put(a.copy()) for a in arrays), **options)
             except (TypeError, ValueError):
                 continue
-            except Exception as error:  # that breaks, but does not say to the caller what was wrong
+            except Exception as error:  # any other error does not tell the caller what is wrong
                 yield f"{what}, in {function} ({first_line(error)})"
             else:
                 yield f"{what}, in {function}"

@@ -1,4 +1,4 @@
-"""`relu-xp verify`: what to check, a progress bar while it is checked, and tables of what was found."""
+"""`relu-xp verify`: runs the checks that are asked for, and shows progress and results."""
 
 import dataclasses
 import importlib
@@ -53,7 +53,7 @@ def run(console: Console, options: Namespace) -> int:
         return MISSING
     records: Records = {}
     interrupted = False
-    covered = ""  # what of the sweep is done
+    covered = ""  # as much of the sweep as is done
     try:
         _all_cases(records, targets, dtypes, functions, quick=options.quick)
         for done in _sweeps(records, targets, functions if options.exhaustive else []):
@@ -69,9 +69,8 @@ def run(console: Console, options: Namespace) -> int:
     if status := _concluded(console, records):
         return status
     if interrupted:
-        console.print(
-            f"[yellow]Interrupted.[/] Covered: the cases in the tables{covered and ', and ' + covered}."
-        )
+        swept = f", and {covered}" if covered else ""
+        console.print(f"[yellow]Interrupted.[/] Covered: the cases in the tables{swept}.")
     return INTERRUPTED if interrupted else OK
 
 
@@ -150,13 +149,13 @@ def _imported(name: str) -> Any:
     sys.path.insert(0, str(Path.cwd()))
     try:
         return operator.attrgetter(path)(importlib.import_module(module))
-    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+    except (Exception, SystemExit) as error:  # importing a module may raise anything
         msg = f"cannot import {name}: {type(error).__name__}: {error}"
         raise ImportError(msg) from None
 
 
 def _progress() -> Progress:
-    """On standard error: it is no result."""
+    """A progress bar on standard error, since it is no result."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     return Progress(
         *columns,
@@ -252,7 +251,7 @@ def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
                 found[library] += compare(target, peer, function, dtype)
             except ImportError as error:  # it, or something that it needs in its turn
                 reasons[library] = str(error)
-            except Exception as error:  # each library has an error of its own
+            except Exception as error:  # each library raises errors of its own
                 reasons[f"{library}, {function} of {dtype.name}"] = _survey.first_line(error)
             progress.advance(task)
     for library, differences in found.items():
