@@ -3,10 +3,10 @@
     python3 -m pip install .    # once, in the project's folder
     python examples/hold_a_kernel.py
 
-The kernels are written here, in NumPy, after what the reports tell. Each passes a usual test, which
-compares 1,000 random normals with a tolerance; `relu_xp.verify.check` says what kind of fault it
-is, with the smallest input that shows it.
-It writes no file, and ends with status 1 if a fault was not found.
+The kernels are written here in NumPy, as the reports describe them. Each passes a usual test, which
+compares 1,000 random normal numbers with a tolerance. `relu_xp.verify.check` names the kind of
+fault, and the smallest input that shows it. The script writes no file, and ends with status 1 if a
+fault was not found.
 """
 
 import inspect
@@ -22,17 +22,17 @@ Array = Any
 
 
 def relu_by_comparison(x: Array) -> Array:
-    """CUDA's usual text, x > 0 ? x : 0: a NaN compares false (AiDotNet.Tensors#486)."""
+    """x > 0 ? x : 0, as CUDA code often has it: for NaN, x > 0 is false (AiDotNet.Tensors#486)."""
     return np.where(x > 0, x, np.zeros_like(x))
 
 
 def relu_by_instruction(x: Array) -> Array:
-    """A maximum as RISC-V's instructions have it, which prefers a number to NaN (oneDNN#5370)."""
+    """RISC-V's maximum of a number and NaN is the number (oneDNN#5370)."""
     return np.fmax(x, np.zeros_like(x)) + np.zeros_like(x)
 
 
 def clamp_by_instructions(x: Array) -> Array:
-    """A minimum and a maximum of that sort: here a NaN gives the ceiling (oneDNN#5370)."""
+    """RISC-V's minimum and maximum: a NaN gives the ceiling (oneDNN#5370)."""
     return np.fmax(np.fmin(x, np.full_like(x, 6)), np.zeros_like(x)) + np.zeros_like(x)
 
 
@@ -43,7 +43,7 @@ def relu6_backward(x: Array, g: Array) -> Array:
 
 
 def nothing(x: Array) -> Array:
-    """Zeros: a tolerance of 0.01 lets them pass where results are small (KernelBench#165)."""
+    """All zeros: small results pass with a tolerance of 0.01 (KernelBench#165)."""
     return np.zeros_like(x)
 
 
@@ -57,23 +57,22 @@ KERNELS = (
 
 
 def passes_a_usual_test(kernel: Any, function: str, scale: float) -> bool:
-    """Compare with a tolerance, at random."""
+    """Compare random numbers with a tolerance."""
     count = len(inspect.signature(kernel).parameters)
     arrays = np.random.default_rng(0).normal(0, scale, (count, 1000)).astype(np.float32)
     return np.allclose(kernel(*arrays), getattr(relu_xp, function)(*arrays), atol=1e-2)
 
 
 def main() -> int:
-    """Print what is found; 1 if it is not what was planted."""
+    """Print what is found; return 1 if a fault is not named right."""
     missed = 0
     for kernel, function, kind in KERNELS:
         usual = passes_a_usual_test(kernel, function, 1e-3 if kernel is nothing else 1.0)
         report = check(kernel, function, dtypes=["float16", "float32"])
         kinds = [fault.kind for fault in report.faults]
         missed += kinds != [kind]
-        print(
-            f"{kernel.__name__}: the usual test {'passes' if usual else 'fails'}, check finds {', '.join(kinds)}"
-        )
+        verdict = f"the usual test {'passes' if usual else 'fails'}, check finds {', '.join(kinds)}"
+        print(f"{kernel.__name__}: {verdict}")
         print(f"  {report.faults[0].example}")
         print(f"  {report.faults[0].advice}\n")
     print(f"{len(KERNELS) - missed} of {len(KERNELS)} faults were found and named.")

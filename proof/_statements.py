@@ -130,7 +130,7 @@ def statement(
 
 
 def lemmas(format: Format) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """By title, a script and its solvers: the facts about add and mul hold for IEEE's operations."""
+    """By title, a script and its solvers: IEEE's operations meet the facts about add and mul."""
     ab = [
         f"(declare-const {a}.bits Word)\n(define-fun {a} () Number (value {a}.bits))" for a in "ab"
     ]

@@ -1,4 +1,4 @@
-"""The verifier's expected values, an assertion on them, and how tests call a function that they know by its record."""
+"""Expected values for tests, an assertion on them, and calls of functions by their records."""
 
 import functools
 
@@ -12,8 +12,9 @@ from relu_xp.verify._cases import SCALARS
 from relu_xp.verify._expected import patterns, rounded
 
 __all__ = [
-    "FLOATS", "FUNCTIONS", "GRADS_AT_ZERO", "RECORDS", "SLOPED", "SLOPES", "arrays_of", "assert_same", "call",
-    "expected", "overflows", "patterns", "rectifiers", "rounded", "scalars_of",
+    "FLOATS", "FUNCTIONS", "GRADS_AT_ZERO", "RECORDS", "SLOPED", "SLOPES", "arrays_of",
+    "assert_same", "call", "expected", "overflows", "patterns", "rectifiers", "rounded",
+    "scalars_of",
 ]  # fmt: skip
 
 RECORDS = tuple(_functions.FUNCTIONS.values())
@@ -24,14 +25,14 @@ FLOATS = tuple(np.dtype(t) for t in (np.float16, ml_dtypes.bfloat16, np.float32,
 
 
 def expected(function, arrays, negative_slope=0.01, grad_at_zero=1.0, **scalars):
-    """What the definition gives; all scalars that are not named have their defaults."""
+    """What the definition gives; scalars that are not named have their defaults."""
     record = _functions.FUNCTIONS[str(function)]
     given = {"negative_slope": negative_slope, "grad_at_zero": grad_at_zero, **scalars}
     return verify.expected(record, tuple(arrays), {**record.named(record.defaults), **given})
 
 
 def arrays_of(function, *arrays):
-    """As many of these arrays as the function takes: x, or x and a cotangent, which is x if only one is given."""
+    """As many arrays as the function takes; if only x is given, it is the cotangent too."""
     return (*arrays, arrays[0])[: len(_functions.FUNCTIONS[str(function)].arrays)]
 
 
@@ -41,7 +42,7 @@ def call(function, *arrays, **options):
 
 
 def scalars_of(function, **given):
-    """Those of the scalars that the function takes."""
+    """Choose the scalars that the function takes."""
     return {
         each.name: given[each.name]
         for each in _functions.FUNCTIONS[str(function)].parameters
@@ -56,7 +57,7 @@ def overflows(function, x, cotangent, **scalars):
 
 
 def rectifiers(**scalars):
-    """Each value function with its VJP, both closed over those of the scalars that they take."""
+    """Each value function with its VJP, both with the scalars that they take."""
     for record in RECORDS:
         if record.role == "value":
             given = scalars_of(record, **scalars)

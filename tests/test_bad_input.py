@@ -78,7 +78,8 @@ def test_not_an_array(name, x, type_name):
     ids=repr,
 )
 def test_nothing_makes_an_array_of_it(name, x, type_name):
-    text = f"x must be an array or a real number, got {type_name}; pass an array or a number in its place$"
+    advice = "pass an array or a number in its place$"
+    text = f"x must be an array or a real number, got {type_name}; {advice}"
     with pytest.raises(TypeError, match=says(name, text)):
         call(name, x)
 
@@ -91,7 +92,7 @@ HELD = {
 
 @pytest.mark.parametrize("package", HELD)
 def test_advice_for_what_other_packages_hold(wanted, package):
-    """What is no array of the library itself, but holds one: the advice, followed, gives what computes."""
+    """An object that holds an array: what the advice says can be computed."""
     name, made = HELD[package]
     library = wanted(name)
     for x in made(pytest.importorskip(package, reason=f"{package}: not installed"), library):

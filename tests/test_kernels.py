@@ -151,19 +151,33 @@ PLANTED = {
     "relu, x > 0 loses NaN": ("nan_lost", "relu", lambda x: np.where(x > 0, x, zeros(x)), {}),
     "relu, fmax": ("nan_lost", "relu", lambda x: np.fmax(x, zeros(x)) + zeros(x), {}),
     "clipped_relu, NaN is the ceiling": (
-        "nan_lost", "clipped_relu", lambda x: np.where(x <= 0, zeros(x), np.where(x < 6, x, of(x, 6))), {},
+        "nan_lost", "clipped_relu",
+        lambda x: np.where(x <= 0, zeros(x), np.where(x < 6, x, of(x, 6))), {},
     ),
-    "leaky_relu, NaN is 0": ("nan_lost", "leaky_relu", lambda x: np.where(isnan(x), zeros(x), leaky(x)), S2),
-    "relu_vjp, the cotangent at NaN": ("nan_cotangent", "relu_vjp", lambda x, g: np.where(x < 0, zeros(g), g), {}),
-    "relu_grad, 1 at NaN": ("nan_cotangent", "relu_grad", lambda x: np.where(x < 0, zeros(x), ones(x)), {}),
+    "leaky_relu, NaN is 0": (
+        "nan_lost", "leaky_relu",
+        lambda x: np.where(isnan(x), zeros(x), leaky(x)), S2,
+    ),
+    "relu_vjp, the cotangent at NaN": (
+        "nan_cotangent", "relu_vjp",
+        lambda x, g: np.where(x < 0, zeros(g), g), {},
+    ),
+    "relu_grad, 1 at NaN": (
+        "nan_cotangent", "relu_grad",
+        lambda x: np.where(x < 0, zeros(x), ones(x)), {},
+    ),
     "clipped_relu_grad, 6 at NaN": (
         "nan_cotangent", "clipped_relu_grad",
         lambda x: np.where(isnan(x), of(x, 6), relu_xp.clipped_relu_grad(x)), {},
     ),
     "leaky_relu_vjp, NaN at NaN": (
-        "nan_cotangent", "leaky_relu_vjp", lambda x, g: np.where(isnan(x), x, relu_xp.leaky_relu_vjp(x, g)), {},
+        "nan_cotangent", "leaky_relu_vjp",
+        lambda x, g: np.where(isnan(x), x, relu_xp.leaky_relu_vjp(x, g)), {},
     ),
-    "relu, -0 made": ("zero_sign", "relu", lambda x: np.where(x < 0, -zeros(x), relu_xp.relu(x)), {}),
+    "relu, -0 made": (
+        "zero_sign", "relu",
+        lambda x: np.where(x < 0, -zeros(x), relu_xp.relu(x)), {},
+    ),
     "relu, -0 kept": ("zero_sign", "relu", lambda x: np.where(x < 0, zeros(x), x), {}),
     "leaky_relu, -0 lost": ("zero_sign", "leaky_relu", lambda x: leaky(x) + zeros(x), S2),
     "relu_grad, 0 at 0": ("kink", "relu_grad", lambda x: np.where(x > 0, ones(x), zeros(x)), {}),
@@ -173,15 +187,20 @@ PLANTED = {
     "relu_grad, 0.7 at 0": (
         "kink", "relu_grad", lambda x: np.where(x == 0, of(x, 0.7), relu_xp.relu_grad(x)), {},
     ),
-    "leaky_relu_vjp, the slope at 0": ("kink", "leaky_relu_vjp", lambda x, g: np.where(x > 0, g, of(x, 0.2) * g), S2),
+    "leaky_relu_vjp, the slope at 0": (
+        "kink", "leaky_relu_vjp",
+        lambda x, g: np.where(x > 0, g, of(x, 0.2) * g), S2,
+    ),
     "clipped_relu_vjp, >= at 0 was asked as 0": (
         "kink", "clipped_relu_vjp", relu_xp.clipped_relu_vjp, {"grad_at_zero": 0.0},
     ),
     "clipped_relu_grad, x <= c": (
-        "ceiling_kink", "clipped_relu_grad", lambda x: np.where((x >= 0) & (x <= 6), ones(x), zeros(x)), {},
+        "ceiling_kink", "clipped_relu_grad",
+        lambda x: np.where((x >= 0) & (x <= 6), ones(x), zeros(x)), {},
     ),
     "clipped_relu_vjp, x <= c": (
-        "ceiling_kink", "clipped_relu_vjp", lambda x, g: np.where((x >= 0) & (x <= 6), g, zeros(x)), {},
+        "ceiling_kink", "clipped_relu_vjp",
+        lambda x, g: np.where((x >= 0) & (x <= 6), g, zeros(x)), {},
     ),
     "leaky_relu, a float32 slope": (
         "slope_rounding", "leaky_relu",
@@ -192,13 +211,18 @@ PLANTED = {
         lambda x: np.where(x < 0, (x.astype(np.float64) * 0.2).astype(x.dtype), x), S2,
     ),
     "leaky_relu_grad, a half's slope": (
-        "slope_rounding", "leaky_relu_grad", lambda x: np.where(x >= 0, ones(x), of(x, np.float16(0.2))),
+        "slope_rounding", "leaky_relu_grad",
+        lambda x: np.where(x >= 0, ones(x), of(x, np.float16(0.2))),
         {**S2, "dtypes": F4},
     ),
-    "leaky_relu, cut off": ("double_rounding", "leaky_relu", lambda x: cut_off(x, 0.2), {**S2, "dtypes": "bfloat16"}),
+    "leaky_relu, cut off": (
+        "double_rounding", "leaky_relu",
+        lambda x: cut_off(x, 0.2), {**S2, "dtypes": "bfloat16"},
+    ),
     "leaky_relu, by way of a half": (
         "double_rounding", "leaky_relu",
-        lambda x: np.where(x < 0, (x * of(x, 0.2)).astype(np.float16).astype(x.dtype), x), {**S2, "dtypes": F4},
+        lambda x: np.where(x < 0, (x * of(x, 0.2)).astype(np.float16).astype(x.dtype), x),
+        {**S2, "dtypes": F4},
     ),
     "squared_relu of float64 in float32": (
         "double_rounding", "squared_relu",
@@ -210,10 +234,13 @@ PLANTED = {
     ),
     "squared_relu_vjp, rounded once": (
         "double_rounding", "squared_relu_vjp",
-        lambda x, g: relu_xp.squared_relu_vjp(x.astype(np.float32), g.astype(np.float32)).astype(x.dtype),
+        lambda x, g: relu_xp.squared_relu_vjp(*(a.astype(F4) for a in (x, g))).astype(x.dtype),
         {"dtypes": F2},
     ),
-    "leaky_relu, subnormals read as 0": ("subnormal_flush", "leaky_relu", lambda x: leaky(flush(x)), S2),
+    "leaky_relu, subnormals read as 0": (
+        "subnormal_flush", "leaky_relu",
+        lambda x: leaky(flush(x)), S2,
+    ),
     "relu_vjp, subnormals written as 0": (
         "subnormal_flush", "relu_vjp", lambda x, g: flush(relu_xp.relu_vjp(x, g)), {},
     ),
@@ -225,26 +252,33 @@ PLANTED = {
         "subnormal_flush", "relu_vjp", lambda x, g: np.where(flush(x) >= 0, g, zeros(g)), {},
     ),
     "relu_vjp, 0 at -0 alone": (
-        "kink", "relu_vjp", lambda x, g: np.where(np.signbit(x), zeros(g), relu_xp.relu_vjp(x, g)), {},
+        "kink", "relu_vjp",
+        lambda x, g: np.where(np.signbit(x), zeros(g), relu_xp.relu_vjp(x, g)), {},
     ),
     "leaky_relu_grad, the slope at -0 alone": (
         "kink", "leaky_relu_grad",
         lambda x: np.where(np.signbit(x), of(x, 0.2), relu_xp.leaky_relu_grad(x, 0.2)), S2,
     ),
     "relu_vjp, 0.25 at 0": (
-        "kink", "relu_vjp", lambda x, g: np.where(x == 0, of(x, 0.25) * g, relu_xp.relu_vjp(x, g)), {},
+        "kink", "relu_vjp",
+        lambda x, g: np.where(x == 0, of(x, 0.25) * g, relu_xp.relu_vjp(x, g)), {},
     ),
     "relu_vjp, 0.7 at 0": (
-        "kink", "relu_vjp", lambda x, g: np.where(x == 0, of(x, 0.7) * g, relu_xp.relu_vjp(x, g)), {},
+        "kink", "relu_vjp",
+        lambda x, g: np.where(x == 0, of(x, 0.7) * g, relu_xp.relu_vjp(x, g)), {},
     ),
     "clipped_relu_vjp, 0.3 at the ceiling": (
         "ceiling_kink", "clipped_relu_vjp",
         lambda x, g: np.where(x == 6, of(x, 0.3) * g, relu_xp.clipped_relu_vjp(x, g)), {},
     ),
     "relu_vjp, g * mask": ("masked_product zero_sign", "relu_vjp", lambda x, g: g * (x >= 0), {}),
-    "relu_vjp, g * mask, 0 at 0": ("masked_product kink zero_sign", "relu_vjp", lambda x, g: g * (x > 0), {}),
+    "relu_vjp, g * mask, 0 at 0": (
+        "masked_product kink zero_sign", "relu_vjp",
+        lambda x, g: g * (x > 0), {},
+    ),
     "leaky_relu_vjp, masks of both signs": (
-        "masked_product", "leaky_relu_vjp", lambda x, g: g * (x >= 0) + of(x, 0.2) * g * ~(x >= 0), S2,
+        "masked_product", "leaky_relu_vjp",
+        lambda x, g: g * (x >= 0) + of(x, 0.2) * g * ~(x >= 0), S2,
     ),
     "clipped_relu_vjp, g * mask": (
         "masked_product zero_sign", "clipped_relu_vjp", lambda x, g: g * ((x >= 0) & (x < 6)), {},
@@ -258,7 +292,8 @@ PLANTED = {
     "relu, x * mask": ("masked_product zero_sign", "relu", lambda x: x * (x > 0), {}),
     "relu, (x + |x|) / 2": ("infinity", "relu", lambda x: of(x, 0.5) * (x + abs(x)), {}),
     "squared_relu, saturated": (
-        "infinity", "squared_relu", lambda x: np.minimum(relu_xp.squared_relu(x), np.finfo(x.dtype).max), {},
+        "infinity", "squared_relu",
+        lambda x: np.minimum(relu_xp.squared_relu(x), np.finfo(x.dtype).max), {},
     ),
     "leaky_relu, a slope of 0": (
         "infinity", "leaky_relu", lambda x: np.where(x < 0, -zeros(x), x), {"negative_slope": 0.0},
@@ -267,30 +302,55 @@ PLANTED = {
     "leaky_relu_vjp, a small grid": (
         "unwritten", "leaky_relu_vjp", lambda x, g: first_1024(relu_xp.leaky_relu_vjp, x, g), {},
     ),
-    "relu, NaN lost by vectors that are aligned": ("nan_lost", "relu", at_addresses(True, relu_xp.relu), {}),
-    "relu, NaN lost by vectors that are not": ("nan_lost", "relu", at_addresses(False, relu_xp.relu), {}),
+    "relu, NaN lost by vectors that are aligned": (
+        "nan_lost", "relu",
+        at_addresses(True, relu_xp.relu), {},
+    ),
+    "relu, NaN lost by vectors that are not": (
+        "nan_lost", "relu",
+        at_addresses(False, relu_xp.relu), {},
+    ),
     "relu, from 1 on": ("unwritten", "relu", not_the_first(relu_xp.relu), {}),
-    "squared_relu, from 1 on": ("unwritten", "squared_relu", not_the_first(relu_xp.squared_relu), {}),
-    "clipped_relu_vjp, from 1 on": ("unwritten", "clipped_relu_vjp", not_the_first(relu_xp.clipped_relu_vjp), {}),
+    "squared_relu, from 1 on": (
+        "unwritten", "squared_relu",
+        not_the_first(relu_xp.squared_relu), {},
+    ),
+    "clipped_relu_vjp, from 1 on": (
+        "unwritten", "clipped_relu_vjp",
+        not_the_first(relu_xp.clipped_relu_vjp), {},
+    ),
     "relu, short ones are 0": (
         "unwritten", "relu", lambda x: zeros(x) if x.size < 4 else relu_xp.relu(x), {},
     ),
     "relu_vjp, short ones are 0": (
-        "unwritten", "relu_vjp", lambda x, g: zeros(x) if x.size < 4 else relu_xp.relu_vjp(x, g), {},
+        "unwritten", "relu_vjp",
+        lambda x, g: zeros(x) if x.size < 4 else relu_xp.relu_vjp(x, g), {},
     ),
     "relu, the first of its shape": ("unwritten", "relu", kept_by_shape(relu_xp.relu), {}),
-    "relu_vjp, the first of its shape": ("unwritten", "relu_vjp", kept_by_shape(relu_xp.relu_vjp), {}),
+    "relu_vjp, the first of its shape": (
+        "unwritten", "relu_vjp",
+        kept_by_shape(relu_xp.relu_vjp), {},
+    ),
     "relu, beyond 200,000 elements": ("unwritten", "relu", lambda x: wrong_beyond(x, 200_000), {}),
     "relu, one buffer": ("input_written", "relu", one_buffer(relu_xp.relu), {}),
     "relu, what memory held": ("unwritten", "relu", lambda x: np.full_like(x, _calls.POISON), {}),
-    "relu_vjp, what memory held": ("unwritten", "relu_vjp", lambda x, g: np.full_like(x, _calls.POISON), {}),
+    "relu_vjp, what memory held": (
+        "unwritten", "relu_vjp",
+        lambda x, g: np.full_like(x, _calls.POISON), {},
+    ),
     "relu, zeros": ("unwritten", "relu", zeros, {}),
     "relu, in place": ("input_written", "relu", in_place, {}),
     "leaky_relu_vjp, into the cotangent": (
         "input_written", "leaky_relu_vjp", lambda x, g: relu_xp.leaky_relu_vjp(x, g, out=g), {},
     ),
-    "leaky_relu, a view of x": ("input_written", "leaky_relu", lambda x: x[:], {"negative_slope": 1.0}),
-    "relu, another dtype": ("wrong_dtype", "relu", lambda x: relu_xp.relu(x).astype(np.longdouble), {}),
+    "leaky_relu, a view of x": (
+        "input_written", "leaky_relu",
+        lambda x: x[:], {"negative_slope": 1.0},
+    ),
+    "relu, another dtype": (
+        "wrong_dtype", "relu",
+        lambda x: relu_xp.relu(x).astype(np.longdouble), {},
+    ),
     "relu, nothing": ("wrong_dtype", "relu", lambda x: None, {}),
     "relu, a list": ("wrong_dtype", "relu", lambda x: relu_xp.relu(x).tolist(), {}),
     "relu, another shape": ("wrong_shape", "relu", lambda x: relu_xp.relu(x)[None], {}),
@@ -299,7 +359,10 @@ PLANTED = {
     "relu, one dtype raises": ("raised", "relu", raises_for_halves, {}),
     "relu, exit": ("raised", "relu", lambda x: sys.exit(3), {}),
     "leaky_relu, another slope": ("other", "leaky_relu", lambda x: leaky(x, 0.01), S2),
-    "leaky_relu, maximum": ("other", "leaky_relu", lambda x: np.maximum(x, of(x, 2) * x), {"negative_slope": 2.0}),
+    "leaky_relu, maximum": (
+        "other", "leaky_relu",
+        lambda x: np.maximum(x, of(x, 2) * x), {"negative_slope": 2.0},
+    ),
     "clipped_relu, no ceiling": ("other", "clipped_relu", relu_xp.relu, {}),
     "clipped_relu_vjp, no ceiling": ("other", "clipped_relu_vjp", relu_xp.relu_vjp, {}),
     "relu, NaN": ("other", "relu", lambda x: np.full_like(x, np.nan), {}),
@@ -1006,15 +1069,8 @@ def test_an_interrupted_command_says_what_was_found(kernels, capsys, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_kernels.Checking, "steps", interrupted)
-    command = [
-        "verify",
-        "--kernel",
-        f"{kernels}:right",
-        "--as",
-        "leaky_relu",
-        "--scalar",
-        "negative_slope=0.2",
-    ]
+    options = ["--as", "leaky_relu", "--scalar", "negative_slope=0.2"]
+    command = ["verify", "--kernel", f"{kernels}:right", *options]
     assert __main__.main(command) == 130
     assert "Interrupted." in capsys.readouterr().out
 

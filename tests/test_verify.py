@@ -22,6 +22,11 @@ HERE = _survey.Target("numpy", backend, "cpu")
 EVERY = FUNCTIONS.values()
 
 
+def words(text):
+    """A command line as a list."""
+    return text.split()
+
+
 @pytest.mark.parametrize(
     "dtype", [dtype for dtype in verify.dtypes() if dtype.kind not in "iu"], ids=str
 )
@@ -322,6 +327,15 @@ def test_compiled_programs_are_dropped_after_each_function(monkeypatch):
     assert len(list(verify.verify(HERE, dtypes, functions, quick=True))) > len(dropped) == 4
 
 
+def test_jax_drops_its_compiled_programs(jax):
+    target = next(_machine.of("jax"))
+    add = jax.jit(lambda x: x + 1)
+    add(1.0)
+    assert add._cache_size() == 1
+    target.backend.forget()
+    assert add._cache_size() == 0
+
+
 def test_examples_are_few_and_of_several_cases():
     """A tally keeps at most five, at most two of them of one case, but counts all."""
     x, tally = np.arange(9, dtype=np.float32), verify.Tally()
@@ -379,16 +393,7 @@ def test_without_ml_dtypes(monkeypatch, capsys):
     pytest.importorskip("rich", reason="rich: not installed")
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     assert "bfloat16" not in [dtype.name for dtype in verify.dtypes()]
-    command = [
-        "verify",
-        "--quick",
-        "--backend",
-        "numpy",
-        "--function",
-        "relu",
-        "--dtype",
-        "bfloat16",
-    ]
+    command = words("verify --quick --backend numpy --function relu --dtype bfloat16")
     assert __main__.main(command) == 2
     assert "bfloat16: ml_dtypes is not installed" in capsys.readouterr().out
     assert __main__.main([*command, "int8"]) == 2
@@ -461,18 +466,8 @@ def test_unknown_names_are_refused(capsys, option):
 def test_json(tmp_path):
     pytest.importorskip("rich", reason="rich: not installed")
     file = tmp_path / "found.json"
-    options = [
-        "--quick",
-        "--backend",
-        "numpy",
-        "--dtype",
-        "float16",
-        "--function",
-        "relu",
-        "--json",
-        str(file),
-    ]
-    assert __main__.main(["verify", *options]) == 0
+    command = words("verify --quick --backend numpy --dtype float16 --function relu --json")
+    assert __main__.main([*command, str(file)]) == 0
     [target] = json.loads(file.read_text())["targets"]
     assert target["backend"] == "numpy"
     assert target["dtypes"]["float16"]["mismatches"] == 0
@@ -491,16 +486,7 @@ def test_an_interrupted_sweep_says_what_was_covered(monkeypatch, capsys):
 
     monkeypatch.setattr(_report, "sweep", interrupted)
     monkeypatch.setenv("COLUMNS", "300")
-    command = [
-        "verify",
-        "--exhaustive",
-        "--backend",
-        "numpy",
-        "--dtype",
-        "float32",
-        "--function",
-        "relu",
-    ]
+    command = words("verify --exhaustive --backend numpy --dtype float32 --function relu")
     assert __main__.main(command) == 130
     printed = capsys.readouterr().out
     assert (
@@ -518,17 +504,8 @@ def test_a_sweep_to_the_end(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(_report, "sweep", short)
     file = tmp_path / "found.json"
-    command = [
-        "verify",
-        "--exhaustive",
-        "--backend",
-        "numpy",
-        "--dtype",
-        "float32",
-        "--json",
-        str(file),
-    ]
-    assert __main__.main([*command, "--function", "relu", "relu_vjp"]) == 0
+    command = words("verify --exhaustive --backend numpy --dtype float32 --function relu relu_vjp")
+    assert __main__.main([*command, "--json", str(file)]) == 0
     said = capsys.readouterr().out
     assert "equal the definition, bit for bit." in said
     assert "Interrupted" not in said

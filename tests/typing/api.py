@@ -1,4 +1,4 @@
-"""The typed API, as its users hold it: type-checked by mypy, never run."""
+"""The typed API, as users call it: type-checked, never run."""
 
 from pathlib import Path
 from typing import Any, assert_type

@@ -1,4 +1,4 @@
-"""The array type in is the array type out, for other libraries' arrays too: type-checked where they are installed."""
+"""The result has the type of x, for other libraries too: type-checked if they are installed."""
 
 from typing import assert_type
 
