@@ -280,7 +280,7 @@ def test_an_exception_lets_nothing_else_pass():
     assert on_cpu.excepted["XLA flushes subnormals"] > 0
 
     half = next(_cases.cases(np.dtype(np.float16), (LEAKY_RELU,)))  # which XLA does not flush
-    on_cpu = tally_of(_machine.Target("jax", backend, "cpu:0"), flushes_subnormals, half)
+    on_cpu = tally_of(_survey.Target("jax", backend, "cpu:0"), flushes_subnormals, half)
     assert (on_cpu.mismatches > 0, on_cpu.excepted) == (True, {})
 
     def quadruples(right, function, arrays, s, out):
@@ -315,7 +315,7 @@ def test_a_deviation_of_programs_excuses_no_call(runtime):
     x = np.array([-0.0, 0.0, 1.0], np.float32)
     check = _engine.Check((x,), case.scalars, np.abs(x), None)
     tally = verify.Tally()
-    _engine.compare(_machine.Target("torch", backend, "cpu"), case, check, x, tally)
+    _engine.compare(_survey.Target("torch", backend, "cpu"), case, check, x, tally)
     assert (tally.mismatches, [*tally.excepted.values()]) == ((0, [1]) if runtime else (1, []))
 
 
@@ -328,7 +328,7 @@ def test_compiled_programs_are_dropped_after_each_function(monkeypatch):
 
 
 def test_jax_drops_its_compiled_programs(jax):
-    target = next(_machine.of("jax"))
+    target = next(_survey.of("jax"))
     add = jax.jit(lambda x: x + 1)
     add(1.0)
     assert add._cache_size() == 1
