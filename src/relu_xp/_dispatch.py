@@ -19,7 +19,6 @@ from relu_xp._registry import REGISTRY
 
 Run = Callable[[Function, tuple[Any, ...], tuple[Any, ...], Any], Any]
 
-
 # From the top-level package of a class to the module of the backend that may own its instances. The
 # libraries of the array API standard are left out: their backend is asked last, about any type.
 _MODULES = {
