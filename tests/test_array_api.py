@@ -5,6 +5,8 @@ import oracle
 import pytest
 
 import relu_xp
+from relu_xp import _survey
+from relu_xp._registry import SURVEYED
 
 X = np.array([1.5, -2.0, 0.0, -0.0, np.nan, np.inf, -np.inf, 1e-40], np.float32)
 G = np.array([2.0, 3.0, -1.0, 4.0, np.inf, -0.0, 5.0, np.nan], np.float32)
@@ -184,3 +186,9 @@ def test_a_zero_for_a_derivative_that_has_a_sign_turns_no_value(wanted):
     for z in (0.0, -0.0, -0.5):
         got = relu_xp.leaky_relu(mx.array(x), 0.5, grad_at_zero=z)
         oracle.assert_same(np.asarray(got), np.array([0.0, -0.0, -1.0], np.float32), str(z))
+
+
+@pytest.mark.parametrize("name", [row.name for row in SURVEYED if row.module])
+def test_the_survey_of_one_library_has_no_other(name):
+    """They are the devices of one backend, each under its own name."""
+    assert [each.name for each in _survey.of(name)] == [name]

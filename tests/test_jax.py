@@ -253,6 +253,10 @@ def test_a_learned_slope_with_an_array_of_numpy_is_told_to_move_that(jax):
     x = np.ones(3, np.float32)
     with pytest.raises(TypeError, match=r"negative_slope .* make x an array of the library of"):
         jax.jit(lambda slope: relu_xp.leaky_relu(x, slope))(0.1)
+    # A number that may be no array gets no such advice.
+    text = r"grad_at_zero must be a real number, got .*Tracer; pass a Python float\n"
+    with pytest.raises(TypeError, match=text):
+        jax.jit(lambda z: relu_xp.relu(x, grad_at_zero=z))(0.1)
 
 
 NUMBERS = [

@@ -342,7 +342,7 @@ def no_number(function: Function, name: str, value: Any, alternative: str = "") 
         alternative = f", for example {advice}"
     elif attribute(attribute(value, "value"), "shape") is not None:  # a variable, as Keras has them
         alternative = f", or the array that it holds, for example {name}.value"
-    elif not alternative and _is_slope(function, name) and _is_one_number(value):
+    elif _is_slope(function, name) and _is_one_number(value):
         alternative = f", or make x an array of the library of {name} too"
     return TypeError(
         f"relu_xp.{function}: {name} must be a real number, got {type_name(value)}; "
