@@ -42,7 +42,7 @@ def compiler():
 
 @pytest.mark.parametrize("header", HEADERS, ids=lambda path: path.name)
 def test_a_header_compiles_alone(compiler, header):
-    """And twice, but for the text that the proof includes several times, which has no guard."""
+    """Also twice, except for `rectifiers.hpp`, which has no guard, as it says."""
     python = Path(sysconfig.get_paths()["include"])
     if not (python / "Python.h").exists():
         pytest.skip("the headers of Python are not here")

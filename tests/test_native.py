@@ -63,7 +63,7 @@ def want(name, x, g, s, z):
 
 
 def values(dtype, size):
-    """Distinct enough to show an element out of place; zeros and NaNs among them."""
+    """Values that show an element out of place; zeros and NaNs are among them."""
     x = (np.arange(size) * 37 % 121 - 60).astype(dtype)
     x[::13] = 0
     x[5::29] = np.nan

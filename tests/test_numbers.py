@@ -133,7 +133,7 @@ def hard_to_round(dtype):
 
 @pytest.mark.parametrize("dtype", oracle.FLOATS, ids=str)
 def test_a_new_number_is_rounded_once(dtype):
-    """Half to even, whatever the exponent; and what overflows is refused."""
+    """Half to even, whatever the exponent; a number that overflows is refused."""
     x = np.array([-1], dtype)
     values = hard_to_round(dtype)
     with np.errstate(over="ignore"):

@@ -137,7 +137,9 @@ def test_small_floats(name):
             )
 
 
-@pytest.mark.parametrize("name", [n for n in dir(ml_dtypes) if "complex" in n])  # since 0.6
+@pytest.mark.parametrize(
+    "name", [n for n in dir(ml_dtypes) if "complex" in n]
+)  # ml_dtypes 0.6 and later
 def test_small_complex_numbers(name):
     with pytest.raises(TypeError, match=rf"relu_xp\.relu: .* got {name}; take x\.real, or x\.imag"):
         relu_xp.relu(np.ones(3, getattr(ml_dtypes, name)))
@@ -191,7 +193,7 @@ def test_memmap(name, call, tmp_path):
 
 
 class Tagged(np.ndarray):
-    """An array that remembers a word, as NumPy's guide to subclassing has it."""
+    """An array with an attribute, written as NumPy's guide to subclassing shows."""
 
     def __array_finalize__(self, obj):
         self.tag = getattr(obj, "tag", None)
@@ -224,7 +226,7 @@ def test_masked_array_keeps_mask_and_fill(name, call):
 
 
 class Named(np.ma.MaskedArray):
-    """A subclass of the masked array, with something to remember."""
+    """A masked array with an attribute."""
 
 
 def test_masked_arrays_stay_what_they_are():
@@ -254,7 +256,7 @@ MASKED = {
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
 @pytest.mark.parametrize("kind", MASKED)
 def test_a_masked_out_has_a_mask_of_its_own(function, kind):
-    """Whoever else holds the mask that it had, an input or the caller: that is not written to."""
+    """The mask that out had may be shared, with an input or the caller: it is not written to."""
     held = np.array([False, False, False, True])
     x, g = (np.ma.MaskedArray([1.0, -2.0, 0.0, 3.0], [i == n for i in range(4)]) for n in (0, 1))
     inputs = oracle.arrays_of(function, x, g)
@@ -274,7 +276,7 @@ def test_a_masked_out_has_a_mask_of_its_own(function, kind):
     "view", [lambda a: a[:], lambda a: a.view(), np.ma.MaskedArray], ids=["[:]", "view", "array"]
 )
 def test_the_mask_of_an_input_is_not_written_to(function, view):
-    """Also where out's memory is the input's."""
+    """Even if out and the input share memory."""
     x, g = (np.ma.MaskedArray([1.0, -2.0, 0.0, 3.0], [i == n for i in range(4)]) for n in (0, 1))
     inputs = oracle.arrays_of(function, x, g)
     want = oracle.expected(function, [a.data.copy() for a in inputs])
@@ -354,7 +356,7 @@ class Metres(np.ndarray):
 
 
 class NoQuotient(Metres):
-    """The same without quotients."""
+    """A quantity whose class has no quotients."""
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         return (
@@ -404,7 +406,7 @@ def test_a_class_without_quotients_is_kept_or_refused(function):
 
 
 def test_a_slope_with_a_unit_is_refused():
-    """Of a class that computes with units, and of one that only hands them on."""
+    """Even if its class only hands the unit on, and does not compute it."""
     for cls in (Noted, OnlyFinalized):
         with pytest.raises(
             TypeError,
@@ -421,7 +423,7 @@ class OnlyFinalized(np.ndarray):
 
 
 class Labelled(np.ndarray):
-    """An array that says how results are wrapped, in the older of NumPy's two ways."""
+    """An array that wraps results by the older of NumPy's two protocols."""
 
     def __array_wrap__(self, array, context=None, return_scalar=False):
         wrapped = array.view(Labelled)
@@ -452,14 +454,14 @@ class Noted(np.ndarray):
 
 
 class NotedUnlessScalar(Noted):
-    """The same, but for results with no axes."""
+    """The same, but 0-d results lose the notes."""
 
     def __array_wrap__(self, array, context=None, return_scalar=False):
         return np.ndarray.__array_wrap__(self, array, context) if array.shape else array.item()
 
 
 class NotedByUfunc(Noted):
-    """The same in the newer of NumPy's two ways."""
+    """The same by the newer of NumPy's two protocols."""
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         result = getattr(ufunc, method)(*map(np.asarray, inputs), **options)
@@ -490,7 +492,7 @@ def test_notes_are_kept(cls, function, shape):
 
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
 def test_a_unit_that_its_class_only_hands_on(function):
-    """The result keeps it if it is right there: one array's, to the power of 1. Else a refusal."""
+    """The result keeps the unit if it has just that; otherwise the call is refused."""
     x, g = ramp((4,)), ramp((4,))
     for units in (("m", None), (None, "s"), ("m", "s")):
         arrays = [
@@ -513,7 +515,7 @@ def test_a_unit_that_its_class_only_hands_on(function):
 
 
 class MaskedQuantity(Metres):
-    """A mask in the manner of astropy.utils.masked, which no bare result could keep."""
+    """A masked array like those of astropy.utils.masked: a plain result would lose the mask."""
 
     mask = True
 
@@ -546,11 +548,9 @@ def test_vjp_is_like_x(vjp):
     assert type(vjp(x.view(Tagged), g)) is Tagged
     assert type(vjp(x, g.view(Tagged))) is Tagged
     assert type(vjp(np.float64(1), np.array(1.0).view(Tagged))) is Tagged
-    assert type(vjp(x, g.view(Metres))) is Metres  # the unit is the cotangent's
-    assert (type(vjp(x.view(Metres), g)), vjp(x.view(Metres), g).power) == (
-        Metres,
-        0,
-    )  # and here there is none
+    assert type(vjp(x, g.view(Metres))) is Metres  # the unit is that of the cotangent
+    assert type(vjp(x.view(Metres), g)) is Metres
+    assert vjp(x.view(Metres), g).power == 0  # the cotangent has no unit
     assert type(vjp(np.array(1.0), np.float64(1))) is np.ndarray
     assert type(vjp(np.float64(1), np.array(1.0))) is np.float64
     out = np.empty(())
@@ -647,7 +647,7 @@ def test_a_slope_that_rounds_to_zero_makes_no_nan():
 
 
 class Foreign:
-    """A number that equals a float, and has no ratio to give: as those of mpmath and SymPy do."""
+    """A number like those of mpmath and SymPy: it equals a float, but has no as_integer_ratio."""
 
     def __init__(self, value):
         self.value = value
@@ -702,7 +702,7 @@ def test_a_scalar_is_rounded_once_to_longdouble():
 
 @pytest.mark.parametrize("function", oracle.RECORDS, ids=str)
 def test_tiny_longdouble_scalars_do_not_underflow(function):
-    """To round them is no operation that the definition has."""
+    """Rounding a scalar is no operation of the definition, so it raises nothing."""
     limits = np.finfo(np.longdouble)
     x = np.array([-1, 2, 0, -0.0], np.longdouble)
     for value in (
@@ -747,7 +747,7 @@ SLOPES = [
 @pytest.mark.parametrize("order", ["C", "F", "mixed"])
 @pytest.mark.parametrize("shape", SLOPES, ids=str)
 def test_slopes_of_large_arrays(shape, order):
-    """They are broadcast in rows, which is another way than that of few elements."""
+    """Slopes of many elements are broadcast in rows, those of few elements by the ufunc."""
     rng = np.random.default_rng(0)
     x, g, slope = (
         rng.normal(size=size).astype(np.float32) for size in ((30, 70, 7, 7), (30, 70, 7, 7), shape)
@@ -760,7 +760,7 @@ def test_slopes_of_large_arrays(shape, order):
     for name in oracle.SLOPED:
         result = oracle.call(name, x, g, **options)
         whole = np.broadcast_to(slope, x.shape)
-        for i in range(2):  # of few elements
+        for i in range(2):
             few = oracle.call(
                 name, x[i, 0], g[i, 0], negative_slope=whole[i, 0].copy(), grad_at_zero=0.5
             )

@@ -243,7 +243,7 @@ def test_no_worker_survives_a_call_that_raised():
     not hasattr(signal, "pthread_kill"), reason="the platform sends no signal to a thread"
 )
 def test_a_wait_that_is_interrupted_goes_on():
-    """Ctrl-C in the main thread, while another has yet to finish its piece."""
+    """Ctrl-C reaches the main thread while another thread is at work."""
     begun, done = threading.Event(), []
 
     def work(piece):
@@ -321,7 +321,7 @@ with relu_xp.cpu_options(workers=2):
 @compiled
 @pytest.mark.parametrize("dtype", [np.float64, np.longdouble])
 def test_many_threads_may_call_at_once_and_memory_stays_flat(dtype):
-    """While they call, and as long as they live."""
+    """It stays flat during the calls, and while the threads live."""
     count = 200
     x = np.random.default_rng(0).normal(size=(count, 1 << 13)).astype(dtype)
     want = relu_xp.leaky_relu_vjp(x, x, 0.5)
@@ -352,7 +352,7 @@ def test_many_threads_may_call_at_once_and_memory_stays_flat(dtype):
 
 
 def resident():
-    """Bytes of memory that the process holds; 0 where that is not told."""
+    """Bytes of memory that the process holds; 0 where the system does not say."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") if statm.exists() else 0
 

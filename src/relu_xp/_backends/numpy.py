@@ -76,7 +76,7 @@ def _library_of(x: Array) -> _checks.Library:
         with np.errstate(all="ignore"):
             np.asarray(x).astype("float32")
         cast = f"cast it first, for example {bare}.astype('float32')"
-    except Exception:  # each object raises its own kind
+    except Exception:  # an object may raise anything
         cast = _checks.NO_NUMBERS
     return dataclasses.replace(_LIBRARY, cast=cast)
 
