@@ -100,7 +100,7 @@ def share(threads: int, work: Callable[..., None], pieces: Iterable[Any]) -> Non
 
     No worker runs any more when this returns or raises.
     """
-    ends = [None] * threads  # a thread that takes one of these ends
+    ends = [None] * threads  # a thread stops when it takes one of these
     left = deque([*pieces, *ends])
 
     def take() -> None:
