@@ -84,11 +84,11 @@ def every_size(host, monkeypatch):
 def test_every_alignment(every_size, dtype):
     """Heads and tails of every length, with and without packs of 16 bytes between them."""
     host, memory = every_size, np.arange(-40, 60).astype(dtype)
-    lanes = 16 // memory.itemsize
+    per_pack = 16 // memory.itemsize
     held = host.put(memory)
     first = -held.data.ptr % 16 // memory.itemsize
-    for start in range(first, first + lanes):
-        for size in (0, 1, lanes - 1, lanes, lanes + 1, 3 * lanes - 1):
+    for start in range(first, first + per_pack):
+        for size in (0, 1, per_pack - 1, per_pack, per_pack + 1, 3 * per_pack - 1):
             x = held[start : start + size]
             out = host.put(np.zeros(100, dtype))
             # Only the first lies as far from a boundary of 16 bytes as x.
@@ -99,7 +99,7 @@ def test_every_alignment(every_size, dtype):
             assert not written[:start].any()
             assert not written[start + size + 1 :].any()
     heads = {launch[-1] for launch in host.launches if launch[0] == "contiguous"}
-    assert heads == {*range(lanes)}
+    assert heads == {*range(per_pack)}
 
 
 @pytest.mark.parametrize("name", _cases.FLOATS)

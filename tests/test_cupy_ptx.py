@@ -98,7 +98,7 @@ def entry(ptx, name):
 def accesses(body):
     """List all loads and stores of global memory, as ("ld" or "st", bytes)."""
     found = re.findall(r"\b(ld|st)\.global(?:\.nc|\.cs)?(?:\.v(\d))?\.[a-z](\d+)", body)
-    return [(what, int(lanes or 1) * int(bits) // 8) for what, lanes, bits in found]
+    return [(what, int(count or 1) * int(bits) // 8) for what, count, bits in found]
 
 
 @pytest.mark.parametrize(("function", "dtype", "size"), INSTANCES)

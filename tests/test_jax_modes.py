@@ -19,7 +19,7 @@ def scalars_of(name):
     return oracle.scalars_of(name, **SCALARS)
 
 
-def data(jax, dtype, shape=(1000,)):
+def arrays_with_kinks(jax, dtype, shape=(1000,)):
     """Give values, cotangents and addends. Some values lie at the kinks."""
     rng = np.random.default_rng(0)
     x, g, y = (rng.normal(size=shape).astype(jax.numpy.dtype(dtype)) for _ in range(3))
@@ -62,7 +62,7 @@ def linear_in_g(jax):
 
 @DTYPES
 def test_no_product_is_fused_with_a_sum_that_follows(jax, dtype):
-    x, g, y = data(jax, dtype)
+    x, g, y = arrays_with_kinks(jax, dtype)
     for name, f, want in linear_in_g(jax):
         expected = want(x, g) + y
         ways = {
@@ -83,7 +83,7 @@ def test_no_product_is_fused_with_a_sum_that_follows(jax, dtype):
 @DTYPES
 @pytest.mark.parametrize("name", VALUES)
 def test_the_gradient_of_a_residual_block(jax, dtype, name):
-    x, g, _ = data(jax, dtype)
+    x, g, _ = arrays_with_kinks(jax, dtype)
     block = lambda x: getattr(relu_xp, name)(x, **scalars_of(name)) + x  # noqa: E731
     want = oracle.expected(f"{name}_vjp", (x, g), **scalars_of(f"{name}_vjp")) + g
     for pull in (

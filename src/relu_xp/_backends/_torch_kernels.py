@@ -225,7 +225,7 @@ def _loop_with_slopes(plan: Plan, arrays: Arrays, slopes: Array) -> Array | None
 
 def _is_memory(a: Array) -> bool:
     """Whether the elements lie in the host's memory as they are: a negated view does not."""
-    return type(a) in private.PLAIN_TYPES and a.is_cpu and not a.is_neg()
+    return type(a) in private.TENSOR_TYPES and a.is_cpu and not a.is_neg()
 
 
 @functools.lru_cache(maxsize=256)

@@ -29,8 +29,8 @@ from relu_xp._functions import Function
 
 # It takes slopes of any shape. The public functional.prelu takes one slope, or one a channel.
 prelu = torch.ops.aten._prelu_kernel
-# No other subclasses: these may define what an operation on them does.
-PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
+# Other subclasses may define what an operation on them does, so they take the slow path.
+TENSOR_TYPES = (torch.Tensor, torch.nn.Parameter)
 _functorch_is_active = torch._C._are_functorch_transforms_active
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 _unwrap_if_dead = torch._C._functorch.unwrap_if_dead

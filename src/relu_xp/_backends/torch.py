@@ -73,7 +73,7 @@ def call(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: Arra
                 if plan.torch_kernel is None or x.requires_grad or private.is_observed():
                     return _compute_differentiably(plan, arrays, ())
                 return plan.torch_kernel(x)  # one frame fewer: it shows with few elements
-            if scalars and type(scalars[0]) in private.PLAIN_TYPES and _slopes_fit(scalars[0], x):
+            if scalars and type(scalars[0]) in private.TENSOR_TYPES and _slopes_fit(scalars[0], x):
                 plan = _plans.get((function, x.dtype, bits(scalars[1:])))
                 if plan is not None:
                     return _compute_differentiably(plan, arrays, scalars[:1])
@@ -81,7 +81,7 @@ def call(function: Function, arrays: Arrays, scalars: tuple[Any, ...], out: Arra
 
 
 def _is_dense(a: Array) -> bool:
-    return type(a) in private.PLAIN_TYPES and a.layout is torch.strided and not a.is_nested
+    return type(a) in private.TENSOR_TYPES and a.layout is torch.strided and not a.is_nested
 
 
 def _is_like(x: Array, g: Array) -> bool:
