@@ -1410,6 +1410,15 @@ def test_a_call_like_one_before_is_one_kernel_or_one_loop(torch, loops, name):
                 assert found.count(LOOP) == 1, found
 
 
+def test_a_tensor_left_over_from_a_transform_takes_the_loop(torch, loops):
+    """Its wrapper has no address, but the tensor within has."""
+    left = []
+    torch.func.grad(lambda v: (left.append(v), v.sum())[1])(torch.randn(16))
+    found = calls_of(lambda: relu_xp.squared_relu(left[0]))
+    assert found.count(LOOP) == 1
+    assert not set(SLOW) & set(found), found
+
+
 @pytest.mark.parametrize("name", oracle.SLOPED)
 def test_a_call_with_slopes_is_one_loop(torch, loops, name):
     x, slopes = torch.randn(2, 3, 4), torch.rand(3, 1)
