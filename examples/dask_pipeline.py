@@ -1,33 +1,39 @@
-"""Send an array that no worker could hold through leaky_relu and its VJP on a Dask cluster, to a store.
+"""Send an array that no worker can hold through leaky_relu and its VJP on a Dask cluster.
 
     python3 -m pip install ".[cli,dask]" distributed zarr    # once, in the project's folder
     python examples/dask_pipeline.py STORE [--gigabytes 2] [--memory 400MB]
 
 Two worker processes on this machine work block by block; a progress bar shows how far they are.
-What a worker that dies held is computed again by the other. The result is a Zarr array, which
+If a worker dies, the other computes its blocks again. The result is a Zarr array, which
 `dask.array.from_zarr` reads. STORE must not be there yet.
 """
 
 import argparse
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
-import numpy as np
-from distributed import Client, LocalCluster, progress
-from rich.console import Console
+try:
+    import dask.array as da
+    import numpy as np
+    import zarr  # noqa: F401  # Dask's to_zarr imports it only when the work begins
+    from distributed import Client, LocalCluster, progress
+    from rich.console import Console
 
-import relu_xp
+    import relu_xp
+except ImportError as error:
+    how = 'in the project\'s folder run python3 -m pip install ".[cli,dask]" distributed zarr'
+    sys.exit(f"This example needs {error.name}: {how}")
 
 SLOPE = 0.1
 BLOCK = 1 << 22  # float32 elements, 16 MiB
 
 
 def noise(seed: int, block_info: Any = None) -> Any:
-    """Make one block; which, its place in the array says, so that a lost block is made again as it was."""
+    """Make one block; its place is the seed, so a lost block can be made again as it was."""
     at = block_info[None]["chunk-location"][0]
     return np.random.default_rng((seed, at)).standard_normal(
         block_info[None]["chunk-shape"], np.float32
@@ -35,7 +41,7 @@ def noise(seed: int, block_info: Any = None) -> Any:
 
 
 def pipeline(blocks: int) -> Any:
-    """Give the cotangent of x for the loss sum(y**2) / 2, where y = leaky_relu(x): lazy, one task a block."""
+    """Give the cotangent of x for the loss sum(leaky_relu(x)**2) / 2: lazy, one task a block."""
     shape = {"chunks": ((BLOCK,) * blocks,), "dtype": np.float32, "meta": np.empty(0, np.float32)}
     x = da.map_blocks(noise, 0, **shape)
     return relu_xp.leaky_relu_vjp(x, relu_xp.leaky_relu(x, SLOPE), SLOPE)
@@ -70,9 +76,8 @@ def main() -> None:
         begin = time.perf_counter()
         write = client.compute(result.to_zarr(options.store, compute=False))
         if options.kill_a_worker:
-            while (
-                sum(1 for _ in Path(options.store).rglob("*")) < result.npartitions // 2
-            ):  # blocks are files
+            files, half = Path(options.store), result.npartitions // 2  # a block is a file
+            while sum(1 for _ in files.rglob("*")) < half:
                 time.sleep(0.05)
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
             console.print("killed a worker half-way")

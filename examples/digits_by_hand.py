@@ -3,22 +3,26 @@
     python3 -m pip install ".[demo]"    # once, in the project's folder
     python examples/digits_by_hand.py [--arrays cupy] [--activation leaky_relu] [--epochs 20]
 
-The same lines run on NumPy arrays and on CuPy's: the array's own library does the rest, ours finds
-the backend. It writes no file.
+The same lines run on NumPy arrays and on CuPy's: relu_xp finds the backend of the array. The
+example writes no file.
 """
 
 import argparse
 import importlib
+import sys
 import time
 from typing import Any
 
-import numpy as np
-from rich.console import Console
-from rich.progress import track
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+try:
+    import numpy as np
+    from _digits import digits, weights
+    from rich.console import Console
+    from rich.progress import track
 
-import relu_xp
+    import relu_xp
+except ImportError as error:
+    how = 'in the project\'s folder run python3 -m pip install ".[demo]"'
+    sys.exit(f"This example needs {error.name}: {how}")
 
 BATCH, WIDTH, RATE = 64, 128, 0.1
 Array = Any
@@ -26,7 +30,7 @@ Params = list[tuple[Array, Array]]
 
 
 def forward(activation: Any, params: Params, x: Array) -> tuple[list[Array], list[Array], Array]:
-    """Give the input of each layer, what each activation saw, and the logits."""
+    """Give the input of each layer, the input of each activation, and the logits."""
     inputs, seen = [x], []
     *hidden, (w, b) = params
     for v, c in hidden:
@@ -62,52 +66,28 @@ def main() -> None:
     parser.add_argument("--activation", choices=["relu", "leaky_relu"], default="leaky_relu")
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
-    xp = importlib.import_module(options.arrays)
-    activation, vjp = (
-        getattr(relu_xp, options.activation),
-        getattr(relu_xp, f"{options.activation}_vjp"),
-    )
+    try:
+        xp = importlib.import_module(options.arrays)
+    except ImportError:
+        parser.error("CuPy is not installed; python3 -m pip install cupy-cuda13x")
+    activation, vjp = (getattr(relu_xp, options.activation + end) for end in ("", "_vjp"))
 
-    images, labels = load_digits(return_X_y=True)
-    train_x, test_x, train_y, test_y = train_test_split(
-        (images / 16).astype(np.float32), labels, test_size=360, random_state=0, stratify=labels
-    )
-    x, onehot, held_out = (
-        xp.asarray(a) for a in (train_x, np.eye(10, dtype=np.float32)[train_y], test_x)
-    )
+    train_x, test_x, train_y, test_y = digits()
+    x, onehot = (xp.asarray(a) for a in (train_x, np.eye(10, dtype=np.float32)[train_y]))
     rng = np.random.default_rng(0)
-    shapes = [(64, WIDTH), (WIDTH, WIDTH), (WIDTH, 10)]
-    params: Params = [
-        (
-            xp.asarray(rng.normal(0, np.sqrt(2 / m), (m, n)).astype(np.float32)),
-            xp.zeros(n, np.float32),
-        )
-        for m, n in shapes
-    ]
+    params = [(xp.asarray(w), xp.zeros(w.shape[1], np.float32)) for w in weights(rng, WIDTH)]
     console, losses, begin = Console(), [], time.perf_counter()
-    for _ in track(
-        range(options.epochs),
-        description=f"{options.activation} on {options.arrays}",
-        console=console,
-    ):
+    told = f"{options.activation} on {options.arrays}"
+    for _ in track(range(options.epochs), description=told, console=console):
         order = xp.asarray(rng.permutation(len(x)))
         batches = [order[i : i + BATCH] for i in range(0, len(x), BATCH)]
-        losses.append(
-            float(
-                np.mean(
-                    [
-                        step(xp, activation, vjp, params, x[batch], onehot[batch])
-                        for batch in batches
-                    ]
-                )
-            )
-        )
+        steps = [step(xp, activation, vjp, params, x[batch], onehot[batch]) for batch in batches]
+        losses.append(float(np.mean(steps)))
     seconds = time.perf_counter() - begin
-    answers = forward(activation, params, held_out)[2].argmax(axis=1)
+    answers = forward(activation, params, xp.asarray(test_x))[2].argmax(axis=1)
     accuracy = float((answers == xp.asarray(test_y)).mean())
-    console.print(
-        f"loss {losses[0]:.4f} -> {losses[-1]:.4f}, accuracy {accuracy:.3f}, {seconds:.1f} s"
-    )
+    loss = f"{losses[0]:.4f} -> {losses[-1]:.4f}"
+    console.print(f"loss {loss}, accuracy {accuracy:.3f}, {seconds:.1f} s")
 
 
 if __name__ == "__main__":

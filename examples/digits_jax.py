@@ -1,4 +1,4 @@
-"""Train a network of handwritten digits in JAX, data-parallel, with our relu and with jax.nn's side by side.
+"""Train a network of handwritten digits in JAX, data-parallel, with our relu and with jax.nn's.
 
     python3 -m pip install ".[demo]"    # once, in the project's folder
     python examples/digits_jax.py [--devices 8] [--epochs 10] [--json FILE]
@@ -12,24 +12,25 @@ is shown. FILE must not be there yet.
 import argparse
 import functools
 import json
-import operator
-import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+try:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from _digits import batches, digits, results, weights
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+    from rich.console import Console
+    from rich.progress import track
 
-import relu_xp
+    import relu_xp
+except ImportError as error:
+    how = 'in the project\'s folder run python3 -m pip install ".[demo]"'
+    sys.exit(f"This example needs {error.name}: {how}")
 
 BATCH, WIDTH, RATE = 256, 512, 0.1
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -42,13 +43,9 @@ Params = list[tuple[jax.Array, jax.Array]]
 
 
 def initial() -> Params:
-    """Weights of He's normal initialisation for two hidden layers, and zeros for the biases."""
-    rng = np.random.default_rng(0)
-    shapes = [(64, WIDTH), (WIDTH, WIDTH), (WIDTH, 10)]
-    return [
-        (jnp.asarray(rng.normal(0, np.sqrt(2 / m), (m, n)), jnp.float32), jnp.zeros(n, jnp.float32))
-        for m, n in shapes
-    ]
+    """Draw the weights of two hidden layers; the biases are zeros."""
+    drawn = weights(np.random.default_rng(0), WIDTH)
+    return [(jnp.asarray(w), jnp.zeros(w.shape[1], jnp.float32)) for w in drawn]
 
 
 def logits(activation: Callable[..., Any], params: Params, x: jax.Array) -> jax.Array:
@@ -91,75 +88,38 @@ def main() -> None:
         parser.error(f"{options.json} is there: it would be overwritten")
     jax.config.update("jax_num_cpu_devices", options.devices)
     mesh = Mesh(np.array(jax.devices()), ("batch",))
-    split, everywhere = (
-        NamedSharding(mesh, PartitionSpec("batch")),
-        NamedSharding(mesh, PartitionSpec()),
-    )
+    spread = {"split": PartitionSpec("batch"), "everywhere": PartitionSpec()}
+    placed = {name: NamedSharding(mesh, spec) for name, spec in spread.items()}
 
-    images, labels = load_digits(return_X_y=True)
-    train_x, test_x, train_y, test_y = train_test_split(
-        (images / 16).astype(np.float32),
-        labels.astype(np.int32),
-        test_size=360,
-        random_state=0,
-        stratify=labels,
-    )
+    train_x, test_x, train_y, test_y = digits()
     order = np.random.default_rng(1)
     steps = {name: step_with(activation) for name, activation in ACTIVATIONS.items()}
-    params = {name: jax.device_put(initial(), everywhere) for name in ACTIVATIONS}
+    params = {name: jax.device_put(initial(), placed["everywhere"]) for name in ACTIVATIONS}
     losses: dict[str, list[float]] = {name: [] for name in ACTIVATIONS}
     seconds: dict[str, list[float]] = {name: [] for name in ACTIVATIONS}
     console = Console()
-    for _ in track(
-        range(options.epochs),
-        description=f"training on {len(mesh.devices)} devices",
-        console=console,
-    ):
-        shuffled = order.permutation(len(train_x))
-        for start in range(0, len(train_x) - BATCH + 1, BATCH):
-            batch = shuffled[start : start + BATCH]
-            x, y = jax.device_put((train_x[batch], train_y[batch]), split)
+    told = f"training on {len(mesh.devices)} devices"
+    for epoch in track(range(options.epochs), description=told, console=console):
+        for batch in batches(order, len(train_x), BATCH):
+            given = train_x[batch], train_y[batch].astype(np.int32)
+            x, y = jax.device_put(given, placed["split"])
             for name, step in steps.items():
                 begin = time.perf_counter()
                 params[name], loss = jax.block_until_ready(step(params[name], x, y))
-                seconds[name].append(time.perf_counter() - begin)
+                if epoch or options.epochs == 1:  # the first epoch compiles
+                    seconds[name].append(time.perf_counter() - begin)
                 losses[name].append(float(loss))
 
-    table = Table(
-        title=f"{options.epochs} epochs on {len(mesh.devices)} devices of {jax.devices()[0].platform}"
-    )
-    for heading in ("activation", "first loss", "last loss", "accuracy", "a step", "/ jax.nn"):
-        table.add_column(heading, justify="left" if heading == "activation" else "right")
-    records = {}
-    per_epoch = len(train_x) // BATCH
-    base = seconds["jax.nn.relu"][per_epoch:]  # the first epoch compiles
-    for name, activation in ACTIVATIONS.items():
-        accuracy = float((logits(activation, params[name], test_x).argmax(1) == test_y).mean())
-        costs = seconds[name][per_epoch:]
-        cost, ratio = (
-            statistics.median(costs),
-            statistics.median(map(operator.truediv, costs, base)),
-        )
-        records[name] = {
-            "losses": losses[name],
-            "accuracy": accuracy,
-            "seconds": cost,
-            "ratio": ratio,
-        }
-        table.add_row(
-            name,
-            f"{losses[name][0]:.4f}",
-            f"{losses[name][-1]:.4f}",
-            f"{accuracy:.3f}",
-            f"{cost * 1e3:.2f} ms",
-            f"{ratio:.3f}",
-        )
+    accuracies = {
+        name: float((logits(activation, params[name], test_x).argmax(1) == test_y).mean())
+        for name, activation in ACTIVATIONS.items()
+    }
+    told = f"{options.epochs} epochs on {len(mesh.devices)} devices of {jax.devices()[0].platform}"
+    table, records = results(told, "jax.nn.relu", losses, accuracies, seconds)
     console.print(table)
     same = losses["relu_xp.relu, 0 at 0"] == losses["jax.nn.relu"]
-    console.print(
-        "Losses of jax.nn.relu and of relu with 0 at 0:",
-        "equal to the bit" if same else "NOT equal",
-    )
+    told = "equal to the bit" if same else "NOT equal"
+    console.print("Losses of jax.nn.relu and of relu with 0 at 0:", told)
     if options.json:
         with Path(options.json).open("x", encoding="utf-8") as file:
             file.write(json.dumps(records) + "\n")

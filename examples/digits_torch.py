@@ -1,4 +1,4 @@
-"""Train a network of handwritten digits in PyTorch, with our relu and with torch's own side by side.
+"""Train a network of handwritten digits in PyTorch, with our relu and with torch's own.
 
     python3 -m pip install ".[torch,demo]"    # once, in the project's folder
     python examples/digits_torch.py [--epochs 10]
@@ -10,20 +10,21 @@ writes no file.
 
 import argparse
 import functools
-import operator
-import statistics
+import sys
 import time
 from collections.abc import Callable
 
-import numpy as np
-import torch
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+try:
+    import numpy as np
+    import torch
+    from _digits import batches, digits, results
+    from rich.console import Console
+    from rich.progress import track
 
-import relu_xp
+    import relu_xp
+except ImportError as error:
+    how = 'in the project\'s folder run python3 -m pip install ".[torch,demo]"'
+    sys.exit(f"This example needs {error.name}: {how}")
 
 BATCH, WIDTH, RATE, MOMENTUM = 256, 512, 0.05, 0.9
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -72,11 +73,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     options = parser.parse_args()
 
-    images, labels = load_digits(return_X_y=True)
-    split = train_test_split(
-        (images / 16).astype(np.float32), labels, test_size=360, random_state=0, stratify=labels
-    )
-    train_x, test_x, train_y, test_y = map(torch.from_numpy, split)
+    train_x, test_x, train_y, test_y = map(torch.from_numpy, digits())
     networks = {name: Network(activation) for name, activation in ACTIVATIONS.items()}
     optimisers = {
         name: torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM)
@@ -85,33 +82,25 @@ def main() -> None:
     losses: dict[str, list[float]] = {name: [] for name in ACTIVATIONS}
     seconds: dict[str, list[float]] = {name: [] for name in ACTIVATIONS}
     console, order = Console(), np.random.default_rng(1)
-    for _ in track(range(options.epochs), description="training", console=console):
-        shuffled = torch.from_numpy(order.permutation(len(train_x)))
-        for batch in shuffled.split(BATCH)[:-1]:
+    for epoch in track(range(options.epochs), description="training", console=console):
+        for batch in batches(order, len(train_x), BATCH):
+            x, y = train_x[batch], train_y[batch]
             for name in ACTIVATIONS:
                 begin = time.perf_counter()
-                losses[name].append(
-                    step(networks[name], optimisers[name], train_x[batch], train_y[batch])
-                )
-                seconds[name].append(time.perf_counter() - begin)
+                losses[name].append(step(networks[name], optimisers[name], x, y))
+                if epoch or options.epochs == 1:  # the first epoch sets up
+                    seconds[name].append(time.perf_counter() - begin)
 
-    table = Table(title=f"{options.epochs} epochs")
-    for heading in ("activation", "first loss", "last loss", "accuracy", "a step", "/ torch's"):
-        table.add_column(heading, justify="left" if heading == "activation" else "right")
-    per_epoch = len(train_x) // BATCH
-    base = seconds["torch.relu"][per_epoch:]  # the first epoch sets up
-    for name, network in networks.items():
-        with torch.no_grad():
-            accuracy = float((network(test_x).argmax(1) == test_y).float().mean())
-        costs = seconds[name][per_epoch:]
-        ratio = statistics.median(map(operator.truediv, costs, base))
-        row = [f"{losses[name][0]:.4f}", f"{losses[name][-1]:.4f}", f"{accuracy:.3f}"]
-        table.add_row(name, *row, f"{statistics.median(costs) * 1e3:.2f} ms", f"{ratio:.3f}")
-    console.print(table)
+    with torch.no_grad():
+        accuracies = {
+            name: float((network(test_x).argmax(1) == test_y).float().mean())
+            for name, network in networks.items()
+        }
+    told = f"{options.epochs} epochs"
+    console.print(results(told, "torch.relu", losses, accuracies, seconds)[0])
     same = losses["relu_xp.relu, 0 at 0"] == losses["torch.relu"]
-    console.print(
-        "Losses of torch.relu and of relu with 0 at 0:", "equal to the bit" if same else "NOT equal"
-    )
+    told = "equal to the bit" if same else "NOT equal"
+    console.print("Losses of torch.relu and of relu with 0 at 0:", told)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,35 @@
-"""Train a small network whose slopes are learned, one a unit, on JAX and on PyTorch from the same numbers.
+"""Train a small network whose slopes are learned, one a unit, on JAX and on PyTorch.
 
     python3 -m pip install ".[jax,torch]"    # once, in the project's folder
     python examples/learned_slopes.py [--steps 300]
 
-The network has 2-16-1 units, leaky_relu between them with one slope for each hidden unit, and
-learns which points of a square lie inside a circle. It prints how near the gradients of both
-libraries are, before the first step:
+The network has 2-16-1 units, with leaky_relu between them and one slope for each hidden unit. It
+learns which points of a square lie inside a circle, from the same numbers in both libraries. Before
+the first step the example compares the gradients of both:
 
-- From numbers of few bits, such as 0.75, no product or sum rounds: every gradient must be equal to the bit.
-- From ordinary numbers matrix products and sums over the batch round, each library adding in an order of its own: they
-  may differ in the last places. What relu_xp computes in between is equal to the bit.
+- Numbers of few bits, such as 0.75: no product or sum rounds, so all gradients must be equal to the
+  bit.
+- Ordinary numbers: matrix products and sums round, and each library adds in its own order, so the
+  last places may differ. What relu_xp computes in between is equal to the bit.
 
 Then it trains in both, and prints the losses and the slopes. It writes no file.
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import torch
+try:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import torch
 
-import relu_xp
+    import relu_xp
+except ImportError as error:
+    how = 'in the project\'s folder run python3 -m pip install ".[jax,torch]"'
+    sys.exit(f"This example needs {error.name}: {how}")
 
 UNITS, BATCH, RATE = 16, 64, 0.1
 NAMES = ("weights 1", "biases 1", "slopes", "weights 2", "bias 2")
@@ -69,14 +75,13 @@ def train(
 
 
 def numbers(rng: Any, denominator: int | None) -> tuple[Params, Array, Array]:
-    """Draw parameters, points and answers: ordinary float32, or multiples of a fraction, few of them."""
+    """Draw parameters, points and answers: ordinary float32, or multiples of a fraction."""
 
     def draw(*shape: int, most: float = 1.0) -> Array:
-        if denominator:
-            return (
-                rng.integers(-most * denominator, most * denominator + 1, shape) / denominator
-            ).astype(np.float32)
-        return (most * rng.uniform(-1, 1, shape)).astype(np.float32)
+        if not denominator:
+            return (most * rng.uniform(-1, 1, shape)).astype(np.float32)
+        whole = rng.integers(-most * denominator, most * denominator + 1, shape)
+        return (whole / denominator).astype(np.float32)
 
     params = draw(2, UNITS), draw(UNITS), np.full(UNITS, 0.25, np.float32), draw(UNITS, 1), draw(1)
     x = draw(BATCH, 2)
@@ -84,7 +89,7 @@ def numbers(rng: Any, denominator: int | None) -> tuple[Params, Array, Array]:
 
 
 def compare(title: str, ours: Params, theirs: Params) -> bool:
-    """Tell of each gradient how near it is in both libraries; whether all are equal to the bit."""
+    """Print how near each gradient is in both libraries; say whether all are equal to the bit."""
     print(title)
     for name, a, b in zip(NAMES, ours, theirs, strict=True):
         apart = abs(a - b).max() / (np.finfo(np.float32).eps * abs(a).max())
@@ -104,9 +109,8 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=300)
     options = parser.parse_args()
-    jax.config.update(
-        "jax_default_matmul_precision", "highest"
-    )  # on GPUs and TPUs; CPUs have no less
+    # For GPUs and TPUs: CPUs always compute with the highest precision.
+    jax.config.update("jax_default_matmul_precision", "highest")
 
     exact, ordinary = (numbers(np.random.default_rng(0), bits) for bits in (4, None))
     equal = compare("Numbers of few bits:", jax_gradients(*exact)[1], torch_gradients(*exact)[1])
@@ -116,9 +120,8 @@ def main() -> None:
     print(f"Trained for {options.steps} steps:")
     for library, gradients in (("JAX", jax_gradients), ("PyTorch", torch_gradients)):
         losses, slopes = train(gradients, *ordinary, options.steps)
-        print(
-            f"  {library}: loss {losses[0]:.4f} -> {losses[-1]:.4f}, slopes {slopes.min():.3f} to {slopes.max():.3f}"
-        )
+        loss = f"{losses[0]:.4f} -> {losses[-1]:.4f}"
+        print(f"  {library}: loss {loss}, slopes {slopes.min():.3f} to {slopes.max():.3f}")
 
 
 if __name__ == "__main__":

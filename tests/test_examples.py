@@ -1,5 +1,6 @@
-"""The examples, run as a reader would; the one in JAX is tested beside what it shows, in `test_jax_devices.py`."""
+"""The examples, run as a reader runs them; `test_jax_devices.py` runs the one in JAX."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -15,8 +16,9 @@ def run(name, *options):
     """What an example prints, run from a folder of its own, where it leaves nothing."""
     if not EXAMPLES.exists():
         pytest.skip("examples/: not beside these tests")
-    for package in ("rich", "sklearn"):
-        if f"\nfrom {package}" in (EXAMPLES / name).read_text(encoding="utf-8"):
+    text = (EXAMPLES / name).read_text(encoding="utf-8")
+    for package, sign in (("rich", "from rich"), ("sklearn", "from _digits")):
+        if sign in text:
             pytest.importorskip(package, reason=f"{package}: not installed")
     command = [sys.executable, EXAMPLES / name, *options]
     with tempfile.TemporaryDirectory() as folder:
@@ -28,13 +30,44 @@ def run(name, *options):
 
 
 @pytest.mark.skipif(not EXAMPLES.exists(), reason="examples/: not beside these tests")
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("[!_]*.py")), ids=lambda path: path.name)
 def test_each_says_at_its_top_what_to_install_and_how_to_run_it(path):
     _, install, command, *_ = (
         line for line in path.read_text(encoding="utf-8").splitlines() if line
     )
     assert install.startswith("    python3 -m pip install ")
     assert command.startswith(f"    python examples/{path.name}")
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="examples/: not beside these tests")
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("dask_pipeline.py", "zarr"),
+        ("dask_pipeline.py", "distributed"),
+        ("digits_by_hand.py", "sklearn"),
+        ("digits_jax.py", "jax"),
+        ("digits_torch.py", "torch"),
+        ("learned_slopes.py", "jax"),
+        ("subgradient_study.py", "rich"),
+    ],
+)
+def test_a_missing_package_is_told_in_a_sentence(name, missing):
+    """Any package before it in the file may be missing too, and is then named as well."""
+    path = EXAMPLES / name
+    code = (
+        f"import runpy, sys; sys.modules[{missing!r}] = None; sys.path.insert(0, {str(EXAMPLES)!r})"
+    )
+    command = [sys.executable, "-c", f"{code}; runpy.run_path({str(path)!r}, run_name='__main__')"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 1
+    install = re.search("python3 -m pip install [^#\n]*", path.read_text(encoding="utf-8"))[
+        0
+    ].strip()
+    told = rf"This example needs [\w.]+: in the project's folder run {re.escape(install)}\n"
+    assert re.fullmatch(told, result.stderr), result.stderr
+    if importlib.util.find_spec(missing):
+        assert missing in result.stderr
 
 
 @pytest.mark.parametrize(
