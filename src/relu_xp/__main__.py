@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import difflib
 import importlib.util
 import inspect
 import io
@@ -9,7 +10,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,13 +28,13 @@ class Output:
     """A file that a command writes, or `-` for standard output, where nothing else then goes."""
 
     def __init__(self, file: str) -> None:
-        """Find out now whether it can be written, before the work is done that is to go there."""
+        """Find out now whether it can be written, before the work whose result goes there."""
         self.file = file
         self.failed = False
         self._stdout = sys.stdout if file == "-" else None
         path, is_new = Path(file), not os.path.lexists(file)
         try:
-            # Not a pipe, whose reader would see its end, nor a device.
+            # A pipe is not tried, since its reader would see its end; nor is a device.
             if file != "-" and (is_new or path.is_file() or path.is_dir()):
                 path.open("a", encoding="utf-8").close()
                 if is_new:
@@ -42,7 +43,7 @@ class Output:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     def write(self, text: str) -> None:
-        """Write it all, or tell why not: what was found is still to be shown."""
+        """Write it all, or print why not: what was found is still to be shown."""
         try:
             if self._stdout:
                 self._stdout.write(text)
@@ -51,12 +52,12 @@ class Output:
                 Path(self.file).write_text(text, encoding="utf-8")
         except OSError as error:
             self.failed = True
-            print(f"relu-xp: cannot write {self.file}: {error.strerror}", file=sys.stderr)
+            _say_unwritten(self.file, error)
             if self._stdout:
                 _close(self._stdout)
 
     def is_file(self, other: str) -> bool:
-        """Whether that is the same file, however it is spelled."""
+        """Say whether that is the same file, however it is spelled."""
         same = os.path.realpath(self.file) == os.path.realpath(other)
         with contextlib.suppress(OSError):  # one of them is not there
             same = same or os.path.samefile(self.file, other)
@@ -65,8 +66,22 @@ class Output:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say it in one line."""
-        self.exit(BAD_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        """Say it in one line, with the choice that was probably meant."""
+        if found := re.search(r"(.*invalid choice: '(.*)') \(choose from (.*)\)$", message):
+            choices = re.findall(r"[\w.-]+", found[3])
+            if near := difflib.get_close_matches(found[2], choices, 1):
+                message = f"{found[1]}; did you mean {near[0]}?"
+        self.exit(BAD_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n".replace("?;", "?"))
+
+    def several(self, flag: str, choices: Iterable[str] | None = None, **options: Any) -> None:
+        """Add an option that takes one name or more."""
+        if choices:
+            options.setdefault("help", f"default: {', '.join(choices)}")
+        self.add_argument(flag, nargs="+", choices=choices, metavar="NAME", **options)
+
+    def file(self, flag: str, text: str) -> None:
+        """Add an option that names a file to write."""
+        self.add_argument(flag, type=Output, metavar="FILE", help=text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,9 +95,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:  # a pipe whose reader has gone, or a full disk
-        print(f"relu-xp: cannot write standard output: {error.strerror}", file=sys.stderr)
+        _say_unwritten("standard output", error)
         _close(sys.stdout)
         return UNWRITTEN
+
+
+def _say_unwritten(file: str, error: OSError) -> None:
+    """Print why a file cannot be written; a reader that has gone, as of `| head`, is no fault."""
+    if not isinstance(error, BrokenPipeError):
+        print(f"relu-xp: cannot write {file}: {error.strerror}", file=sys.stderr)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -92,52 +113,32 @@ def _run(arguments: Sequence[str] | None) -> int:
         prog="relu-xp",
         description="ReLU and its family for every array: see them, verify them, measure them.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="functions of the Python package relu_xp, with their defaults; help(relu_xp.NAME) explains one:\n"
+        epilog="functions of relu_xp, with their defaults; help(relu_xp.NAME) explains one:\n"
         + "".join(f"  {_signature(name)}\n" for name in FUNCTIONS),
     )
     parser.add_argument("--version", action="version", version=relu_xp.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser(
-        "demo",
-        help="run the functions on every backend here, and train a small classifier with them",
-    )
-    commands.add_parser(
-        "info", help="list versions, backends and devices, and say why one is not usable"
-    )
-    verify = _verify_parser(commands)
-    bench = _bench_parser(commands)
-    _vectors_parser(commands)
+    for name, (_, text, add, _) in _COMMANDS.items():
+        add(commands.add_parser(name, help=text))
     options = parser.parse_args(arguments)
-    command = options.command
+    run, _, _, check = _COMMANDS[options.command]
     try:
         _threads.workers()
     except ValueError as error:
         parser.error(str(error))
-    if command == "verify":
-        _check_verify(verify, options)
-    if command == "bench":
-        _check_bench(bench, options)
-    if lacks := _missing(command, options):
+    check(commands.choices[options.command], options)
+    if lacks := _missing(options):
         print(lacks, file=sys.stderr)
         return BAD_USAGE
-    outputs = [
-        each for each in (getattr(options, name, None) for name in ("json", "report")) if each
-    ]
-    command_of = {
-        "demo": _demo,
-        "info": _info,
-        "verify": _verify,
-        "bench": _bench,
-        "vectors": _vectors,
-    }[command]
+    outputs = [each for each in vars(options).values() if isinstance(each, Output)]
     only = any(each.file == "-" for each in outputs)
     with contextlib.redirect_stdout(sys.stderr) if only else contextlib.nullcontext():
-        status = command_of(_console(), options)
+        status = run(_console(), options)
     return UNWRITTEN if any(each.failed for each in outputs) else status
 
 
 def _signature(name: str) -> str:
-    """How a function is called, without `out=`, which all have."""
+    """Give how a function is called, without `out=`, which all have."""
     signature = inspect.signature(getattr(relu_xp, name))
     given = [
         each.replace(annotation=each.empty)
@@ -147,153 +148,69 @@ def _signature(name: str) -> str:
     return name + str(signature.replace(parameters=given, return_annotation=signature.empty))
 
 
-def _verify_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
-    verify = commands.add_parser(
-        "verify", help="compare every backend here with the scalar definition, bit for bit"
-    )
-    verify.add_argument(
-        "--backend",
-        nargs="+",
-        metavar="NAME",
-        help="only these; exit status 2 if one is missing; default: all",
-    )
-    verify.add_argument(
-        "--device",
-        metavar="NAME",
-        help="only this device, as `relu-xp info` names it; default: all",
-    )
-    verify.add_argument(
-        "--dtype", nargs="+", choices=DTYPES, metavar="NAME", help=f"default: {', '.join(DTYPES)}"
-    )
-    verify.add_argument(
-        "--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}"
-    )
+_BACKEND = "only these; exit status 2 if one is missing; default: all"
+
+
+def _add_verify(verify: _Parser) -> None:
+    verify.several("--backend", help=_BACKEND)
+    device = "only this device, as `relu-xp info` names it; default: all"
+    verify.add_argument("--device", metavar="NAME", help=device)
+    default = f"default: {', '.join(DTYPES)}; longdouble and the 8-bit floats are left out"
+    verify.several("--dtype", DTYPES, help=default)
+    verify.several("--function", FUNCTIONS)
     effort = verify.add_mutually_exclusive_group()
-    effort.add_argument(
-        "--quick", action="store_true", help="try fewer array lengths and memory layouts"
-    )
-    effort.add_argument(
-        "--exhaustive",
-        action="store_true",
-        help="also run all 2**32 float32 values through each function: minutes",
-    )
-    effort.add_argument(
-        "--peers",
-        action="store_true",
-        help="show instead how other libraries differ on the same cases",
-    )
-    verify.add_argument(
-        "--json", type=Output, metavar="FILE", help="write the record; - for standard output"
-    )
+    for flag, text in {
+        "--quick": "try fewer array lengths and memory layouts",
+        "--exhaustive": "also run all 2**32 float32 values through each function: minutes",
+        "--peers": "show instead how other libraries differ on the same cases",
+    }.items():
+        effort.add_argument(flag, action="store_true", help=text)
+    verify.file("--json", "write the record; - for standard output")
     kernel = verify.add_argument_group("instead of a backend, any function of arrays")
-    kernel.add_argument(
-        "--kernel",
-        metavar="MODULE:FUNCTION",
-        help="what to hold to the definition: f(x), or f(x, g)",
-    )
-    kernel.add_argument(
-        "--as", dest="name", choices=FUNCTIONS, metavar="NAME", help="the function that it computes"
-    )
-    kernel.add_argument("--library", metavar="NAME", help="whose arrays it takes; default: numpy")
-    kernel.add_argument(
-        "--scalar",
-        action="extend",
-        nargs="+",
-        type=scalar,
-        metavar="NAME=NUMBER",
-        help="what it computes with; default: the function's",
-    )
-    kernel.add_argument(
-        "--layouts", action="store_true", help="give it strided, reversed and 0-d arrays too"
-    )
-    kernel.add_argument("--no-zero-signs", action="store_true", help="let signs of zeros pass")
-    kernel.add_argument("--no-subnormals", action="store_true", help="leave out subnormal numbers")
-    kernel.add_argument("--no-nan", action="store_true", help="leave out NaN")
-    kernel.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="that a call may take; default: 60"
-    )
-    return verify
+    tested = "the function to compare with the definition: f(x), or f(x, g)"
+    kernel.add_argument("--kernel", metavar="MODULE:FUNCTION", help=tested)
+    what = "the function that it computes"
+    kernel.add_argument("--as", dest="name", choices=FUNCTIONS, metavar="NAME", help=what)
+    library = "the library of its arrays; default: numpy"
+    kernel.add_argument("--library", metavar="NAME", help=library)
+    scalars = {"type": scalar, "metavar": "NAME=NUMBER", "help": "its scalars; default: ours"}
+    kernel.add_argument("--scalar", action="extend", nargs="+", **scalars)
+    for flag, text in {
+        "--layouts": "give it strided, reversed and 0-d arrays too",
+        "--no-zero-signs": "let signs of zeros pass",
+        "--no-subnormals": "leave out subnormal numbers",
+        "--no-nan": "leave out NaN",
+    }.items():
+        kernel.add_argument(flag, action="store_true", help=text)
+    limit = "the longest that a call may take; default: 60"
+    kernel.add_argument("--timeout", type=float, metavar="SECONDS", help=limit)
 
 
-def _vectors_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
-    vectors = commands.add_parser(
-        "vectors",
-        help="write inputs and due results as files, for kernels in other languages and for ONNX runtimes",
-    )
-    vectors.add_argument(
-        "--out", required=True, metavar="DIR", help="a folder, which is made if need be"
-    )
-    vectors.add_argument(
-        "--functions", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}"
-    )
-    vectors.add_argument(
-        "--dtypes", nargs="+", choices=FLOATS, metavar="NAME", help=f"default: {', '.join(FLOATS)}"
-    )
-    vectors.add_argument(
-        "--format",
-        choices=("json", "onnx"),
-        default="json",
-        help="default: json, with .npy beside it",
-    )
-    vectors.add_argument(
-        "--exhaustive",
-        action="store_true",
-        help="all values of the 16-bit types under every setting too: 25 MB in all",
-    )
-    return vectors
+def _add_vectors(vectors: _Parser) -> None:
+    folder = "a folder, which is made if need be"
+    vectors.add_argument("--out", required=True, metavar="DIR", help=folder)
+    vectors.several("--functions", FUNCTIONS)
+    vectors.several("--dtypes", FLOATS)
+    default = "default: json, with .npy beside it"
+    vectors.add_argument("--format", choices=("json", "onnx"), default="json", help=default)
+    every = "all values of the 16-bit types under every setting too: 25 MB in all"
+    vectors.add_argument("--exhaustive", action="store_true", help=every)
 
 
-def _bench_parser(commands: "argparse._SubParsersAction[_Parser]") -> _Parser:
-    bench = commands.add_parser(
-        "bench",
-        help="measure every backend here beside a copy of the same array and beside NumPy idioms",
-    )
-    bench.add_argument(
-        "--backend",
-        nargs="+",
-        metavar="NAME",
-        help="only these; exit status 2 if one is missing; default: all",
-    )
-    bench.add_argument(
-        "--peers",
-        action="store_true",
-        help="also measure jax.nn, PyTorch, keras, thinc and onnxruntime, if here",
-    )
-    bench.add_argument(
-        "--function", nargs="+", choices=FUNCTIONS, metavar="NAME", help=f"default: {_NAMES}"
-    )
-    bench.add_argument(
-        "--dtype",
-        nargs="+",
-        choices=FLOATS,
-        metavar="NAME",
-        help=f"of {', '.join(FLOATS)}; default: float32",
-    )
-    bench.add_argument(
-        "--sizes",
-        type=sizes,
-        metavar="FROM:TO",
-        help="in elements, as a range or a list, 1000,2**20; default: 2**10:2**22, every fourth power of two",
-    )
-    bench.add_argument(
-        "--seconds",
-        type=float,
-        default=60.0,
-        help="to sample for; setting up comes on top; default: 60",
-    )
-    bench.add_argument(
-        "--report", type=Output, metavar="FILE", help="write a page with plots, for any browser"
-    )
-    bench.add_argument(
-        "--json", type=Output, metavar="FILE", help="write every sample; - for standard output"
-    )
-    bench.add_argument(
-        "--compare",
-        nargs="+",
-        metavar="OLD",
-        help="say what changed since that run; given two, between them",
-    )
-    return bench
+def _add_bench(bench: _Parser) -> None:
+    bench.several("--backend", help=_BACKEND)
+    peers = "also measure keras, thinc and onnxruntime, and jax.nn and PyTorch in any case"
+    bench.add_argument("--peers", action="store_true", help=peers)
+    bench.several("--function", FUNCTIONS)
+    bench.several("--dtype", FLOATS, help=f"of {', '.join(FLOATS)}; default: float32")
+    which = "elements, as a range (every fourth power of two) or a list; default: 2**10:2**22"
+    bench.add_argument("--sizes", type=sizes, metavar="FROM:TO", help=which)
+    seconds = "seconds to measure (default: 60); set-up takes extra time"
+    bench.add_argument("--seconds", type=float, default=60.0, help=seconds)
+    bench.file("--report", "write a page with plots, for any browser")
+    bench.file("--json", "write every sample; - for standard output")
+    how = "run, then compare with OLD, a file of --json; with two files, only compare them"
+    bench.add_argument("--compare", nargs="+", metavar="OLD", help=how)
 
 
 _NAMES = ", ".join(FUNCTIONS)
@@ -311,34 +228,33 @@ _OF_KERNELS = (
 )
 
 
+def _given(options: argparse.Namespace, *names: str) -> list[str]:
+    """Give those of the options that were used."""
+    return [name for name in names if getattr(options, name)]
+
+
 def _check_kernel(verify: _Parser, options: argparse.Namespace) -> None:
     if not options.kernel:
-        for name in (each for each in _OF_KERNELS if getattr(options, each)):
-            verify.error(
-                f"--{'as' if name == 'name' else name.replace('_', '-')} goes with --kernel"
-            )
+        for name in _given(options, *_OF_KERNELS):
+            flag = "as" if name == "name" else name.replace("_", "-")
+            verify.error(f"--{flag} goes with --kernel")
         return
     if not options.name:
         verify.error(f"--kernel needs --as: which function does it compute? There are {_NAMES}")
-    for name in (
-        each for each in ("backend", "function", "quick", "peers") if getattr(options, each)
-    ):
+    for name in _given(options, "backend", "function", "quick", "peers"):
         verify.error(f"--kernel takes no --{name}")
 
 
 def _check_verify(verify: _Parser, options: argparse.Namespace) -> None:
     _check_kernel(verify, options)
-    narrowed = [o for o in ("backend", "device", "dtype", "function") if getattr(options, o)]
+    narrowed = _given(options, "backend", "device", "dtype", "function")
     if options.peers and narrowed:
         verify.error(f"--peers takes no --{narrowed[0]}: it runs all that is installed")
     if options.exhaustive and options.dtype and "float32" not in options.dtype:
         verify.error("--exhaustive is about float32: name it in --dtype, or leave --dtype out")
     chosen = [FUNCTIONS[name] for name in options.function or FUNCTIONS]
-    if (
-        options.dtype
-        and not {*options.dtype} & {*FLOATS}
-        and not any(each.takes_integers for each in chosen)
-    ):
+    floats = not options.dtype or {*options.dtype} & {*FLOATS}
+    if not floats and not any(each.takes_integers for each in chosen):
         takers = ", ".join(each.name for each in FUNCTIONS.values() if each.takes_integers)
         verify.error(f"no such cases: only {takers} takes integers")
 
@@ -352,26 +268,24 @@ def _check_bench(bench: _Parser, options: argparse.Namespace) -> None:
         for old in options.compare or ():
             if (output := getattr(options, name)) and output.is_file(old):
                 bench.error(f"--{name} would overwrite {old}, which --compare reads")
-    measuring = [
-        o for o in ("backend", "peers", "function", "dtype", "sizes", "json") if getattr(options, o)
-    ]
+    measuring = _given(options, "backend", "peers", "function", "dtype", "sizes", "json")
     if len(options.compare or ()) == 2 and measuring:
         bench.error(f"--compare of two files takes no --{measuring[0]}: nothing is measured")
     if len(options.compare or ()) > 2:
         bench.error("--compare takes one file, to compare a new run with, or two")
 
 
-def _missing(command: str, options: argparse.Namespace) -> str:
-    """How to install what the command needs, if that is not here."""
+def _missing(options: argparse.Namespace) -> str:
+    """Give how to install what the command needs, if that is not here."""
     needs = {"rich": ("rich", "cli")}  # package -> its distribution, and our extra that has it
-    if command == "demo":
+    if options.command == "demo":
         needs = {"rich": ("rich", "demo"), "sklearn": ("scikit-learn", "demo")}
-    elif command == "bench" and options.report:
+    elif options.command == "bench" and options.report:
         needs = {each: (each, "bench") for each in ("rich", "matplotlib", "jinja2")}
     for package, (name, extra) in needs.items():
         if importlib.util.find_spec(package) is None:
             how = f'python3 -m pip install ".[{extra}]"'
-            return f"relu-xp {command} needs {name}; in the project's folder run {how}"
+            return f"relu-xp {options.command} needs {name}; in the project's folder run {how}"
     return ""
 
 
@@ -386,7 +300,7 @@ def _console() -> Console:
 
 
 def _close(output: Any) -> None:
-    """Let nothing be written any more to what can't be written to: of what is left over Python would tell too."""
+    """Send what is left to nowhere: at exit Python would try, and fail, to write it again."""
     try:
         output.flush()
     except OSError:
@@ -395,7 +309,7 @@ def _close(output: Any) -> None:
 
 
 def sizes(text: str) -> list[int]:
-    """Read `2**10:2**26`, every fourth power of two from one to the other, or `1000,2**20`, just these."""
+    """Read `2**10:2**26`, every fourth power of two between the two; or `1000,2**20`, a list."""
     numbers = [_number(part) for part in re.split("[:,]", text)]
     if ":" not in text and all(numbers):
         return sorted({*numbers})
@@ -408,7 +322,7 @@ def sizes(text: str) -> list[int]:
 
 
 def _number(text: str) -> int:
-    """A count of elements, or 0 if it is none, or of more than any memory holds."""
+    """Read a count of elements; 0 if it is none, or more than any memory holds."""
     found = re.fullmatch(r"\s*(\d{1,12})(?:\*\*(\d{1,2}))?\s*", text)
     size = int(found[1]) ** int(found[2] or 1) if found else 0
     return size if size < 1 << 40 else 0
@@ -438,20 +352,18 @@ def _info(console: Console, options: argparse.Namespace) -> int:
 
     found = info()
     versions = Table(title="Versions")
-    versions.add_column("package")
-    versions.add_column("version")
+    for heading in ("package", "version"):
+        versions.add_column(heading, overflow="fold")
     versions.add_row("Python", f"{found['python']} on {found['platform']}")
-    for distribution, version in found["versions"].items():
-        versions.add_row(distribution, version)
-    console.print(versions)
-
+    for row in found["versions"].items():
+        versions.add_row(*row)
     backends = Table(title="Backends")
     for heading in ("backend", "device", "usable"):
-        backends.add_column(heading)
+        backends.add_column(heading, overflow="fold")
     for each in found["backends"]:
         usable = Text("yes", "green") if each["usable"] else Text(f"no: {each['reason']}", "red")
         backends.add_row(each["backend"], each["device"] or "", usable)
-    console.print(backends)
+    console.print(versions, backends, sep="\n")
     console.print(f"compiled loops: {found['compiled_loops']}", highlight=False)
     return 0
 
@@ -482,8 +394,9 @@ def _vectors(console: Console, options: argparse.Namespace) -> int:
 
 
 def _bench(console: Console, options: argparse.Namespace) -> int:
-    # Read by what is imported only now: float64 in JAX, room for others on a GPU, and threads that
-    # sleep while they wait, since otherwise they would spin through the next candidate's turn.
+    # Libraries read these when they are imported: float64 in JAX; on a GPU, memory that is left to
+    # the others; and threads that sleep while they wait, since they would otherwise spin through
+    # the next candidate's turn.
     if "float64" in (options.dtype or ()):
         os.environ.setdefault("JAX_ENABLE_X64", "1")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -491,6 +404,45 @@ def _bench(console: Console, options: argparse.Namespace) -> int:
     from relu_xp.bench import _report
 
     return _report.run(console, options)
+
+
+def _nothing(parser: _Parser, options: argparse.Namespace | None = None) -> None:
+    """Add no options, or check none."""
+
+
+# By name: what runs it, its help, what adds its options, and what checks them.
+_COMMANDS: dict[str, tuple[Any, str, Any, Any]] = {
+    "demo": (
+        _demo,
+        "run the functions on every backend here, and train a small classifier with them",
+        _nothing,
+        _nothing,
+    ),
+    "info": (
+        _info,
+        "list versions, backends and devices, and say why one is not usable",
+        _nothing,
+        _nothing,
+    ),
+    "verify": (
+        _verify,
+        "compare every backend here with the scalar definition, bit for bit",
+        _add_verify,
+        _check_verify,
+    ),
+    "bench": (
+        _bench,
+        "measure every backend here beside a copy of the same array and beside NumPy idioms",
+        _add_bench,
+        _check_bench,
+    ),
+    "vectors": (
+        _vectors,
+        "write inputs and due results as files, for kernels elsewhere and for ONNX runtimes",
+        _add_vectors,
+        _nothing,
+    ),
+}
 
 
 if __name__ == "__main__":

@@ -99,28 +99,37 @@ def choose(
 
     The list is empty if one that was named is missing.
     """
-    found = list(survey())
+    with console.status("Importing the libraries that are installed"):
+        found = (
+            [each for name in dict.fromkeys(names) for each in of(name)]
+            if names
+            else list(survey())
+        )
     present = [each for each in found if isinstance(each, Target)]
-    here = list(dict.fromkeys(each.name for each in present))
-    wanted = names or here
     # A device may be named by its kind: cpu is cpu:0 too.
-    targets = [
-        p
-        for p in present
-        if p.name in wanted and (not device or f"{p.where}:".startswith(f"{device}:"))
-    ]
+    targets = [p for p in present if not device or f"{p.where}:".startswith(f"{device}:")]
+    if present and not targets:
+        wheres = ", ".join(dict.fromkeys(each.where for each in present))
+        console.print(f"no device {device!r} here; devices: {wheres}", style="red", highlight=False)
+        return []
     reasons = {each.name: each.reason for each in found if isinstance(each, Unavailable)}
-    for name in (name for name in wanted if name not in {target.name for target in targets}):
-        devices = ", ".join(each.where for each in present if each.name == name)
-        none = f"no such backend here; there are {', '.join(here)}"
-        reasons[name] = f"is on {devices} here" if devices else reasons.get(name, none)
-        if names and name in _ROWS and not _is_installed(name):
-            install = _ROWS[name].install or name
-            reasons[name] = f"not installed; to have it: python3 -m pip install {install}"
+    here = {each.name for each in targets}
+    for name in (each for each in names or () if each not in here):
+        reasons[name] = _absence(name, reasons.get(name), [p for p in present if p.name == name])
     for name, reason in reasons.items():
-        style = "dim" if targets and name not in (names or ()) else "red"
+        style = "red" if names else "dim"
         console.print(f"{name}: {reason}", style=style, markup=False, highlight=False)
-    return [] if names and reasons.keys() & {*names} else targets
+    return [] if names and reasons else targets
+
+
+def _absence(name: str, reason: str | None, elsewhere: list[Target]) -> str:
+    """Say why a backend that was named is not here, or how to install it."""
+    if elsewhere:
+        return f"is on {', '.join(each.where for each in elsewhere)} here"
+    if name in _ROWS and not _is_installed(name):
+        install = _ROWS[name].install or name
+        return f"not installed; to have it: python3 -m pip install {install}"
+    return reason or f"no such backend here; there are {', '.join(names())}"
 
 
 def info() -> dict[str, Any]:
