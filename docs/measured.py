@@ -1,11 +1,11 @@
-"""What the pages show that is measured or drawn: made before each build, or by hand.
+"""Makes the tables and pictures that the pages include, before each build of the docs or by hand.
 
     python docs/measured.py [--fresh]
 
 It runs `relu-xp verify --quick` and `relu-xp verify --peers` and makes tables of their records,
 trains the network of `relu-xp demo` to count its dead units, and draws the functions and the newest
 record in `benchmarks/results`, as `pictures.py` does. All of it goes to `docs/_generated`. What
-took long is kept there for the next build unless `--fresh` is given, as `nox -s docs` does.
+took long stays there for the next build, unless `--fresh` is given, as `nox -s docs` does.
 """
 
 import json
@@ -53,16 +53,13 @@ def make_all(*, fresh: bool = False) -> None:
 
 
 def _verified(option: str) -> dict[str, Any]:
-    """Give the record of a run of `relu-xp verify`, in a process of its own: JAX is told there to hold float64."""
+    """Give the record of `relu-xp verify`, run in a process of its own, where JAX has float64."""
     file = GENERATED / f"verify{option}.json"
     if not file.exists():
+        print(f"relu-xp verify {option}: this takes minutes", file=sys.stderr, flush=True)
         command = [sys.executable, "-m", "relu_xp", "verify", option, "--json", str(file)]
-        subprocess.run(
-            command,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "KERAS_BACKEND": "numpy"},
-        )
+        environment = {**os.environ, "KERAS_BACKEND": "numpy"}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -116,10 +113,8 @@ def peers(record: dict[str, Any]) -> str:
             for kind, count in each["reasons"].items()
         )
         differ = sum(each["reasons"].values())
-        lines.append(
-            f"| {_plain(each['peer'])} | `{each['function']}` | {each['dtype']} | {differ:,} | {each['values']:,} "
-            f"| {why} |"
-        )
+        what = f"{_plain(each['peer'])} | `{each['function']}` | {each['dtype']}"
+        lines.append(f"| {what} | {differ:,} | {each['values']:,} | {why} |")
     return "\n".join(lines) + "\n"
 
 
@@ -129,9 +124,13 @@ def _plain(text: str) -> str:
 
 
 def dead_units() -> dict[tuple[str, float], list[tuple[float, float]]]:
-    """Train the demo's network; by activation and first bias, per epoch, the share of dead units and the accuracy."""
+    """Train the demo's network; give the share of dead units and the accuracy after each epoch.
+
+    The keys are the activation and the first bias.
+    """
     file = GENERATED / "dead.json"
     if not file.exists():
+        print("training to count dead units: this takes a minute", file=sys.stderr, flush=True)
         digits = demo._load_digits()
         found = [
             [name, bias, list(_training(name, bias, digits))]

@@ -1,10 +1,10 @@
-"""Draws what the README and the first page of the docs show: the functions, and the time of a call against the size.
+"""Draws the pictures of the README and of the docs' first page: the functions, and their speed.
 
     python docs/pictures.py [FOLDER]
 
-The functions are drawn by calling them, the times from the newest record in `benchmarks/results`, as `relu-xp bench
---peers --json` writes one. What is drawn goes to `docs/plots`, which is committed, and follows the reader's light or
-dark scheme.
+It draws the functions by calling them, and the times from the newest record in
+`benchmarks/results`, which `relu-xp bench --peers --json` writes. The pictures go to `docs/plots`,
+which is committed, and follow the reader's light or dark scheme.
 """
 
 import json
@@ -15,18 +15,18 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator
+from matplotlib.ticker import EngFormatter
 
 import relu_xp
 from relu_xp._functions import FUNCTIONS, Function
 from relu_xp.bench import _plots, _summary
 
 HERE = Path(__file__).parent
-# Drawn with what shows more of them than the defaults would.
+# These show the shapes better than the defaults.
 SHOWN = {"negative_slope": 0.2, "ceiling": 2.0}
 VALUES = [each for each in FUNCTIONS.values() if each.role == "value"]
 TIMED = "leaky_relu"
-# Of each library: what is compared with ours, by the name in the record and the name that is shown.
+# For each library, what is compared with ours: its name in the record, and the name that is shown.
 THEIRS = {
     "numpy": {"np.where": "np.where", "np.maximum(x, s*x)": "np.maximum(x, s*x)", "copy": "a copy"},
     "torch": {"torch.nn.functional": "torch.nn.functional"},
@@ -35,13 +35,13 @@ THEIRS = {
 
 
 def record() -> dict[str, Any]:
-    """Read the newest."""
+    """Read the newest record."""
     newest = sorted((HERE.parent / "benchmarks" / "results").glob("*.json"))[-1]
     return json.loads(newest.read_text(encoding="utf-8"))
 
 
 def draw_functions() -> str:
-    """Draw each rectifier over its derivative, with the value that the derivative takes where it jumps."""
+    """Draw each rectifier over its derivative, with dots for the derivative where it jumps."""
     with mpl.rc_context({**_plots.STYLE, "svg.hashsalt": "relu_xp"}):
         figure = Figure(figsize=(9, 4.4))
         axes = figure.subplots(2, len(VALUES), sharex=True, sharey="row")
@@ -73,7 +73,7 @@ def _draw_function(function: Function, above: Any, below: Any, colour: str) -> N
 
 
 def draw_speed(found: dict[str, Any]) -> str:
-    """Draw the time of a call against the number of elements, beside what each library has itself."""
+    """Draw the time of a call against the number of elements, beside each library's own."""
     benchmarks = _summary.select(
         found, "overhead", "kernels", function=TIMED, dtype="float32", mode="fresh", device="cpu"
     )
@@ -96,9 +96,8 @@ def draw_speed(found: dict[str, Any]) -> str:
                     zorder=3 if label == "relu_xp" else 2,
                     **look,
                 )
-            panel.set_xscale("log", base=2)
             panel.set_yscale("log")
-            panel.xaxis.set_major_locator(LogLocator(16))
+            _plots.sizes_below(panel, [c["size"] for c in benchmarks], 5)
             panel.yaxis.set_major_formatter(EngFormatter("s"))
             panel.set_title(
                 {"numpy": "NumPy", "torch": "PyTorch, eager", "jax": "JAX, eager call"}[library]
@@ -110,7 +109,7 @@ def draw_speed(found: dict[str, Any]) -> str:
 
 
 def main(folder: Path = HERE / "plots") -> None:
-    """Write both."""
+    """Write both pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     functions = "The rectifiers, and below each its derivative"
     speed = "The time of a call against the number of elements, on NumPy, PyTorch and JAX"

@@ -1,8 +1,9 @@
-"""The benchmark command: what it writes, what a browser can do with it, and what it calls a change."""
+"""The benchmark command: what it writes and shows, and what it calls a change."""
 
 import copy
 import functools
 import gc
+import html
 import html.parser
 import importlib.util
 import io
@@ -228,7 +229,7 @@ def test_where_the_copy_itself_was_disturbed_nothing_is_marked():
 
 
 def test_two_runs_of_which_chance_explains_everything_are_not_compared():
-    """As on a machine where other programs ran: no list of changes, and no interval of thousands of per cent."""
+    """As on a busy machine: no list of changes, and no interval of thousands of per cent."""
     new, rng = synthetic(2), np.random.default_rng(0)
     for benchmark in new["benchmarks"]:
         for each in benchmark["entries"]:
@@ -237,7 +238,7 @@ def test_two_runs_of_which_chance_explains_everything_are_not_compared():
     comparison = _comparing.compare(synthetic(1), new)
     assert comparison.marked == []
     assert "can't be compared" in comparison.answer()
-    assert "The machine was busy, with a load of 0.1 and 7.5" in comparison.answer()
+    assert comparison.answer().startswith("The machine was busy, with a load of 0.1 and 7.5: ")
     assert "%" not in comparison.answer()
 
 
@@ -265,7 +266,7 @@ def test_a_comparison_is_its_answer_and_at_most_a_screen():
 
 
 def test_a_kernel_slowed_on_purpose_is_marked(monkeypatch):
-    """End to end: the slow kernel is one that works twenty times, which no other load on the machine hides."""
+    """The slow kernel works twenty times, which no other load on the machine hides."""
     quick = functools.partial(
         _benchmarks.kernels, *_here(), (RELU,), ("float32",), (1 << 16, 1 << 18), ()
     )
@@ -287,13 +288,16 @@ def _here():
 
 def test_compare_shows_and_returns(results, tmp_path, capsys):
     old = tmp_path / "old.json"
+    new = tmp_path / "new.json"
     record = json.loads((results / "new.json").read_text())
+    record["about"]["load"] = 0.1
+    new.write_text(json.dumps(record))
     for benchmark in record["benchmarks"]:
         for each in benchmark["entries"]:
             if each["name"] == "relu_xp, numpy" and benchmark["part"] == "kernels":
                 each["seconds"] = [value / 4 for value in each["seconds"]]
     old.write_text(json.dumps(record))
-    assert __main__.main(["bench", "--compare", str(old), str(results / "new.json")]) == 0
+    assert __main__.main(["bench", "--compare", str(old), str(new)]) == 0
     said = capsys.readouterr().out
     assert re.match(
         r"Since .*, 4 of \d+ lines became slower and 0 faster; up", said
@@ -302,12 +306,7 @@ def test_compare_shows_and_returns(results, tmp_path, capsys):
     assert re.match(r"Since .*, 0 of \d+ lines became slower and 0 faster", capsys.readouterr().out)
     if DRAWS:
         page = tmp_path / "page.html"
-        assert (
-            __main__.main(
-                ["bench", "--compare", str(old), str(results / "new.json"), "--report", str(page)]
-            )
-            == 0
-        )
+        assert __main__.main(["bench", "--compare", str(old), str(new), "--report", str(page)]) == 0
         assert "slower" in page.read_text()
 
 
@@ -664,13 +663,16 @@ def test_what_was_recorded_still_makes_a_page():
     texts = ("Several threads", "digits, training step", "torch.nn.functional", "First calls")
     for text in (*texts, "Compared with an earlier run"):
         assert text in page
-    console = Console(file=io.StringIO(), width=80)
-    _report.show(console, record)
-    shown = console.file.getvalue()
-    assert all(text in shown for text in texts)
-    assert "…" not in shown  # nothing is cut
-    assert max(map(len, shown.splitlines())) <= 80
-    assert "not split" in shown
+    for width in (60, 80):
+        console = Console(file=io.StringIO(), width=width)
+        _report.show(console, record)
+        shown = console.file.getvalue()
+        assert all(text in shown for text in texts if width == 80)
+        assert "…" not in shown  # nothing is cut
+        assert max(map(len, shown.splitlines())) <= width
+        for table in _summary.tables(record, most=_report.SHOWN):
+            cells = [cell for _, row in table.rows for cell in row]
+            assert all(cell in shown for cell in cells if re.fullmatch("[0-9.]+( .?s)?", cell))
 
 
 def only(record, *kinds):
@@ -687,21 +689,121 @@ def test_what_has_no_candidates_is_neither_drawn_nor_told(record):
 
     drawn = {plot.name.partition("-")[0] for plot in _plots.plots(only(record, "limit"))}
     assert drawn == {"throughput", "growth"}  # the copy's curves
-    assert "<ul>" not in _page.page(only(record, "limit")).partition("<h2>")[0]
+    assert "<ul>" not in _page.page(only(record, "limit")).partition("<nav")[0]
+
+
+def of_load(record, load):
+    """The record, as of a machine with so much other work."""
+    return {**record, "about": {**record["about"], "load": load, "cores": 2}}
 
 
 def test_what_is_told_names_the_worst_beside_the_best(record):
+    record = of_load(record, 0.5)
     copied, idioms, call = _summary.findings(record)
     share = r"\d+% \((relu|leaky_relu_vjp)\)"
     assert re.search(
-        rf"of 2\*\*12 elements relu_xp reaches {share} to {share} of a copy's speed\.$", copied
+        rf"^Speed compared with copying .*: {share} to {share}, on NumPy arrays of 2\*\*12", copied
     )
-    gain = r"[\d.e+]+ at (relu|leaky_relu_vjp) \(.*, (1,000|2\*\*12)\)"
-    assert re.search(
-        rf"^Times as fast as NumPy's idioms: {gain} at the worst, {gain} at the best\.$", idioms
-    )
+    gain = r"[\d.e+]+x \((relu|leaky_relu_vjp) against .*, (1,000|2\*\*12) elements\)"
+    assert re.search(rf"^Speed compared with NumPy's idioms .*: {gain} to {gain}\.$", idioms)
     assert call.startswith("A call of relu on 16 elements takes ")
     assert _summary.findings(only(record, "ours")) == [call]
+
+
+@needs_matplotlib
+def test_of_a_busy_machine_nothing_is_concluded(record):
+    from relu_xp.bench import _page, _report
+
+    told = "The machine was busy (load 6.1 on 2 cores): do not trust these numbers."
+    busy = of_load(record, 6.1)
+    assert _summary.busy(busy) == told
+    assert _summary.findings(busy) == []
+    console = Console(file=io.StringIO(), width=100)
+    _report.show(console, busy)
+    first, *_ = (line for line in console.file.getvalue().splitlines() if "│" in line)
+    assert told.upper() in first
+    text = _page.page(busy)
+    assert text.index(told) < text.index("<nav")
+    assert _summary.busy(of_load(record, 1.0)) == _summary.busy(of_load(record, None)) == ""
+    assert "was busy" not in _page.page(of_load(record, 1.0))
+
+
+@needs_matplotlib
+def test_a_page_begins_with_the_run_and_its_contents(record):
+    from relu_xp.bench import _page
+
+    text = _page.page(of_load(record, 0.5))
+    head = text[: text.index("</nav>")]
+    about = record["about"]
+    assert about["date"] in head
+    assert html.unescape(about["cpu"]) in html.unescape(head)
+    assert "load 0.5 when the run began" in head
+    links = re.findall('href="#([a-z]+)"', head)
+    assert links[:2] == ["throughput", "overhead"]
+    assert all(f'id="{link}"' in text for link in links)
+    growth = text[text.index('id="growth-cpu"') :]
+    assert growth.index("<figcaption>") < growth.index("<svg")  # the meaning before the numbers
+
+
+@needs_matplotlib
+def test_plots_show_where_relu_xp_is_slower_and_where_a_curve_falls():
+    from relu_xp.bench import _plots
+
+    record = synthetic(0)
+    for benchmark in record["benchmarks"]:
+        if benchmark["function"] == "leaky_relu":
+            ours, idiom = benchmark["entries"][1:]
+            ours["seconds"] = [20 * value for value in ours["seconds"]]
+            if benchmark["size"] == 1 << 14:
+                idiom["seconds"] = ours["seconds"]
+    found = {plot.name: plot for plot in _plots.plots(record)}
+    bars = found["speedup-float32"].svg
+    assert bars.count(f"fill: {_plots.LESS}") == 1
+    assert bars.count(f"fill: {_plots.MORE}") == 2
+    every = [found[f"throughput-cpu-{name}-float32"] for name in ("relu", "leaky_relu")]
+    assert [plot.note for plot in every] == ["", ""]
+    assert {plot.group for plot in every} == {"float32 on cpu"}
+    assert [*every[0].legend] == ["a copy", "numpy"]
+    assert re.findall(">(2[⁰¹²³⁴⁵⁶⁷⁸⁹]+)<", every[0].small)  # powers of two that were measured
+    lines = {"numpy": [(1 << 10, 9.0), (1 << 12, 10.0), (1 << 14, 4.0), (1 << 16, 3.0)]}
+    note = _plots._falls(lines, [8 << 10], {"L1": 32 << 10, "L2": 100 << 10})
+    assert note == "numpy falls to 40% of its speed from 2**12 to 2**14, where the data outgrow L2."
+
+
+def test_a_library_stands_beside_its_own_functions():
+    pytest.importorskip("torch", reason="torch: not installed")
+    from relu_xp.bench import _report
+
+    asked = {"function": ["relu"], "dtype": None, "sizes": [64], "backend": ["torch"]}
+    targets = _survey.choose(Console(), ["torch"])
+    plan = _report.plan(targets, Namespace(peers=False, **asked))
+    names = [each["name"] for each in next(plan).hold(0.0)["entries"]]
+    assert {"relu_xp, torch", "torch.nn.functional"} <= {*names}
+
+
+def test_what_is_missing_is_told_once_with_its_reason():
+    missing = {
+        name: f"ModuleNotFoundError: No module named '{name}'" for name in ("keras", "thinc")
+    }
+    other = {"onnxruntime": "ModuleNotFoundError: No module named 'keras'"}
+    left = [{"mode": "fresh", "left_out": each} for each in (missing, missing, other)]
+    assert _summary.left_out({"benchmarks": left}) == [
+        ("keras, onnxruntime", "keras is not installed"),
+        ("thinc", "thinc is not installed"),
+    ]
+
+
+def test_progress_is_told_in_lines_where_no_bar_is_drawn(monkeypatch, capsys):
+    from relu_xp.verify import _progress
+
+    for every, lines in ((0.0, ["counting: 25 %", "counting: 50 %"]), (1e6, [])):
+        monkeypatch.setattr(_progress, "EVERY", every)
+        with _progress.progress() as bar:
+            task = bar.add_task("counting", total=4)
+            bar.advance(task)
+            bar.advance(task)
+        said = capsys.readouterr().err
+        assert re.findall("^counting: .* %", said, re.MULTILINE) == lines
 
 
 @needs_matplotlib

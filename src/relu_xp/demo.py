@@ -1,4 +1,4 @@
-"""`relu-xp demo`: the main job on real input, seen on every backend and device of this machine."""
+"""`relu-xp demo`: the functions on every backend here, and a network trained with them."""
 
 import functools
 import itertools
@@ -18,7 +18,7 @@ from relu_xp.bench import _network
 from relu_xp.bench._network import Params
 from relu_xp.verify import expected
 
-INPUTS = (1.0, -10.0, 0.0, 15.0, -20.0)  # the tutorial's
+INPUTS = (1.0, -10.0, 0.0, 15.0, -20.0)
 SHOWN = [each for each in FUNCTIONS.values() if len(each.arrays) == 1]
 ACTIVATIONS = [each for each in SHOWN if each.role == "value"]
 UNITS = 64
@@ -26,15 +26,15 @@ EPOCHS = 30
 BATCH = 32
 LEARNING_RATE = 0.05
 MOMENTUM = 0.9
-# Low enough for many units to start below zero on every image, as a step too far in training would
-# leave them.
+# So low that many units start below zero on every image, as after a step of training that was too
+# large.
 FIRST_BIAS = -1.0
 WANTED_ACCURACY = 0.93
 
 NEXT = """
 What to try next:
   relu-xp verify    compares every backend here with the definition, to the bit
-  relu-xp bench     measures every backend here, in two minutes
+  relu-xp bench     measures every backend here, in a few minutes
   relu-xp --help    names the functions and their defaults
 In Python, with any array you have: relu_xp.leaky_relu(x, 0.1)"""
 
@@ -49,7 +49,7 @@ class Digits(NamedTuple):
 
 
 def run(console: Console) -> bool:
-    """Show it all; whether everything came out as it should."""
+    """Show everything; say whether all of it came out as it should."""
     found = list(_survey.survey())
     targets = [each for each in found if isinstance(each, _survey.Target)]
     fine = _show_tutorial(console, targets)
@@ -97,10 +97,11 @@ def _show_digits(console: Console, targets: list[_survey.Target]) -> bool:
     if any(target.name == "jax" for target in targets):
         how, epochs_of = "JAX, jit(grad) of our functions", _epochs_by_jax
     console.print(
-        f"Handwritten digits: a network of 64-{UNITS}-10 units, trained on {len(digits.train)} images by {how}. "
-        f"Its first biases are {FIRST_BIAS:g}, so many units are below zero on every image. There the derivative of "
-        "relu is 0, so such a unit learns nothing: it is called dead. The derivative of leaky_relu is not 0 there, so "
-        "its units go on learning."
+        f"Handwritten digits: a network of 64-{UNITS}-10 units, trained on "
+        f"{len(digits.train)} images by {how}. Its first biases are {FIRST_BIAS:g}, so many "
+        "units are below zero on every image. There the derivative of relu is 0, so such a unit "
+        "learns nothing: it is called dead. The derivative of leaky_relu is not 0 there, so its "
+        "units go on learning."
     )
     summary = Table(title=f"Tested on {len(digits.test)} images that were not trained on")
     for heading in ("activation", "accuracy", "dead units at first", "dead units in the end"):
@@ -113,7 +114,7 @@ def _show_digits(console: Console, targets: list[_survey.Target]) -> bool:
         for function in ACTIVATIONS:
             first = params = _first_params()
             task = progress.add_task(f"training with {function}", total=EPOCHS)
-            for params in itertools.islice(epochs_of(function, first, digits), EPOCHS):  # noqa: B007 (the last ones count)
+            for params in itertools.islice(epochs_of(function, first, digits), EPOCHS):  # noqa: B007
                 progress.advance(task)
             predicted = _predict(function, params, digits.test)
             accuracy = float((predicted == digits.test_labels).mean())
@@ -173,7 +174,7 @@ def _dead_share(function: Function, params: Params, x: Array) -> float:
 
 
 def _batches(digits: Digits, epoch: int) -> list[tuple[Array, Array]]:
-    """One epoch's batches, all of one size: the images shuffled, and the labels one-hot."""
+    """Give the batches of an epoch, all of one size: shuffled images, and one-hot labels."""
     order = np.random.default_rng(epoch).permutation(len(digits.train))
     onehot = np.eye(10, dtype=np.float32)[digits.train_labels]
     count = len(order) // BATCH

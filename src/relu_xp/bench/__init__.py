@@ -1,1 +1,1 @@
-"""Measures every backend of this machine, against the hardware's limit and against what people use instead."""
+"""Measures the backends of this machine beside a copy and beside what people use instead."""

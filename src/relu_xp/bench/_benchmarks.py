@@ -1,7 +1,7 @@
-"""What is measured: each benchmark's data and candidates, and the parts of a run that benchmarks make up.
+"""The benchmarks of a run: the data and the candidates of each.
 
-The data are normally distributed, so signs are random: what branches on the data pays for it, as it
-would in use.
+The data are normally distributed, so their signs are random: code that branches on them pays for
+mispredicted branches, as it does in use.
 """
 
 import copy
@@ -22,19 +22,19 @@ from relu_xp.bench import _environment
 from relu_xp.bench._measuring import Candidate, measure
 from relu_xp.verify import dtypes as all_dtypes
 
-Candidates = tuple[list[Candidate], dict[str, str]]  # and by name, why others can't take part
+Candidates = tuple[list[Candidate], dict[str, str]]  # and why others are left out, by name
 
 DTYPES = {dtype.name: dtype for dtype in all_dtypes()}
 FRESH, OUT = "fresh", "out="
-SMALL = 16  # elements, whose arithmetic costs nothing beside the call
+SMALL = 16  # elements; beside the call their arithmetic costs nothing
 LIMIT = "copy"
-DIFFERENT = 1 << 20
+DIFFERENT = 1 << 20  # numbers, more than a branch predictor remembers
 WORKER_SIZES = (1 << 20, 1 << 22, 1 << 24)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Candidates who do the same work on the same data, in turns."""
+    """Candidates that do the same work on the same data, in turns."""
 
     part: str
     device: str
@@ -44,15 +44,14 @@ class Benchmark:
     mode: str
     make: Callable[[], Candidates]
     task: str = ""
-    weight: float = 1.0  # its part of the time
+    weight: float = 1.0  # its share of the time, beside those of the others
 
     def hold(self, seconds: float) -> dict[str, Any]:
-        """Run them for about so long; give the record."""
+        """Measure the candidates for about so long; give the record."""
         candidates, left_out = self.make()
         entries, refused = measure(candidates, seconds)
-        passes = (
-            0 if self.task else len(self.function.arrays) + 1
-        )  # over memory, at least; a task is not so measured
+        # Passes over memory: each array is read, and the result written. A task has no such count.
+        passes = 0 if self.task else len(self.function.arrays) + 1
         keys = ("part", "device", "dtype", "size", "mode", "task")
         return {
             **{key: getattr(self, key) for key in keys},
@@ -65,7 +64,7 @@ class Benchmark:
 
 @functools.lru_cache(maxsize=1)
 def data(dtype: str, size: int) -> tuple[Array, Array]:
-    """An x and a cotangent; beyond what a branch predictor could learn by heart, the same numbers again."""
+    """Draw an x and a cotangent; a long one repeats its numbers."""
     rng = np.random.default_rng(size)
     x, g = (
         rng.standard_normal(min(size, DIFFERENT), np.float32).astype(DTYPES[dtype])
@@ -75,18 +74,21 @@ def data(dtype: str, size: int) -> tuple[Array, Array]:
 
 
 def device_of(target: Target) -> str:
-    """Where its times may be compared: libraries name one device differently."""
+    """Give one name for a device, which libraries name differently: 'cuda:0' for 'gpu:0'."""
     kind, colon, number = target.where.partition(":")
     return "cpu" if kind == "cpu" else {"gpu": "cuda"}.get(kind, kind) + colon + number
 
 
 def kernels(
-    targets: Sequence[Target], functions: Sequence[Function], dtypes: Sequence[str], sizes: Sequence[int],
+    targets: Sequence[Target],
+    functions: Sequence[Function],
+    dtypes: Sequence[str],
+    sizes: Sequence[int],
     peers: Sequence[Target],
-) -> Iterator[Benchmark]:  # fmt: skip
-    """Every function at the places of each device, against the idioms and a copy, and against the places' own.
+) -> Iterator[Benchmark]:
+    """Give each function on each device, beside the idioms, a copy and the peers there.
 
-    Each has its result fresh, and, beyond a few elements, also in an array that is there.
+    The result is fresh, and for more than a few elements also written into an existing array.
     """
     devices = dict.fromkeys(map(device_of, targets))
     for size, device, dtype, function in itertools.product(sizes, devices, dtypes, functions):
@@ -104,7 +106,7 @@ def kernels(
 def workers(
     functions: Sequence[Function], dtype: str, most: int, largest: int
 ) -> Iterator[Benchmark]:
-    """Large NumPy arrays on one thread and on several; without the page faults of a fresh result."""
+    """Give large NumPy arrays on one and several threads, without a fresh result's page faults."""
     counts = sorted({most, *itertools.takewhile(lambda n: n <= most, (1 << i for i in range(10)))})
     for size in (size for size in WORKER_SIZES if size <= largest):
         for function in functions:
@@ -157,18 +159,11 @@ def _all(
     for target in targets:
         try:  # an error in one library must not end the benchmark of the others
             px, pg = _put(target, x, g)
-            calls = {
-                f"relu_xp, {target.name}": _ours(
-                    function, (px, pg), copy.deepcopy(px) if mode == OUT else None
-                )
-            }
+            into = copy.deepcopy(px) if mode == OUT else None
+            calls = {f"relu_xp, {target.name}": _ours(function, (px, pg), into)}
             if not candidates:  # pragma: no cover  # on a GPU the first backend also gives the copy
-                candidates += _timed(
-                    target,
-                    px,
-                    "limit",
-                    {LIMIT: getattr(px, "clone", None) or getattr(px, "copy", x.copy)},
-                )
+                copies = {LIMIT: getattr(px, "clone", None) or getattr(px, "copy", x.copy)}
+                candidates += _timed(target, px, "limit", copies)
             candidates += _timed(target, px, "ours", calls)
         except Exception as error:
             left_out[f"relu_xp, {target.name}"] = first_line(error)
@@ -192,15 +187,15 @@ def _put(target: Target, x: Array, g: Array) -> tuple[Array, Array]:
 
 
 def _timed(target: Target, x: Array, kind: str, calls: Calls) -> Iterator[Candidate]:
-    """Candidates on a target's arrays, such as x; waited for as those need."""
+    """Give candidates on a target's arrays, such as x, that wait for the result as those need."""
     wait: Callable[[Array], Any] | None = None
     finish: Callable[[Array], Any] | None = None
     on_host = device_of(target) == "cpu"
     if hasattr(x, "block_until_ready"):
         wait = type(x).block_until_ready
-        finish = wait if on_host else None  # on a queue, the last is done when all are
+        finish = wait if on_host else None  # in a queue, the last result is ready after all others
     elif target.name in ("dask", "mlx") or not target.backend.__name__.startswith("relu_xp."):
-        finish = target.get  # they are lazy, as a plug-in's may be
+        finish = target.get  # these arrays are lazy, and those of a plug-in may be
     elif not on_host and target.name in ("cupy", "torch"):  # pragma: no cover  # on a GPU
         wait = _synchronize
     for name, call in calls.items():

@@ -1,12 +1,12 @@
-"""Holds two runs against each other, and tells a change from noise.
+"""Compares two runs, and tells a change from noise.
 
-What is compared is how each candidate's time moved beside the copy's in the same benchmark, and
-beside that of idioms and peers there, which are not ours to change: a machine that drifts as a
-whole cancels out, and so does a copy that alone was disturbed. The medians and the fastest samples
-have to tell of it, since what only stalls at times does not slow the fastest. Short arrays and long
-ones are one line each, of which the median over its sizes counts: a single size may be off for a
-whole run, by where its arrays happened to lie. A change counts if it is larger than ten per cent
-and than what chance allows, as seen from how much idioms and peers move.
+Each candidate's time is compared with the copy's in the same benchmark, and with those of idioms
+and peers, which no change of ours affects. So a drift of the whole machine cancels out, and so does
+a disturbance of the copy alone. A change must show in the medians and in the fastest samples: a
+stall now and then does not slow the fastest. Short arrays are one line and long arrays another, and
+the median over the sizes counts: the position of one size's arrays in memory may slow it for a
+whole run. A change counts if it is larger than ten per cent and larger than the changes of idioms
+and peers, which are chance.
 """
 
 import math
@@ -20,8 +20,8 @@ from relu_xp.bench._summary import Record
 
 LEAST = math.log(1.10)  # no smaller change is worth a mark
 SIGMAS = 4.0
-ALONE = 2.0  # times what chance allows, for a line of one benchmark
-MOST = math.log(2)  # beyond it chance explains everything
+ALONE = 2.0  # a line of one benchmark must change by so many times what chance allows
+MOST = math.log(2)  # beyond it, chance explains everything
 LONG = 1 << 16  # elements, from which on an array counts as long
 
 
@@ -43,17 +43,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All lines that both runs have, and how far chance alone moves one."""
+    """The lines that both runs have, and how far chance alone moves one."""
 
     changes: list[Change]
     chance: float  # a logarithm
     loads: tuple[float, ...]
     since: str
-    versions: list[tuple[str, str, str]]  # of what was updated, or removed: its name, then and now
+    versions: list[tuple[str, str, str]]  # what was updated or removed: its name, then and now
 
     @property
     def marked(self) -> list[Change]:
-        """What changed beyond chance, the largest change first."""
+        """Give the changes beyond chance, the largest first."""
         if self.chance > MOST:
             return []
         found = [
@@ -64,17 +64,21 @@ class Comparison:
         return sorted(found, key=lambda each: -abs(each.change))
 
     def answer(self) -> str:
-        """What came out, in a sentence or two."""
+        """Say in a sentence or two what came out."""
         by_chance = math.expm1(self.chance)
         if self.chance > MOST:
-            said = "The two runs can't be compared: even what is not ours to change differs by more than a factor of two."
+            said = (
+                "The two runs can't be compared: even what we cannot change differs by more than "
+            )
+            said += "a factor of two."
         else:
             slower = sum(each.change > 0 for each in self.marked)
             said = f"Since {self.since}, {slower} of {len(self.changes)} lines became slower and "
             said += f"{len(self.marked) - slower} faster; up to {by_chance:.0%} counts as chance."
         if max(self.loads) > 1:
             shown = " and ".join(f"{load:g}" for load in self.loads)
-            said += f" The machine was busy, with a load of {shown}: better compare runs of an idle one."
+            busy = f"The machine was busy, with a load of {shown}: do not trust these numbers."
+            return f"{busy} {said}"
         return said
 
 
@@ -102,7 +106,7 @@ def compare(old: Record, new: Record) -> Comparison:
 
 
 def _moved(then: Record, now: Record) -> Iterator[tuple[Record, float]]:
-    """How each candidate moved beside the limit and beside the others: the least of it, 0 where they disagree."""
+    """Give how each candidate moved beside the copy and beside the others; 0 if they disagree."""
     moved = {}
     for each in now["entries"]:
         if before := _summary.entry(then, each["name"]):
@@ -132,7 +136,7 @@ def _moved(then: Record, now: Record) -> Iterator[tuple[Record, float]]:
 
 
 def _line(benchmark: Record) -> str:
-    """What a benchmark is one of, in words."""
+    """Name the line that a benchmark belongs to."""
     size = _summary.size_name(benchmark["size"])
     if benchmark["part"] == "kernels":
         size = f"{'from' if benchmark['size'] >= LONG else 'below'} {_summary.size_name(LONG)}"

@@ -1,4 +1,4 @@
-"""What a reader has to know of the machine to make sense of its times."""
+"""Describes the machine, so that a reader can make sense of its times."""
 
 import os
 import platform
@@ -12,11 +12,13 @@ from typing import Any
 from relu_xp import _survey, _threads
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+# Read when this module is loaded, since what is imported and measured later is a load of its own.
+_LOAD = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def describe() -> dict[str, Any]:
-    """The machine, its settings and the versions, as plain values; nothing that names its owner."""
+    """Give the machine, its settings and the versions, as plain values that name no owner."""
     return {
         "date": time.strftime("%Y-%m-%d %H:%M %z"),
         "cpu": _cpu(),
@@ -29,12 +31,12 @@ def describe() -> dict[str, Any]:
         "versions": _survey.versions(),
         "workers": _threads.workers(),
         "huge_pages": _huge_pages(),
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "load": _LOAD,
     }
 
 
 def caches() -> dict[str, int]:
-    """Bytes of each level of data cache that one core sees, as Linux tells; elsewhere nothing."""
+    """Give the bytes of each data cache that one core uses, as Linux tells; elsewhere nothing."""
     found = {}
     for index in sorted(_CACHES.glob("index*")):
         kind, level, size = (
@@ -46,7 +48,7 @@ def caches() -> dict[str, int]:
 
 
 def available_memory() -> int:
-    """Bytes that can be had without swapping; where the system does not tell, a cautious guess."""
+    """Give the bytes that are free without swapping; a cautious guess if the system is silent."""
     return _memory("MemAvailable") or 4 << 30
 
 
@@ -64,7 +66,7 @@ def _cpu() -> str:
 
 
 def _gpus() -> list[str]:
-    """Name, driver and memory of each, as NVIDIA's tool tells."""
+    """Give the name, driver and memory of each GPU, as NVIDIA's tool tells."""
     if tool := shutil.which("nvidia-smi"):  # pragma: no cover  # on a GPU
         ask = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
         done = subprocess.run(ask, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Writes a run down as one HTML page that needs nothing else: no network, no script, wide or narrow, light or dark."""
+"""Writes a run down as one HTML page, which needs no network and no script."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from relu_xp.bench._comparing import Change, Comparison
 from relu_xp.bench._measuring import SAMPLE
 from relu_xp.bench._summary import Record, Table
 
-# The sections of plots: a question, and the first word of the plots' names.
+# The sections of plots: the first word of the plots' names, and the question that they answer.
 _SECTIONS = {
-    "How near to a copy does each backend come?": "throughput",
-    "What does a call cost?": "overhead",
-    "How does it compare with NumPy's idioms?": "speedup",
-    "How does the cost grow with the array?": "growth",
-    "What does it change in a network?": "training",
+    "throughput": "How near to a copy does each backend come?",
+    "overhead": "What does a call cost?",
+    "speedup": "How does it compare with NumPy's idioms, and with each library's own functions?",
+    "growth": "How does the cost grow with the array?",
+    "training": "What does it change in a network?",
 }
 
 
@@ -23,8 +23,8 @@ def page(record: Record, comparison: Comparison | None = None) -> str:
     """Give the page's text."""
     drawn = list(_plots.plots(record))
     sections = [
-        (title, [p for p in drawn if p.name.partition("-")[0] == kind])
-        for title, kind in _SECTIONS.items()
+        (kind, question, [p for p in drawn if p.name.partition("-")[0] == kind])
+        for kind, question in _SECTIONS.items()
     ]
     about = record["about"]
     environment = jinja2.Environment(
@@ -40,7 +40,9 @@ def page(record: Record, comparison: Comparison | None = None) -> str:
         comparison=comparison,
         changed=_lines(comparison.marked if comparison else []),
         everything=_lines(comparison.changes if comparison else []),
-        sections=[section for section in sections if section[1]],
+        busy=_summary.busy(record),
+        legend=_legend,
+        sections=[section for section in sections if section[2]],
         tables=list(_summary.tables(record)),
         machine=_machine(about),
         rounds=max(
@@ -49,6 +51,12 @@ def page(record: Record, comparison: Comparison | None = None) -> str:
         sample=round(SAMPLE * 1e6),
         left_out=_summary.left_out(record),
     )
+
+
+def _legend(plots: list[_plots.Plot]) -> list[tuple[str, str]]:
+    """Give the colours of all lines of a group, by label."""
+    found = {label: colour for plot in plots for label, colour in plot.legend.items()}
+    return [(label, colour.replace(_plots.INK, "currentColor")) for label, colour in found.items()]
 
 
 def _lines(changes: list[Change]) -> Table:
@@ -70,5 +78,5 @@ def _machine(about: Record) -> dict[str, str]:
         "versions": ", ".join(
             [f"Python {about['python']}", *(f"{k} {v}" for k, v in about["versions"].items())]
         ),
-        "run": f"{about['date']}, {about['workers']} worker(s), load {about['load']} at first",
+        "workers": f"{about['workers']}",
     }

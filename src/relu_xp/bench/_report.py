@@ -1,7 +1,8 @@
-"""`relu-xp bench`: what to measure, a progress bar while it is measured, and tables of what was found."""
+"""`relu-xp bench`: the plan of a run, a progress bar while it is measured, and its tables."""
 
 import json
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,23 +10,18 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.panel import Panel
 from rich.table import Table
 
 from relu_xp import _survey, _threads
 from relu_xp._functions import FUNCTIONS
+from relu_xp._peers import PEERS
 from relu_xp._survey import Target
 from relu_xp.bench import _benchmarks, _comparing, _environment, _summary, _training
 from relu_xp.bench._benchmarks import Benchmark
 from relu_xp.bench._comparing import Comparison
 from relu_xp.bench._summary import Record
+from relu_xp.verify._progress import progress
 
 OK, MISSING, INTERRUPTED = 0, 2, 130
 SCHEMA = 3
@@ -66,9 +62,8 @@ def run(console: Console, options: Namespace) -> int:
         console.print(f"The report is in {options.report.file}.", highlight=False)
     if record["interrupted"] and len(options.compare or ()) < 2:
         done = len(record["benchmarks"])
-        console.print(
-            f"[yellow]Interrupted[/] after {done} benchmarks, which are all in the tables and files."
-        )
+        which = f"after {done} benchmarks, which are all in the tables and files."
+        console.print(f"[yellow]Interrupted[/] {which}")
         return INTERRUPTED
     return OK
 
@@ -87,7 +82,8 @@ def _read(file: str) -> Record:
         msg = f"{file} is no record of relu-xp bench, as its --json writes one"
         raise ValueError(msg)
     if record["relu_xp_bench"] != SCHEMA:
-        msg = f"{file} is a record of format {record['relu_xp_bench']}; this version reads {SCHEMA}: run bench again"
+        was = f"is a record of format {record['relu_xp_bench']}"
+        msg = f"{file} {was}; this version reads {SCHEMA}: run bench again"
         raise ValueError(msg)
     return record
 
@@ -97,8 +93,11 @@ def plan(targets: list[Target], options: Namespace) -> Iterator[Benchmark]:
     functions = [FUNCTIONS[name] for name in options.function or FUNCTIONS]
     dtypes = options.dtype or ["float32"]
     sizes = options.sizes or SIZES
-    peers = [each for each in _survey.survey() if isinstance(each, Target)] if options.peers else []
     targets = [target for target in targets if options.backend or target.name not in BY_NAME]
+    # A library's own functions take part wherever ours do; those of other libraries with --peers.
+    peers = [target for target in targets if target.name in PEERS.get(target.name, ())]
+    if options.peers:
+        peers = [each for each in _survey.survey() if isinstance(each, Target)]
     yield from _benchmarks.kernels(targets, functions, dtypes, [_benchmarks.SMALL, *sizes], peers)
     names = {target.name for target in targets}
     if "numpy" in names:
@@ -109,7 +108,7 @@ def plan(targets: list[Target], options: Namespace) -> Iterator[Benchmark]:
 
 
 def measured(console: Console, benchmarks: list[Benchmark], seconds: float) -> Record:
-    """Hold the benchmarks within about so many seconds; Ctrl-C ends them, and what is done is kept."""
+    """Run the benchmarks within about so many seconds; Ctrl-C ends them and keeps what is done."""
     about = _environment.describe()
     record: Record = {
         "relu_xp_bench": SCHEMA,
@@ -117,41 +116,50 @@ def measured(console: Console, benchmarks: list[Benchmark], seconds: float) -> R
         "interrupted": False,
         "benchmarks": [],
     }
-    console.print(
-        f"{about['cpu']}, {about['cores']} cores; {about['workers']} worker(s); load {about['load']} at first"
-    )
+    cores = f"{about['cores']} cores; {about['workers']} worker(s)"
+    console.print(f"{about['cpu']}, {cores}; load {about['load']} at first")
+    _show_busy(console, record)
     whole = sum(benchmark.weight for benchmark in benchmarks)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    left = (
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-    )
+    begin = time.perf_counter()
     try:
-        with Progress(*columns, *left, console=Console(stderr=True)) as progress:
-            task = progress.add_task("measuring", total=whole)
+        with progress(percent=True) as bar:
+            task = bar.add_task("measuring", total=whole)
             for benchmark in benchmarks:
-                name = (
-                    benchmark.task or f"{benchmark.function}, {_summary.size_name(benchmark.size)}"
-                )
-                progress.update(task, description=f"{benchmark.part}: {name}")
+                size = _summary.size_name(benchmark.size)
+                name = benchmark.task or f"{benchmark.function}, {size}"
+                bar.update(task, description=f"{benchmark.part}: {name}")
                 record["benchmarks"].append(benchmark.hold(seconds * benchmark.weight / whole))
-                progress.advance(task, benchmark.weight)
+                bar.advance(task, benchmark.weight)
     except KeyboardInterrupt:
         record["interrupted"] = True
+    took = time.perf_counter() - begin
+    console.print(f"{len(record['benchmarks'])} benchmarks took {took:.0f} s, set-up included.")
     return record
+
+
+def _show_busy(console: Console, record: Record) -> None:
+    if told := _summary.busy(record):
+        again = "Run it again when nothing else runs."
+        console.print(Panel(f"[bold red]{told.upper()}[/]\n{again}", border_style="red"))
 
 
 def show(console: Console, record: Record) -> None:
     """Print what was found, the kernels in a selection of sizes."""
+    _show_busy(console, record)
     for finding in _summary.findings(record):
         console.print(f"- {finding}", highlight=False, markup=False)
     for found in _summary.tables(record, most=SHOWN):
-        table = Table(title=found.title, title_justify="left", box=box.SIMPLE_HEAD)
-        for index, head in enumerate(found.heads):
-            table.add_column(head, justify="right" if index else "left", overflow="fold")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for index, (head, *cells) in enumerate(
+            zip(found.heads, *(row for _, row in found.rows), strict=True)
+        ):
+            # Words are folded where the terminal is narrow, but no number is cut.
+            is_number = index > 0 and all(not cell or cell[0].isdigit() for cell in cells)
+            justify = "right" if index else "left"
+            table.add_column(head, justify=justify, overflow="fold", no_wrap=is_number)
         for kind, row in found.rows:
             table.add_row(*map(escape, row), style="bold" if kind == "ours" else None)
+        console.print(found.title, style="italic", markup=False, highlight=False)
         console.print(table)
     for name, why in _summary.left_out(record):
         console.print(f"{name}: {why}", style="dim", markup=False, highlight=False)

@@ -1,5 +1,6 @@
-"""Reads a record: medians, rates and ratios, the tables of a run, and a few sentences on it."""
+"""Reads a record: medians, rates and ratios, tables, and a few sentences on what was found."""
 
+import re
 import statistics
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -21,22 +22,22 @@ class Table(NamedTuple):
 
 
 def median(entry: Entry) -> float:
-    """Seconds a call."""
+    """Give the seconds of a call."""
     return statistics.median(entry["seconds"])
 
 
 def entry(benchmark: Benchmark, name: str) -> Entry | None:
-    """One candidate, if it took part."""
+    """Give one candidate, if it took part."""
     return next((each for each in benchmark["entries"] if each["name"] == name), None)
 
 
 def of_kind(benchmark: Benchmark, *kinds: str) -> list[Entry]:
-    """The candidates that are ours, an idiom, a peer, a copy or the limit, which none can beat there."""
+    """Give the candidates that are ours, an idiom, a peer, a copy or the limit."""
     return [each for each in benchmark["entries"] if each["kind"] in kinds]
 
 
 def rate(benchmark: Benchmark, each: Entry) -> float:
-    """GB/s, counting what the function has to read and write; a copy reads and writes x."""
+    """Give GB/s: the bytes that the function reads and writes; a copy reads and writes x."""
     moved = benchmark["bytes"]
     if each["kind"] in ("limit", "copy"):
         moved = moved * 2 // (len(FUNCTIONS[benchmark["function"]].arrays) + 1)
@@ -44,7 +45,7 @@ def rate(benchmark: Benchmark, each: Entry) -> float:
 
 
 def select(record: Record, *parts: str, **wanted: Any) -> list[Benchmark]:
-    """The benchmarks of some parts with any candidate, in the order of their sizes."""
+    """Give the benchmarks of some parts that have candidates, in the order of their sizes."""
     found = [
         each
         for each in record["benchmarks"]
@@ -56,7 +57,7 @@ def select(record: Record, *parts: str, **wanted: Any) -> list[Benchmark]:
 
 
 def grouped(benchmarks: Iterable[Benchmark], *keys: str) -> dict[tuple[str, ...], list[Benchmark]]:
-    """By what they have under some keys."""
+    """Group benchmarks by their values under some keys."""
     groups: dict[tuple[str, ...], list[Benchmark]] = {}
     for each in benchmarks:
         groups.setdefault(tuple(each[key] for key in keys), []).append(each)
@@ -64,18 +65,35 @@ def grouped(benchmarks: Iterable[Benchmark], *keys: str) -> dict[tuple[str, ...]
 
 
 def left_out(record: Record) -> list[tuple[str, str]]:
-    """What could not take part somewhere, and why; that some arrays can't be written goes without saying."""
-    benchmarks = (each for each in record["benchmarks"] if each["mode"] != "out=")
-    return list(dict.fromkeys(pair for each in benchmarks for pair in each["left_out"].items()))
+    """Give what could not take part somewhere, by name, and why.
+
+    Candidates with one reason share a line. It is no news that some arrays cannot be written.
+    """
+    reasons: dict[str, dict[str, None]] = {}
+    for benchmark in (each for each in record["benchmarks"] if each["mode"] != "out="):
+        for name, why in benchmark["left_out"].items():
+            missing = re.fullmatch(r"ModuleNotFoundError: No module named '(\w+)'?.*", why)
+            told = f"{missing[1]} is not installed" if missing else why
+            reasons.setdefault(told, {})[name] = None
+    return [(", ".join(names), why) for why, names in reasons.items()]
+
+
+def busy(record: Record) -> str:
+    """Say in a sentence that the machine was busy with other work; nothing if it was not."""
+    load, cores = record["about"]["load"] or 0, record["about"].get("cores", 1)
+    if load <= max(1, cores / 2):
+        return ""
+    machine = f"load {load:g} on {cores} core{'s'[: cores > 1]}"
+    return f"The machine was busy ({machine}): do not trust these numbers."
 
 
 def size_name(size: int) -> str:
-    """Powers of two as such."""
+    """Write a power of two as such."""
     return f"2**{size.bit_length() - 1}" if size & (size - 1) == 0 else f"{size:,}"
 
 
 def time_name(seconds: float) -> str:
-    """Three digits and a unit."""
+    """Write a time with three digits and a unit."""
     for factor, unit in ((1e9, "ns"), (1e6, "µs"), (1e3, "ms")):
         if seconds * factor < 999.5:
             return f"{seconds * factor:.3g} {unit}"
@@ -83,7 +101,7 @@ def time_name(seconds: float) -> str:
 
 
 def tables(record: Record, most: int | None = None) -> Iterator[Table]:
-    """The time of a call in every part of the run, at so many sizes at most."""
+    """Give the time of a call in every part of the run, at so many sizes at most."""
     by = grouped(select(record, "overhead", "kernels"), "device", "function", "dtype")
     for (device, function, dtype), chosen in by.items():
         sizes = list(dict.fromkeys(each["size"] for each in chosen))
@@ -123,15 +141,12 @@ def _workers(record: Record) -> Table:
             )
         )
     heads = ["function", "elements", "1 worker", "several", "how many", "times as fast"]
-    return Table(
-        f"Several threads: an array of less than {size_name(2 * SHARE)} elements is too small to split",
-        heads,
-        rows,
-    )
+    least = f"an array of less than {size_name(2 * SHARE)} elements is too small to split"
+    return Table(f"Several threads: {least}", heads, rows)
 
 
 def is_split(benchmark: Benchmark) -> bool:
-    """Whether the array is long enough for more threads than one."""
+    """Say whether the array is long enough for several threads."""
     return benchmark["size"] >= 2 * SHARE
 
 
@@ -154,7 +169,7 @@ def _training(record: Record) -> Iterator[Table]:
 
 
 def _first(record: Record) -> Table:
-    """What is compiled, loaded or set up by the first call: where that is more than a page fault."""
+    """Give the first calls that take much longer: they compile, load or set up."""
     rows = []
     for benchmark in select(record, "overhead"):
         for each in benchmark["entries"]:
@@ -165,42 +180,46 @@ def _first(record: Record) -> Table:
 
 
 def findings(record: Record) -> list[str]:
-    """The run in three sentences, the bad beside the good."""
-    said = []
+    """Say in three sentences what was found, the worst beside the best; nothing of a busy run."""
+    if busy(record):
+        return []
     found = select(record, "kernels", mode="fresh", device="cpu")
-    both = [
-        (benchmark, each) for benchmark in found if (each := entry(benchmark, "relu_xp, numpy"))
-    ]
+    both = [(c, each) for c in found if (each := entry(c, "relu_xp, numpy"))]
+    return [*_beside_copy(both), *_beside_idioms(both), *_calls(record)]
+
+
+def _beside_copy(both: list[tuple[Benchmark, Entry]]) -> Iterator[str]:
     largest = both[-1][0]["size"] if both else 0
     pairs = ((c, e, best) for c, e in both if c["size"] == largest for best in of_kind(c, "limit"))
     if shares := [(rate(c, e) / rate(c, best), c["function"]) for c, e, best in pairs]:
-        (low, slow), (high, fast) = min(shares), max(shares)
-        told = (
-            f"{low:.0%} ({slow})"
-            + f" to {high:.0%} ({fast})" * (slow != fast)
-            + " of a copy's speed"
+        ends = dict.fromkeys(f"{share:.0%} ({f})" for share, f in (min(shares), max(shares)))
+        yield (
+            "Speed compared with copying the array (100% is as fast as a copy): "
+            f"{' to '.join(ends)}, on NumPy arrays of {size_name(largest)} elements."
         )
-        said.append(f"On NumPy arrays of {size_name(largest)} elements relu_xp reaches {told}.")
-    # An idiom has the same arrays; another library's calls cost what they cost.
-    others = ((c, e, other) for c, e in both for other in of_kind(c, "idiom"))
-    if gains := [
+
+
+def _beside_idioms(both: list[tuple[Benchmark, Entry]]) -> Iterator[str]:
+    # Idioms alone: they work on the same arrays, where a call of another library costs its own way.
+    gains = [
         (median(other) / median(e), c["function"], other["name"], c["size"])
-        for c, e, other in others
-    ]:
-        ends = [
-            f"{gain:.3g} at {f} ({idiom}, {size_name(n)})"
+        for c, e in both
+        for other in of_kind(c, "idiom")
+    ]
+    if gains:
+        ends = (
+            f"{gain:.3g}x ({f} against {idiom}, {size_name(n)} elements)"
             for gain, f, idiom, n in (min(gains), max(gains))
-        ]
-        said.append(
-            f"Times as fast as NumPy's idioms: {ends[0]} at the worst, {ends[1]} at the best."
         )
+        yield f"Speed compared with NumPy's idioms (1x is as fast): {' to '.join(ends)}."
+
+
+def _calls(record: Record) -> Iterator[str]:
     for benchmark in select(record, "overhead")[:1]:
-        calls = [
+        times = [
             f"{time_name(median(e))} in {e['name'].partition(', ')[2]}"
             for e in of_kind(benchmark, "ours")
         ]
-        if calls:
-            said.append(
-                f"A call of {benchmark['function']} on {benchmark['size']} elements takes {', '.join(calls)}."
-            )
-    return said
+        if times:
+            what = f"A call of {benchmark['function']} on {benchmark['size']} elements"
+            yield f"{what} takes {', '.join(times)}."
