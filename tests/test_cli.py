@@ -325,3 +325,27 @@ def test_a_backend_that_is_broken_is_reported_with_its_reason(monkeypatch):
     assert _survey.Target("numpy", backend, "cpu").trouble() == "relu of [-1, 2] gives [1.0, 3.0]"
     monkeypatch.setattr(backend, "put", lambda array, device: broken())
     assert _survey.Target("numpy", backend, "cpu").trouble() == "RuntimeError: no driver"
+
+
+def test_verify_says_what_it_leaves_out_and_cuts_nothing_in_a_narrow_terminal(cli, monkeypatch):
+    rich = pytest.importorskip("rich.console")
+    from relu_xp.verify import _report
+    from relu_xp.verify._engine import Tally
+
+    tallies = {name: Tally(cases=20, values=3_409_842) for name in ("float16", "bfloat16")}
+    for count, tally in enumerate(tallies.values(), 1):
+        tally.excepted["a named deviation"] = 1000 * count
+        tally.left_out["out="] = "its arrays can't be written to"
+    tallies["float16"].left_out["all"] = "not held"
+    console = rich.Console(file=io.StringIO(), width=60)
+    target = next(each for each in _survey.survey() if isinstance(each, _survey.Target))
+    _report._show(console, target, tallies)
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    assert "3,409,842" in shown
+    said = " ".join(shown.partition("- ")[2].split())
+    assert "known deviation, a named deviation: 1,000 of float16, 2,000 of bfloat16" in said
+    assert "left out out=, its arrays can't be written to: every dtype" in said
+    assert "left out, not held: float16" in said
+    assert _report._dtypes(console, None)
+    assert "longdouble and the 8-bit floats are left out." in console.file.getvalue()

@@ -414,7 +414,7 @@ def test_missing_backend_exits_with_2(capsys):
     assert __main__.main(["verify", "--backend", "numpy", "abacus"]) == 2
     assert "abacus: no such backend here; there are " in capsys.readouterr().out
     assert __main__.main(["verify", "--backend", "numpy", "--device", "cuda:7"]) == 2
-    assert "numpy: is on cpu here" in capsys.readouterr().out
+    assert "no device 'cuda:7' here; devices: cpu" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

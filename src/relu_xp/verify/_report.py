@@ -14,14 +14,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from relu_xp import _survey
@@ -33,6 +25,7 @@ from relu_xp.verify._engine import Tally, sweep, verify
 from relu_xp.verify._faults import CONVENTIONS
 from relu_xp.verify._kernels import Checking
 from relu_xp.verify._peers import PEER_DTYPES, Difference, compare, peers_at
+from relu_xp.verify._progress import progress
 
 OK, WRONG, MISSING, INTERRUPTED = 0, 1, 2, 130
 
@@ -80,6 +73,8 @@ def _dtypes(console: Console, names: Any) -> list[Any]:
     if missing := set(names or data.DTYPES) - {dtype.name for dtype in found}:
         console.print(f"[dim]{', '.join(missing)}: ml_dtypes is not installed[/]")
         return [] if names else found
+    if not names:
+        console.print("[dim]longdouble and the 8-bit floats are left out.[/]")
     return found
 
 
@@ -119,11 +114,11 @@ def run_kernel(console: Console, options: Namespace) -> int:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return MISSING
     interrupted = False
-    with _progress() as progress:
-        task = progress.add_task(options.kernel, total=checking.total)
+    with progress() as bar:
+        task = bar.add_task(options.kernel, total=checking.total)
         try:
             for _ in checking.steps():
-                progress.advance(task)
+                bar.advance(task)
         except KeyboardInterrupt:
             interrupted = True
     report = checking.report()
@@ -154,18 +149,6 @@ def _imported(name: str) -> Any:
         raise ImportError(msg) from None
 
 
-def _progress() -> Progress:
-    """A progress bar on standard error, since it is no result."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(
-        *columns,
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-
-
 def _all_cases(
     records: Records,
     targets: list[Target],
@@ -174,7 +157,7 @@ def _all_cases(
     *,
     quick: bool,
 ) -> None:
-    with _progress() as progress:
+    with progress() as bar:
         for target in targets:
             few = quick or data.is_slow(target.name)
             count = (
@@ -182,11 +165,11 @@ def _all_cases(
                 + len(dtypes) * len(functions)
                 + 1
             )
-            task = progress.add_task(f"{target.name} on {target.where}", total=count)
+            task = bar.add_task(f"{target.name} on {target.where}", total=count)
             for record in verify(target, dtypes, functions, quick=quick):
                 records[target] = record
-                progress.advance(task)
-            progress.update(task, completed=count)
+                bar.advance(task)
+            bar.update(task, completed=count)
 
 
 def _sweeps(records: Records, targets: list[Target], functions: list[Function]) -> Iterator[str]:
@@ -194,44 +177,49 @@ def _sweeps(records: Records, targets: list[Target], functions: list[Function]) 
     if not functions:
         return
     whole: list[str] = []
-    with _progress() as progress:
-        every = progress.add_task(
+    with progress() as bar:
+        every = bar.add_task(
             "all float32, all functions", total=len(targets) * len(functions) * (1 << 32) // CHUNK
         )
         for target in targets:
             for function in functions:
                 name = f"{function} on {target.name}"
-                task = progress.add_task(name, total=(1 << 32) // CHUNK)
+                task = bar.add_task(name, total=(1 << 32) // CHUNK)
                 tally = records[target][f"float32, sweep: {function}"] = Tally()
                 for done in sweep(target, function, tally, chunk=CHUNK):
-                    progress.update(task, completed=done // CHUNK)
-                    progress.advance(every)
+                    bar.update(task, completed=done // CHUNK)
+                    bar.advance(every)
                     yield ", ".join([*whole, f"{done:,} of 2**32 float32 through {name}"])
                 whole.append(f"all 2**32 float32 through {name}")
 
 
 def _show(console: Console, target: Target, record: dict[str, Tally]) -> None:
-    table = Table(title=f"{target.name} on {target.where}")
-    table.add_column("dtype")
+    table = Table("dtype", title=f"{target.name} on {target.where}")
     for heading in ("cases", "values compared", "seconds", "mismatches"):
         table.add_column(heading, justify="right")
-    table.add_column("known deviations, and what was left out")
     for dtype, tally in record.items():
-        notes = [f"{name}: {count:,}" for name, count in tally.excepted.items()]
-        notes += [f"[dim]{what} left out: {reason}[/]" for what, reason in tally.left_out.items()]
+        counts = f"{tally.cases:,}", f"{tally.values:,}", f"{tally.seconds:,.1f}"
         wrong = f"[bold red]{tally.mismatches:,}[/]" if tally.mismatches else "[green]0[/]"
-        table.add_row(
-            dtype,
-            f"{tally.cases:,}",
-            f"{tally.values:,}",
-            f"{tally.seconds:,.1f}",
-            wrong,
-            "\n".join(notes),
-        )
+        table.add_row(dtype, *counts, wrong)
     console.print(table)
+    for note in _notes(record):
+        console.print(note, markup=False, highlight=False)
     for tally in record.values():
         for mismatch in tally.examples:
             console.print(str(mismatch), style="red", markup=False)
+
+
+def _notes(record: dict[str, Tally]) -> Iterator[str]:
+    """Name the known deviations that were met, and what was left out, with the dtypes."""
+    notes: dict[str, list[str]] = {}
+    for dtype, tally in record.items():
+        for name, count in tally.excepted.items():
+            notes.setdefault(f"known deviation, {name}", []).append(f"{count:,} of {dtype}")
+        for what, reason in tally.left_out.items():
+            told = "" if what == "all" else f" {what}"
+            notes.setdefault(f"left out{told}, {reason}", []).append(dtype)
+    for note, dtypes in notes.items():
+        yield f"- {note}: {'every dtype' if dtypes == [*record] else ', '.join(dtypes)}"
 
 
 def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
@@ -242,8 +230,8 @@ def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
     dtypes = [dtype for dtype in data.dtypes() if dtype.name in PEER_DTYPES]
     found: dict[str, list[Difference]] = {library: [] for _, library, _ in entered}
     reasons: dict[str, str] = {}
-    with _progress() as progress:
-        task = progress.add_task("peers", total=len(entered) * len(FUNCTIONS) * len(dtypes))
+    with progress() as bar:
+        task = bar.add_task("peers", total=len(entered) * len(FUNCTIONS) * len(dtypes))
         for (target, library, peer), function, dtype in itertools.product(
             entered, FUNCTIONS.values(), dtypes
         ):
@@ -253,7 +241,7 @@ def _show_peers(console: Console, targets: list[Target], output: Any) -> int:
                 reasons[library] = str(error)
             except Exception as error:  # each library raises errors of its own
                 reasons[f"{library}, {function} of {dtype.name}"] = _survey.first_line(error)
-            progress.advance(task)
+            bar.advance(task)
     for library, differences in found.items():
         table = Table("what computes", "function", "dtype", title=f"{library}, on the same cases")
         table.add_column("differ", justify="right")
