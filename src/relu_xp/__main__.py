@@ -364,7 +364,8 @@ def _info(console: Console, options: argparse.Namespace) -> int:
         usable = Text("yes", "green") if each["usable"] else Text(f"no: {each['reason']}", "red")
         backends.add_row(each["backend"], each["device"] or "", usable)
     console.print(versions, backends, sep="\n")
-    console.print(f"compiled loops: {found['compiled_loops']}", highlight=False)
+    loops = found["compiled_loops"].replace("no: ", "no. NumPy calls are slow: ", 1)
+    console.print(f"compiled loops: {loops}", markup=False, highlight=False)
     return 0
 
 
