@@ -173,7 +173,7 @@ def _add_verify(verify: _Parser) -> None:
     kernel.add_argument("--as", dest="name", choices=FUNCTIONS, metavar="NAME", help=what)
     library = "the library of its arrays; default: numpy"
     kernel.add_argument("--library", metavar="NAME", help=library)
-    scalars = {"type": scalar, "metavar": "NAME=NUMBER", "help": "its scalars; default: ours"}
+    scalars: Any = {"type": scalar, "metavar": "NAME=NUMBER", "help": "its scalars; default: ours"}
     kernel.add_argument("--scalar", action="extend", nargs="+", **scalars)
     for flag, text in {
         "--layouts": "give it strided, reversed and 0-d arrays too",

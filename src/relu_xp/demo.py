@@ -222,8 +222,8 @@ def _epochs_by_jax(function: Function, params: Params, digits: Digits) -> Iterat
 
 def _epochs_by_hand(function: Function, params: Params, digits: Digits) -> Iterator[Params]:
     """Train in NumPy, the backward pass written out with our VJP."""
-    both = (getattr(relu_xp, each.name) for each in (function, function.vjp))
-    gradients = functools.partial(_network.gradients, *both)
+    activate, vjp = getattr(relu_xp, function.name), getattr(relu_xp, function.vjp.name)
+    gradients = functools.partial(_network.gradients, activate, vjp)
 
     def step(params: Params, velocity: Params, x: Array, onehot: Array) -> tuple[Params, Params]:
         return _moved(params, velocity, gradients(params, x, onehot))

@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -155,8 +156,8 @@ def show(console: Console, record: Record) -> None:
         ):
             # Words are folded where the terminal is narrow, but no number is cut.
             is_number = index > 0 and all(not cell or cell[0].isdigit() for cell in cells)
-            justify = "right" if index else "left"
-            table.add_column(head, justify=justify, overflow="fold", no_wrap=is_number)
+            column: Any = {"justify": "right" if index else "left", "no_wrap": is_number}
+            table.add_column(head, overflow="fold", **column)
         for kind, row in found.rows:
             table.add_row(*map(escape, row), style="bold" if kind == "ours" else None)
         console.print(found.title, style="italic", markup=False, highlight=False)
