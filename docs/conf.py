@@ -52,6 +52,10 @@ if repository:
         "source_repository": repository,
         "source_branch": "main",
         "source_directory": "docs/",
+        "footer_icons": [
+            {"name": name, "url": url, "html": name, "class": ""}
+            for name, url in pages.URLS.items()
+        ],
     }
 
 

@@ -341,5 +341,6 @@ def machine() -> str:
 
 
 def address() -> str:
-    """Say where the project is, if it has an address."""
-    return "".join(f"- [{name}]({url})\n" for name, url in URLS.items())
+    """Say where the project is: the addresses in pyproject.toml, if it has some."""
+    links = "".join(f"- [{name}]({url})\n" for name, url in URLS.items())
+    return links or "The code is in the repository that you got it from. Open an issue there.\n"
