@@ -250,9 +250,14 @@ def exports() -> list[Row]:
     return rows
 
 
+def gpu_record() -> dict[str, Any]:
+    """Read the newest record of `benchmarks/gpu.py`."""
+    return json.loads(max(GPU.glob("*.json")).read_text(encoding="utf-8"))
+
+
 def gpu() -> list[Row]:
     """Sum up what calls on CuPy arrays cost, on the GPU of the newest record."""
-    record = json.loads(max(GPU.glob("*.json")).read_text(encoding="utf-8"))
+    record = gpu_record()
     large = [b for b in record["bench"] if b["size"] >= 2**26]
 
     def median(values: list[float]) -> float:
@@ -290,7 +295,13 @@ def parts() -> dict[str, str]:
         "tensorflow": markdown(tensorflow()),
         "jax": markdown(jax(), ratio),
         "gpu": markdown(gpu(), ratio),
+        "gpu-functions": ", ".join(f"`{f}`" for f in measured_on_gpu()) + "\n",
     }
+
+
+def measured_on_gpu() -> list[str]:
+    """Name the functions of the newest record."""
+    return list(dict.fromkeys(each["function"] for each in gpu_record()["bench"]))
 
 
 def readme() -> str:

@@ -277,7 +277,8 @@ def differences() -> str:
 
 def examples() -> str:
     """Give a card for each script: what it shows, what it needs, how it is run, and its text."""
-    return "\n".join(_card(path) for path in sorted((ROOT / "examples").glob("*.py")))
+    scripts = sorted((ROOT / "examples").glob("[!_]*.py"))
+    return "\n".join(map(_card, scripts))
 
 
 def _card(path: Path) -> str:

@@ -184,6 +184,15 @@ def test_the_readmes_figures_are_the_records(figures):
     assert figures.readme() in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_readme_says_what_ran_on_a_gpu(figures):
+    [told] = re.findall(
+        r"^- CuPy: (.*?) were\s+tested",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        re.DOTALL | re.MULTILINE,
+    )
+    assert sorted(re.findall(r"`(\w+)`", told)) == sorted(figures.measured_on_gpu())
+
+
 def test_figures_of_a_record(figures):
     text = """
     PyTorch 1, float32;
