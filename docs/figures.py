@@ -325,8 +325,8 @@ def readme() -> str:
         "TensorFlow, eager call": eager,
         "TensorFlow, eager call and tape": tape,
         "TensorFlow, eager VJP": tape_vjp,
-        "JAX, eager `relu`, 128 elements": called._replace(spans=("", *called.spans, "")),
-        "JAX, eager, other functions, 128 elements": others._replace(spans=("", *others.spans, "")),
+        "JAX, eager `relu`": called._replace(spans=(f"{called.spans[0]} (128)", "", "")),
+        "JAX, eager, other functions": others._replace(spans=(f"{others.spans[0]} (128)", "", "")),
         "JAX, compiled gradient, float32": float32._replace(spans=("", "", *float32.spans)),
     }
     text = markdown(each._replace(what=name.strip()) for name, each in rows.items())

@@ -241,7 +241,7 @@ def test_every_known_exception_is_told(page):
 @pytest.mark.parametrize("page", ["README.md", "docs/semantics.md"])
 @pytest.mark.skipif(not PAGES, reason="README.md: the wheel is tested without its source")
 def test_the_table_of_values_is_the_definitions(page, function):
-    """Each cell is computed: `z·g`, `x; c from c on`, `1 below c, k at c, 0 above`."""
+    """Each cell is computed: `z·g`, `x below c, c from c on`."""
     text = (ROOT / page).read_text(encoding="utf-8")
     row = re.search(rf"^\| `{function}\(x.*?\)` \|(.*)\|$", text, re.MULTILINE)[1]
     cells = [cell.strip() for cell in row.split("|")]
