@@ -276,9 +276,15 @@ def differences() -> str:
 
 
 def examples() -> str:
-    """Give a card for each script: what it shows, what it needs, how it is run, and its text."""
+    """Give a table of all scripts, then for each what it shows, how it is run, and its text."""
     scripts = sorted((ROOT / "examples").glob("[!_]*.py"))
-    return "\n".join(map(_card, scripts))
+    rows = ["| example | what it shows | what it needs |", "|---|---|---|"]
+    for path in scripts:
+        summary, needs, *_ = described(path)
+        packages = needs.partition("install ")[2].replace('"', "")
+        name = f"[{path.stem}](examples.md#{path.stem})"
+        rows.append(f"| {name} | {' '.join(summary.split())} | `{packages}` |")
+    return "\n".join(rows) + "\n\n" + "\n".join(map(_card, scripts))
 
 
 def _card(path: Path) -> str:
