@@ -261,7 +261,7 @@ def function_table() -> str:
         }
         rows.append("| " + " | ".join(family.get(role, "") for role in TITLES) + " |")
     tree = "\n".join(f"functions/{name}" for name in FUNCTIONS)
-    tree = f"```{{toctree}}\n:hidden:\n\n{tree}\ndefinition\nverifier\n```"
+    tree = f"```{{toctree}}\n:hidden:\n\n{tree}\ndefinition\nmodules\nverifier\nprotocols\n```"
     return "\n".join(rows) + f"\n\n{tree}\n"
 
 
