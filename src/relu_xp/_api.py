@@ -1,7 +1,7 @@
-"""The public functions: each hands over to the backend that owns x, which checks and computes.
+"""The public functions: each calls the backend that owns x, which checks and computes.
 
-To type checkers what comes in comes out, except that a Python int becomes a float, which takes an
-overload; a function that takes integers needs none.
+For type checkers, the type of x is the type of the result. Only a Python int becomes a float: an
+overload says so, except in `relu`, which takes integers.
 """
 
 from typing import Any, Protocol, TypeVar, overload
@@ -29,9 +29,9 @@ from relu_xp._functions import (
 
 
 class Real(Protocol):
-    """A number, or an array of any library: what has an order, products and quotients.
+    """A number, or an array of any library: it can be compared, multiplied and divided.
 
-    A list, a string, a set, a path and None lack one of these, a complex number the order.
+    A list, a string, a set, a path and None lack one of these. A complex number cannot be compared.
     """
 
     def __le__(self, other: Any, /) -> Any: ...
@@ -40,7 +40,7 @@ class Real(Protocol):
 
 
 class Column(Protocol):
-    """An array in the manner of pandas, which declares none of them."""
+    """An array of pandas, whose arrays declare none of these operators."""
 
     @property
     def dtype(self) -> Any: ...
@@ -58,8 +58,8 @@ class Int(Protocol[Float]):
     def __truediv__(self, other: int, /) -> Float: ...
 
 
-# The defaults are the records' own objects, and so is the tuple of them: by it a backend knows a
-# default call at once.
+# The defaults are the objects of the records, and a default call passes the record's own tuple. So
+# a backend recognizes it by identity.
 _SLOPE, _AT_ZERO = NEGATIVE_SLOPE.default, GRAD_AT_ZERO.default
 _CEILING, _AT_CEILING = CEILING.default, GRAD_AT_CEILING.default
 
