@@ -45,7 +45,9 @@ def test_info(cli):
     lines = [line for line in result.stdout.splitlines() if "numpy" in line]
     assert any("cpu" in line and "yes" in line for line in lines)
     assert "cupy" in result.stdout
-    assert re.search(r"^compiled loops: (yes|no\. NumPy calls are slow: no C\+\+)", result.stdout, re.MULTILINE)
+    assert re.search(
+        r"^compiled loops: (yes|no\. NumPy calls are slow: no C\+\+)", result.stdout, re.MULTILINE
+    )
 
 
 def test_whether_the_loops_are_compiled(monkeypatch):

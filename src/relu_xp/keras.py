@@ -1,4 +1,4 @@
-"""Makes Keras know the functions and their operation, so that a model which is rebuilt or loaded has them again.
+"""Registers the functions with Keras, so that a model that is rebuilt or loaded finds them again.
 
 Imported for its effect, by users before they load a model; where Keras is imported, relu_xp imports
 it itself.
