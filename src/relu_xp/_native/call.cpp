@@ -2,8 +2,8 @@
 
 #include "functions.hpp"
 
+#include <algorithm>
 #include <cfenv>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -18,10 +18,10 @@ bool is_like(PyObject *x, PyObject *another, bool with_strides) {
     if (x == another) return true;
     if (!PyArray_CheckExact(another) || dtype_of(x) != dtype_of(another)) return false;
     PyArrayObject *const a = as_array(x), *const b = as_array(another);
-    const std::size_t n = PyArray_NDIM(a), size = n * sizeof(npy_intp);
-    return n == std::size_t(PyArray_NDIM(b)) &&
-           !std::memcmp(PyArray_DIMS(a), PyArray_DIMS(b), size) &&
-           !(with_strides && std::memcmp(PyArray_STRIDES(a), PyArray_STRIDES(b), size));
+    const int n = PyArray_NDIM(a);
+    const npy_intp *const sizes = PyArray_DIMS(a), *const steps = PyArray_STRIDES(a);
+    return n == PyArray_NDIM(b) && std::equal(sizes, sizes + n, PyArray_DIMS(b)) &&
+           (!with_strides || std::equal(steps, steps + n, PyArray_STRIDES(b)));
 }
 
 // Whether the scalar is an array of slopes in the dtype of x.
