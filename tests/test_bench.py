@@ -122,21 +122,14 @@ def test_the_page_needs_nothing_else_and_has_every_plot(results):
 
 
 @needs_matplotlib
-def test_plots_are_drawn_from_a_record_alone(results, tmp_path):
+def test_a_plot_stands_alone_in_a_file(record):
     from relu_xp.bench import _plots
 
-    command = [
-        sys.executable,
-        "-m",
-        "relu_xp.bench._plots",
-        results / "new.json",
-        tmp_path / "plots",
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    svg = (tmp_path / "plots" / "growth-cpu.svg").read_text()
+    growth = next(plot for plot in _plots.plots(record) if plot.name == "growth-cpu")
+    svg = _plots.stand_alone(growth.svg, growth.title)
     assert svg.startswith("<svg xmlns")
+    assert f"<title>{growth.title}</title>" in svg
     assert "prefers-color-scheme" in svg
-    assert _plots.main([]) == 2
 
 
 def test_a_run_compared_with_itself_marks_nothing(record):

@@ -199,7 +199,7 @@ def _add_vectors(vectors: _Parser) -> None:
 
 def _add_bench(bench: _Parser) -> None:
     bench.several("--backend", help=_BACKEND)
-    peers = "also measure keras, thinc and onnxruntime, and jax.nn and PyTorch in any case"
+    peers = "also measure keras, thinc, onnxruntime and the other libraries that are installed"
     bench.add_argument("--peers", action="store_true", help=peers)
     bench.several("--function", FUNCTIONS)
     bench.several("--dtype", FLOATS, help=f"of {', '.join(FLOATS)}; default: float32")

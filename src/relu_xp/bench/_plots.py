@@ -1,19 +1,14 @@
-"""Draws a record's plots, for `relu-xp bench --report` and, as files, for the documentation.
-
-    python -m relu_xp.bench._plots RESULTS.json FOLDER
+"""Draws a record's plots, for `relu-xp bench --report` and for the documentation.
 
 INK takes the colour of the text around the drawing, so one drawing serves light and dark pages.
 """
 
 import io
 import itertools
-import json
 import math
 import re
-import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -339,22 +334,3 @@ def stand_alone(text: str, title: str) -> str:
     """Give the text of a file, which follows the reader's light or dark scheme."""
     style = "<style>svg{color:#222}@media(prefers-color-scheme:dark){svg{color:#ddd}}</style>"
     return re.sub(r"(<svg\b[^>]*>)", rf"\1<title>{title}</title>{style}", text, count=1)
-
-
-def main(arguments: list[str]) -> int:
-    """Write each plot of a record into a folder."""
-    if len(arguments) != 2:
-        print("usage: python -m relu_xp.bench._plots RESULTS.json FOLDER", file=sys.stderr)
-        return 2
-    source, folder = map(Path, arguments)
-    folder.mkdir(parents=True, exist_ok=True)
-    for plot in plots(json.loads(source.read_text(encoding="utf-8"))):
-        (folder / f"{plot.name}.svg").write_text(
-            stand_alone(plot.svg, plot.title), encoding="utf-8"
-        )
-        print(folder / f"{plot.name}.svg")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

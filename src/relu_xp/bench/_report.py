@@ -119,7 +119,7 @@ def measured(console: Console, benchmarks: list[Benchmark], seconds: float) -> R
     }
     cores = f"{about['cores']} cores; {about['workers']} worker(s)"
     console.print(f"{about['cpu']}, {cores}; load {about['load']} at first")
-    _show_busy(console, record)
+    console.print(_summary.busy(record), style="bold red", highlight=False)
     whole = sum(benchmark.weight for benchmark in benchmarks)
     begin = time.perf_counter()
     try:
