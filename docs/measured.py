@@ -179,7 +179,7 @@ def draw_dead_units(trainings: dict[tuple[str, float], list[tuple[float, float]]
         axes = figure.subplots(1, 2, sharex=True)
         for (name, bias), epochs in trainings.items():
             look = {
-                "color": _plots.COLOURS[DRAWN.index(name)],
+                "color": _plots.COLORS[DRAWN.index(name)],
                 "marker": "",
                 "linestyle": "-" if bias else ":",
             }

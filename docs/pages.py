@@ -168,7 +168,7 @@ def _draw(rectifier: str) -> None:
     with mpl.rc_context({**_plots.STYLE, "svg.hashsalt": "relu_xp"}):
         figure = Figure(figsize=(6.4, 2.6))
         function = FUNCTIONS[rectifier]
-        colour = _plots.COLOURS[pictures.VALUES.index(function)]
+        colour = _plots.COLORS[pictures.VALUES.index(function)]
         pictures._draw_function(function, *figure.subplots(1, 2), colour)
         drawn = _plots.svg(figure)
     for theme, ink in measured.INKS.items():

@@ -45,12 +45,12 @@ def draw_functions() -> str:
     with mpl.rc_context({**_plots.STYLE, "svg.hashsalt": "relu_xp"}):
         figure = Figure(figsize=(9, 4.4))
         axes = figure.subplots(2, len(VALUES), sharex=True, sharey="row")
-        for function, (above, below), colour in zip(VALUES, axes.T, _plots.COLOURS, strict=False):
-            _draw_function(function, above, below, colour)
+        for function, (above, below), color in zip(VALUES, axes.T, _plots.COLORS, strict=False):
+            _draw_function(function, above, below, color)
         return _plots.svg(figure)
 
 
-def _draw_function(function: Function, above: Any, below: Any, colour: str) -> None:
+def _draw_function(function: Function, above: Any, below: Any, color: str) -> None:
     [derivative] = (
         f for f in FUNCTIONS.values() if f.rectifier == function.rectifier and f.role == "grad"
     )
@@ -60,9 +60,9 @@ def _draw_function(function: Function, above: Any, below: Any, colour: str) -> N
         y = getattr(relu_xp, drawn.name)(x, **given)
         jumps = np.flatnonzero(abs(np.diff(y)) > 0.3)
         pieces = np.insert(y, jumps + 1, np.nan)
-        axes.plot(np.insert(x, jumps + 1, np.nan), pieces, color=colour, marker="", linewidth=2)
+        axes.plot(np.insert(x, jumps + 1, np.nan), pieces, color=color, marker="", linewidth=2)
         at = [i for i in sorted({*jumps, *(jumps + 1)}) if x[i] in (0.0, SHOWN["ceiling"])]
-        axes.plot(x[at], y[at], "o", color=colour, markersize=5)
+        axes.plot(x[at], y[at], "o", color=color, markersize=5)
         told = ", ".join(f"{name.rpartition('_')[2]} {value:g}" for name, value in given.items())
         axes.set_title(
             f"{drawn}, {told}" if told and drawn is function else drawn.name, fontsize=9.5
@@ -81,15 +81,15 @@ def draw_speed(found: dict[str, Any]) -> str:
         figure = Figure(figsize=(9, 3.6))
         axes = figure.subplots(1, len(THEIRS), sharex=True, sharey=True)
         for panel, (library, theirs) in zip(axes, THEIRS.items(), strict=True):
-            grey = iter(_plots.COLOURS[1:])
+            others = iter(_plots.COLORS[1:])
             for name, label in {f"relu_xp, {library}": "relu_xp", **theirs}.items():
                 points = [
                     (c["size"], _summary.median(e))
                     for c in benchmarks
                     if (e := _summary.entry(c, name))
                 ]
-                look = _plots.PLAIN if name == "copy" else {"color": next(grey)}
-                look = {"color": _plots.COLOURS[0]} if label == "relu_xp" else look
+                look = _plots.PLAIN if name == "copy" else {"color": next(others)}
+                look = {"color": _plots.COLORS[0]} if label == "relu_xp" else look
                 panel.plot(
                     *zip(*points, strict=True),
                     label=label,

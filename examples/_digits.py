@@ -22,7 +22,7 @@ def digits() -> tuple[Array, Array, Array, Array]:
 
 
 def weights(rng: Any, width: int, dtype: Any = np.float32) -> list[Array]:
-    """Draw He's normal initialisation for two hidden layers."""
+    """Draw He's normal initialization for two hidden layers."""
     shapes = [(64, width), (width, width), (width, 10)]
     return [rng.normal(0, np.sqrt(2 / m), (m, n)).astype(dtype) for m, n in shapes]
 

@@ -55,13 +55,13 @@ class Network(torch.nn.Module):
 
 
 def step(
-    network: Network, optimiser: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+    network: Network, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
 ) -> float:
     """Descend the gradient of the cross-entropy; give the loss."""
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     loss = torch.nn.functional.cross_entropy(network(x), y)
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     return float(loss.detach())
 
 
@@ -75,7 +75,7 @@ def main() -> None:
 
     train_x, test_x, train_y, test_y = map(torch.from_numpy, digits())
     networks = {name: Network(activation) for name, activation in ACTIVATIONS.items()}
-    optimisers = {
+    optimizers = {
         name: torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM)
         for name, network in networks.items()
     }
@@ -87,7 +87,7 @@ def main() -> None:
             x, y = train_x[batch], train_y[batch]
             for name in ACTIVATIONS:
                 begin = time.perf_counter()
-                losses[name].append(step(networks[name], optimisers[name], x, y))
+                losses[name].append(step(networks[name], optimizers[name], x, y))
                 if epoch or options.epochs == 1:  # the first epoch sets up
                     seconds[name].append(time.perf_counter() - begin)
 

@@ -16,7 +16,7 @@ Activate = Callable[[Array], Array]
 
 
 def initial(widths: Sequence[int], seed: int) -> Params:
-    """Draw He's normal initialisation, with biases of 0."""
+    """Draw He's normal initialization, with biases of 0."""
     rng = np.random.default_rng(seed)
     return [
         (rng.normal(0, np.sqrt(2 / m), (m, n)).astype(np.float32), np.zeros(n, np.float32))

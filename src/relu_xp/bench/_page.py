@@ -54,9 +54,9 @@ def page(record: Record, comparison: Comparison | None = None) -> str:
 
 
 def _legend(plots: list[_plots.Plot]) -> list[tuple[str, str]]:
-    """Give the colours of all lines of a group, by label."""
-    found = {label: colour for plot in plots for label, colour in plot.legend.items()}
-    return [(label, colour.replace(_plots.INK, "currentColor")) for label, colour in found.items()]
+    """Give the colors of all lines of a group, by label."""
+    found = {label: color for plot in plots for label, color in plot.legend.items()}
+    return [(label, color.replace(_plots.INK, "currentColor")) for label, color in found.items()]
 
 
 def _lines(changes: list[Change]) -> Table:

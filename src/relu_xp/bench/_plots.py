@@ -1,6 +1,6 @@
 """Draws a record's plots, for `relu-xp bench --report` and for the documentation.
 
-INK takes the colour of the text around the drawing, so one drawing serves light and dark pages.
+INK takes the color of the text around the drawing, so one drawing serves light and dark pages.
 """
 
 import io
@@ -22,9 +22,9 @@ from relu_xp.bench._summary import Record
 Axes = Any
 Lines = dict[str, list[tuple[float, float]]]  # by label, points
 
-INK, FAINT = "#010203", "#040506"  # stand for the page's colours
-# Apart for readers who see few colours, and legible on white and on black.
-COLOURS = (
+INK, FAINT = "#010203", "#040506"  # stand for the page's colors
+# Apart for readers who see few colors, and legible on white and on black.
+COLORS = (
     "#e07b00",
     "#2b8cd6",
     "#16a085",
@@ -45,10 +45,10 @@ STYLE = {
     "grid.linewidth": 0.6, "legend.frameon": False, "legend.fontsize": 8.5, "legend.borderpad": 0,
     "legend.columnspacing": 1.2, "legend.handlelength": 1.6, "figure.facecolor": "none",
     "figure.constrained_layout.use": True, "axes.facecolor": "none", "axes.axisbelow": True,
-    "axes.prop_cycle": cycler(color=COLOURS, marker=list(MARKERS)),
+    "axes.prop_cycle": cycler(color=COLORS, marker=list(MARKERS)),
     "lines.linewidth": 1.8, "lines.markersize": 4,
 }  # fmt: skip
-MORE, LESS = COLOURS[1], COLOURS[5]  # bars at or above 1, and below
+MORE, LESS = COLORS[1], COLORS[5]  # bars at or above 1, and below
 FASTER = (
     "Blue bars, above 1: relu_xp is faster. Red bars, below 1: it is slower. The dotted line is "
     "equal speed."
@@ -73,7 +73,7 @@ class Plot:
     group: str = ""
     small: str = ""
     function: str = ""
-    legend: dict[str, str] = field(default_factory=dict)  # colours, by label
+    legend: dict[str, str] = field(default_factory=dict)  # colors, by label
     note: str = ""  # on this plot alone
 
 
@@ -86,7 +86,7 @@ def plots(record: Record) -> Iterator[Plot]:
 
 def _throughput(record: Record) -> Iterator[Plot]:
     chosen = _summary.select(record, "kernels", mode="fresh")
-    looks = _looks(chosen)
+    looks, busy = _looks(chosen), _summary.busy(record)
     by = _summary.grouped(chosen, "device", "function", "dtype")
     for (device, function, dtype), benchmarks in by.items():
         if len(benchmarks) > 1:
@@ -101,7 +101,7 @@ def _throughput(record: Record) -> Iterator[Plot]:
                 function=function,
                 small=_lines("GB/s", lines, looks, small=True),
                 legend={label: looks[label]["color"] for label in lines},
-                note=_falls(lines, of, record["about"].get("caches", {})),
+                note="" if busy else _falls(lines, of, record["about"].get("caches", {})),
             )
 
 
@@ -217,10 +217,10 @@ def _training(record: Record) -> Iterator[Plot]:
 
 
 def _looks(benchmarks: list[Record]) -> dict[str, dict[str, Any]]:
-    """Give each line its colour and marker, the same in every plot."""
+    """Give each line its color and marker, the same in every plot."""
     ours = (each["name"] for c in benchmarks for each in _summary.of_kind(c, "ours"))
     labels = dict.fromkeys(name.partition(", ")[2] for name in ours)
-    cycle = itertools.cycle(zip(COLOURS, MARKERS, strict=True))
+    cycle = itertools.cycle(zip(COLORS, MARKERS, strict=True))
     looks = {label: {"color": c, "marker": m} for label, (c, m) in zip(labels, cycle, strict=False)}
     return {COPY: PLAIN, **looks}
 
@@ -289,7 +289,7 @@ def _named(names: list[str]) -> tuple[Figure, Axes]:
 
 
 def _bars(bars: list[tuple[str, float]]) -> str:
-    """Draw horizontal bars from 0 on, of another colour below 1."""
+    """Draw horizontal bars from 0 on, of another color below 1."""
     figure, axes = _named([f"{name}   {width:.2f}" for name, width in bars])
     widths = [width for _, width in bars]
     axes.barh(
@@ -304,10 +304,10 @@ def _bars(bars: list[tuple[str, float]]) -> str:
 
 
 def _dots(dots: list[tuple[str, float, str]]) -> str:
-    """Draw times on a logarithmic scale, which has no 0 for bars; ours in the first colour."""
+    """Draw times on a logarithmic scale, which has no 0 for bars; ours in the first color."""
     figure, axes = _named([f"{name}   {_summary.time_name(time)}" for name, time, _ in dots])
     for row, (_, time, kind) in enumerate(dots):
-        axes.plot(time, row, "o", color=COLOURS[0] if kind == "ours" else COLOURS[-1], markersize=7)
+        axes.plot(time, row, "o", color=COLORS[0] if kind == "ours" else COLORS[-1], markersize=7)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(EngFormatter("s"))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -317,7 +317,7 @@ def _dots(dots: list[tuple[str, float, str]]) -> str:
 
 
 def svg(figure: Figure) -> str:
-    """Give text for the inside of a page: no prolog, nothing to fetch, and the page's colours."""
+    """Give text for the inside of a page: no prolog, nothing to fetch, and the page's colors."""
     text = io.StringIO()
     figure.savefig(
         text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
