@@ -144,12 +144,8 @@ def relu_grad(x: Any, /, *, grad_at_zero: float = _AT_ZERO, out: Any = None) -> 
     Notes
     -----
     At 0 relu has a kink and no derivative. Any number from 0 to 1 is a subgradient there. The
-    choice matters for training in 16 bits [1]_.
-
-    References
-    ----------
-    .. [1] D. Bertoin, J. Bolte, S. Gerchinovitz, E. Pauwels, "Numerical influence of ReLU'(0) on
-       backpropagation", NeurIPS 2021.
+    choice matters for training in 16 bits: D. Bertoin et al., "Numerical influence of ReLU'(0) on
+    backpropagation", NeurIPS 2021.
 
     Examples
     --------
@@ -433,11 +429,8 @@ def leaky_relu_slope_vjp(x: Any, cotangent: Any, /, *, out: Any = None) -> Any:
 
     Notes
     -----
-    A leaky ReLU with learned slopes is called PReLU [1]_.
-
-    References
-    ----------
-    .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
+    A leaky ReLU with learned slopes is called PReLU: K. He et al., "Delving deep into rectifiers",
+    ICCV 2015.
 
     Examples
     --------
@@ -485,7 +478,7 @@ def clipped_relu(
         An array of any shape with a real floating dtype, or a number. A Python int counts as a
         float.
     ceiling : float, default 6.0
-        Any finite number above 0, rounded once to the dtype of x. The default gives ReLU6 [1]_.
+        Any finite number above 0, rounded once to the dtype of x. The default gives ReLU6.
     grad_at_zero, grad_at_ceiling : float, default 1.0 and 0.0
         The derivatives that automatic differentiation uses at x == 0 and at x == ceiling. They do
         not change the value. The defaults are the slopes just right of 0 (1) and just right of the
@@ -513,10 +506,10 @@ def clipped_relu(
     clipped_relu_vjp : The backward pass.
     relu_xp.reference.clipped_relu : The definition, for one float.
 
-    References
-    ----------
-    .. [1] A. Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision
-       applications", arXiv:1704.04861, 2017.
+    Notes
+    -----
+    ReLU6 is used in networks for mobile devices: A. Howard et al., "MobileNets: efficient
+    convolutional neural networks for mobile vision applications", arXiv:1704.04861, 2017.
 
     Examples
     --------
@@ -720,12 +713,8 @@ def squared_relu(x: Any, /, *, out: Any = None) -> Any:
 
     Notes
     -----
-    A search for better language models found this function [1]_.
-
-    References
-    ----------
-    .. [1] D. So et al., "Primer: searching for efficient transformers for language modeling",
-       NeurIPS 2021.
+    A search for better language models found this function: D. So et al., "Primer: searching for
+    efficient transformers for language modeling", NeurIPS 2021.
 
     Examples
     --------
