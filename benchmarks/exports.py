@@ -1,4 +1,4 @@
-"""What a program that torch records from a call costs, against one recorded from torch's own.
+"""Times programs that torch records from our functions, against those from torch's own.
 
     python benchmarks/exports.py
 

@@ -1,4 +1,4 @@
-"""What a call costs on a holder of arrays, such as a data frame, beside the holder's own functions.
+"""Times calls on holders of arrays, such as data frames, beside the holders' own functions.
 
     python benchmarks/holders.py [WORD ...]
 

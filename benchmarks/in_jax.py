@@ -1,4 +1,4 @@
-"""What relu_xp costs in JAX beside what JAX's own users write.
+"""Times relu_xp in JAX beside what users of JAX write.
 
     python benchmarks/in_jax.py [--steps]
 

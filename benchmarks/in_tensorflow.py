@@ -1,4 +1,4 @@
-"""What a call costs in TensorFlow against TensorFlow's own: `python benchmarks/in_tensorflow.py`.
+"""Times calls in TensorFlow against TensorFlow's own: `python benchmarks/in_tensorflow.py`.
 
 All take turns in one process, and a cell shows our time over theirs, of medians: eager; under a
 gradient tape, forward and backward; and both within a `tf.function`, without XLA. Their VJP is the

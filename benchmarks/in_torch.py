@@ -1,4 +1,4 @@
-"""What a call costs in PyTorch, eager and compiled, against torch's own.
+"""Times calls in PyTorch, eager and compiled, against torch's own.
 
     python benchmarks/in_torch.py [--no-compile]
 
@@ -34,7 +34,7 @@ of = functools.partial
 Activation = Callable[[torch.Tensor], torch.Tensor]
 Call = Callable[[], Any]
 
-# By name: ours and torch's.
+# Our function and torch's, by name.
 PAIRS: dict[str, tuple[Activation, Activation]] = {
     "relu": (relu_xp.relu, torch.relu),
     "relu, 0 at 0": (of(relu_xp.relu, grad_at_zero=0.0), torch.relu),

@@ -1,4 +1,4 @@
-"""What a call on a NumPy array costs beside PyTorch, the NumPy idioms and a copy.
+"""Times calls on NumPy arrays beside PyTorch, the NumPy idioms and a copy.
 
     python benchmarks/numpy_speed.py [--workers] [--json FILE]
 

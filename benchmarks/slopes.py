@@ -1,4 +1,4 @@
-"""What a slope a channel costs on NumPy arrays, beside prelu, `numpy.where` and one slope for all.
+"""Times one slope a channel on NumPy arrays, beside prelu, `numpy.where` and one slope for all.
 
     python benchmarks/slopes.py [--json FILE]
 

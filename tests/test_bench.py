@@ -222,7 +222,7 @@ def test_where_the_copy_itself_was_disturbed_nothing_is_marked():
 
 
 def test_two_runs_of_which_chance_explains_everything_are_not_compared():
-    """As on a busy machine: no list of changes, and no interval of thousands of per cent."""
+    """A busy machine gives no list of changes, and no interval of thousands of per cent."""
     new, rng = synthetic(2), np.random.default_rng(0)
     for benchmark in new["benchmarks"]:
         for each in benchmark["entries"]:

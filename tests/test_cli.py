@@ -171,7 +171,7 @@ def test_a_record_that_does_not_fit_on_the_disk(cli):
 @pytest.mark.skipif(os.name == "nt", reason="no such pipes")
 @pytest.mark.parametrize("arguments", [["info"], [*VERIFY, "--json", "-"], VERIFY])
 def test_a_pipe_whose_reader_has_gone_is_no_fault(cli, arguments):
-    """As with `relu-xp info | head`, where the reader has seen enough."""
+    """The reader has seen enough, for example in `relu-xp info | head`."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:

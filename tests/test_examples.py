@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(name, *options):
-    """What an example prints, run from a folder of its own, where it leaves nothing."""
+    """Run an example in a folder of its own, where it leaves nothing; return what it prints."""
     if not EXAMPLES.exists():
         pytest.skip("examples/: not beside these tests")
     text = (EXAMPLES / name).read_text(encoding="utf-8")

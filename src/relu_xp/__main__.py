@@ -411,7 +411,8 @@ def _nothing(parser: _Parser, options: argparse.Namespace | None = None) -> None
     """Add no options, or check none."""
 
 
-# By name: what runs it, its help, what adds its options, and what checks them.
+# Each command has the function that runs it, its help, and the functions that add and check its
+# options.
 _COMMANDS: dict[str, tuple[Any, str, Any, Any]] = {
     "demo": (
         _demo,

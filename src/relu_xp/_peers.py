@@ -1,4 +1,4 @@
-"""What people use instead of this library, as calls without arguments.
+"""Gives what people use instead of this library, as calls without arguments.
 
 `verify --peers` compares their bits, and `bench` and `benchmarks/` time them. A peer takes the
 function's record, x, the cotangent (ones, for a derivative) and the scalars by name. It gives its
