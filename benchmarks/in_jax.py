@@ -6,6 +6,7 @@ All take turns in one process, and the least time of each is compared. `--steps`
 step of `examples/digits_jax.py`.
 """
 
+import argparse
 import functools
 import itertools
 import re
@@ -154,6 +155,11 @@ def show(title: str, pairs: dict[str, Pair], operations: dict[str, str] | None =
 
 def main() -> None:
     """Time eager calls, calls with new numbers and compiled gradients; then the example's steps."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", action="store_true", help="also run examples/digits_jax.py")
+    options = parser.parse_args()
     what = f"{SIZE} float32 on {X.device}, JAX {jax.__version__}"
     show(f"an eager call, {what}, beside jax.nn.relu or a jitted where", eager_calls())
     show(f"a new number each time, {SIZE} float32, beside jax.nn", new_numbers())
@@ -163,7 +169,7 @@ def main() -> None:
             ours, theirs = (compiled_gradient(name, f, dtype) for f in both)
             pairs[name], operations[name] = (ours[0], theirs[0]), f"{ours[1]} and {theirs[1]}"
         show(f"a compiled gradient, {LARGE:,} {dtype}, beside jax.nn's", pairs, operations)
-    if "--steps" in sys.argv:
+    if options.steps:
         subprocess.run([sys.executable, EXAMPLE, "--epochs", "40"], check=True)
 
 
