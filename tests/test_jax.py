@@ -450,3 +450,42 @@ def test_random_keys_are_no_numbers(jax):
         r"jax\.random\.normal draws numbers",
     ):
         relu_xp.relu(jax.random.key(0))
+
+
+def test_a_rectifier_without_rules_of_its_own_runs_its_formulas(jax, monkeypatch):
+    """So a new function is right on JAX before anybody writes a rule for it."""
+    from relu_xp import _formulas, _functions
+    from relu_xp._backends import jax as backend
+
+    z = _functions.GRAD_AT_ZERO
+    value = _functions.Function("doubled_relu", "doubled_relu", "value", (), (z,))
+    grad = _functions.Function("doubled_relu_grad", "doubled_relu", "grad", (z,))
+    vjp = _functions.Function("doubled_relu_vjp", "doubled_relu", "vjp", (z,))
+    for each in (value, grad, vjp):
+        monkeypatch.setitem(_functions._FAMILIES, (each.rectifier, each.role), each)
+
+    def doubled_grad(xp, x, z):
+        return xp.where(x > 0, 2 + 0 * x, xp.where(x == 0, xp.full_like(x, z), xp.zeros_like(x)))
+
+    def doubled_vjp(xp, x, g, z):
+        return xp.where(x > 0, 2 * g, xp.where(x == 0, z * g, xp.zeros_like(g)))
+
+    for name, formula in (
+        ("doubled_relu", lambda xp, x: 2 * _formulas.relu(xp, x)),
+        ("doubled_relu_grad", doubled_grad),
+        ("doubled_relu_vjp", doubled_vjp),
+    ):
+        monkeypatch.setattr(_formulas, name, formula, raising=False)
+    jnp = jax.numpy
+    x = jnp.asarray([-1.0, 0.0, 3.0], jnp.float32)
+
+    def f(x, z=1.0):
+        return backend.call(value, (x,), (z,), None)
+
+    assert f(x).tolist() == [0.0, 0.0, 6.0]
+    assert jax.jit(f)(x).tolist() == [0.0, 0.0, 6.0]
+    assert jax.grad(lambda x: f(x, 0.5).sum())(x).tolist() == [0.0, 0.5, 2.0]
+    assert jax.jvp(f, (x,), (x + 1,))[1].tolist() == [0.0, 1.0, 8.0]
+    assert backend.call(vjp, (x, x + 5), (0.25,), None).tolist() == [0.0, 1.25, 16.0]
+    for z in (0.0, -0.0):
+        assert np.signbit(backend.call(grad, (x,), (z,), None)[1]) == np.signbit(z)

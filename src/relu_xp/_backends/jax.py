@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from relu_xp import _checks, _dtypes
+from relu_xp import _checks, _dtypes, _formulas
 from relu_xp._functions import (
     CEILING,
     CLIPPED_RELU,
@@ -38,6 +38,7 @@ from relu_xp._functions import (
     LEAKY_RELU,
     LEAKY_RELU_SLOPE_VJP,
     NEGATIVE_SLOPE,
+    RELU,
     SQUARED_RELU,
     Function,
     Scalar,
@@ -168,6 +169,10 @@ _ARRAY, _ANY, _NONZERO, _SLOPE = (
 )
 _ARGUMENTS = {_ANY, _NONZERO}  # a program takes these scalars before the arrays
 
+# The rectifiers whose programs are spelled in this file. Another one runs its formulas: it is
+# exact, but each number compiles a program, and it takes no array of slopes.
+_SPELLED = {each.rectifier for each in (RELU, LEAKY_RELU, CLIPPED_RELU, SQUARED_RELU)}
+
 
 def _token(
     function: Function, rounded: tuple[Any, ...], parameter: Scalar, s: Any, r: Any
@@ -180,6 +185,8 @@ def _token(
     """
     if owns(r):
         return _ARRAY
+    if function.rectifier not in _SPELLED:
+        return float(r).hex()  # a text, since 0.0 and -0.0 would be one key
     if type(s) is float and s == parameter.default and r:
         return float(r)  # so the usual call moves no scalar to a device
     if parameter.may_be_array:
@@ -243,6 +250,8 @@ def _program(
 
     `learned` is whether the slope is traced, so that somebody may differentiate in it.
     """
+    if function.rectifier not in _SPELLED:
+        return _program_of_formulas(function, tokens)
     count = sum(token in _ARGUMENTS for token in tokens)
 
     def program(*given: Array) -> Array:
@@ -275,6 +284,28 @@ def _program(
     # The name that profilers, errors and HLO show.
     program.__name__ = program.__qualname__ = function.name
     return program if in_kernel else jax.jit(program)
+
+
+def _program_of_formulas(function: Function, tokens: tuple[Token, ...]) -> Program:
+    """Build the program of a rectifier that is not spelled here, with its scalars as constants."""
+    if _ARRAY in tokens:
+        msg = f"relu_xp.{function}: on JAX its slope must be a number; an array has no rule here"
+        raise TypeError(msg)
+    scalars = tuple([float.fromhex(token) for token in tokens if isinstance(token, str)])
+    formula = getattr(_formulas, function.name)
+
+    def program(*arrays: Array) -> Array:
+        _checks.call(_LIBRARY, function, arrays, scalars, None)
+        return formula(jnp, *arrays, *scalars[: len(function.scalars)])
+
+    if function.role != "value":
+        return jax.jit(program)
+    of_vjp = getattr(_formulas, function.vjp.name)
+    value = jax.custom_jvp(program)
+    value.defjvp(
+        lambda primals, tangents: (value(*primals), of_vjp(jnp, *primals, *tangents, *scalars))
+    )
+    return jax.jit(value)
 
 
 def _sharded_as(x: Array, a: Array) -> Array:
