@@ -854,6 +854,17 @@ def test_what_is_recorded_before_dispatch(torch):
         assert torch.equal(program(-x), function(-x))
 
 
+def test_a_program_recorded_before_dispatch_has_the_derivative_at_zero(torch):
+    """Also if an earlier call has left a plan: its kernel is one whose derivative there is 0."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    x = torch.tensor([-1.0, 0.0, 1.0])
+    relu_xp.relu(x)
+    program = make_fx(alone(relu_xp.relu), pre_dispatch=True)(x)
+    x.requires_grad_()
+    assert torch.autograd.grad(program(x).sum(), x)[0].tolist() == [0.0, 1.0, 1.0]
+
+
 def test_a_mode_that_watches_changes_no_value(torch):
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -9,7 +9,7 @@ below asks for those that change what its caller must do:
 asks for               torch.func  forward mode  dispatch mode  pre-dispatch  jit.trace
 =====================  ==========  ============  =============  ============  =========
 in_transform           x           x
-is_observed            x           x             x
+is_observed            x           x             x              x
 records_operations     x                         x              x             x
 =====================  ==========  ============  =============  ============  =========
 
@@ -54,7 +54,12 @@ def is_observed() -> bool:
 
     The caller has excluded jit.trace. It asks on behalf of a tensor that needs no gradient.
     """
-    return bool(_functorch_is_active() or _count_dispatch_modes() or forward_ad._current_level >= 0)
+    return bool(
+        _functorch_is_active()
+        or _count_dispatch_modes()
+        or forward_ad._current_level >= 0
+        or _is_included(_PRE_DISPATCH)
+    )
 
 
 def records_operations() -> bool:
