@@ -52,8 +52,6 @@ MAY_IMPORT = (
     "bench/_plots.py",
 )
 MOST_FILES_A_NAME = 9
-# Dynamic imports that go upward, and why.
-UPWARD = {("_backends/torch.py", "relu_xp"): "torch.fx records the public function in its graph"}
 # Files that name backends beside a backend's own: which ones, and why.
 EVERY = "every backend"
 MAY_NAME = {
@@ -164,7 +162,7 @@ def bad_imports() -> list[str]:
         }
         for node, name in _imports(tree):
             package, _, rest = name.partition(".")
-            if package == "relu_xp" and _goes_wrong(file, rest) and (file, name) not in UPWARD:
+            if package == "relu_xp" and _goes_wrong(file, rest):
                 found.append(f"{file}: imports {name}")
             elif package in FRAMEWORKS and id(node) not in late and not file.startswith(MAY_IMPORT):
                 found.append(f"{file}: imports {name} when it is loaded")

@@ -3,7 +3,7 @@
 import types as _types
 import typing as _typing
 
-from relu_xp import _arrivals, reference
+from relu_xp import _arrivals, _functions, reference
 from relu_xp._api import (
     clipped_relu,
     clipped_relu_grad,
@@ -50,6 +50,7 @@ __all__ = [
 for _public in map(globals().get, __all__):
     if isinstance(_public, _types.FunctionType):
         _public.__module__ = __name__
+_functions.PUBLIC.update({each: globals()[each.name] for each in _functions.FUNCTIONS.values()})
 
 # Else Keras would take its own functions of these names for ours when it loads a model.
 _arrivals.when_imported("keras", "relu_xp.keras")

@@ -1,6 +1,7 @@
 """One record for each function: what other code must know of a function stands in its record."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -121,6 +122,9 @@ SQUARED_RELU_GRAD = Function("squared_relu_grad", role="grad", **_SQUARED)
 SQUARED_RELU_VJP = Function("squared_relu_vjp", role="vjp", **_SQUARED)
 
 FUNCTIONS = {each.name: each for each in [*globals().values()] if isinstance(each, Function)}
+# The public function of each record, for frameworks that save a function by its name. `relu_xp`
+# fills it, since backends import nothing that stands above them.
+PUBLIC: dict[Function, Callable[..., Any]] = {}
 _FAMILIES = {(each.rectifier, each.role): each for each in FUNCTIONS.values()}
 
 

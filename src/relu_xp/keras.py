@@ -1,12 +1,8 @@
 """Registers the functions with Keras, so that a model that is rebuilt or loaded finds them again.
 
-Imported for its effect, by users before they load a model; where Keras is imported, relu_xp imports
-it itself.
+To import it is enough. Once Keras is imported, relu_xp does so itself.
 """
 
-import relu_xp
-from relu_xp._backends.keras import Rectifier, register
+from relu_xp._backends.keras import Rectifier  # its module registers the functions
 
 __all__ = ["Rectifier"]
-
-register(relu_xp)

@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 import keras
 
 from relu_xp import _checks, _dtypes
-from relu_xp._functions import FUNCTIONS, Function
+from relu_xp._functions import FUNCTIONS, PUBLIC, Function
 
 Symbolic = Any  # a keras.KerasTensor
 
 
 def owns(x: object) -> bool:
-    """Symbolic tensors alone: a variable is none."""
+    """Own symbolic tensors, but not variables."""
     return isinstance(x, keras.KerasTensor)
 
 
@@ -55,9 +55,8 @@ def call(
     )
     _checks.alike(function, x.dtype, x.shape, g.dtype, _as_far_as_known(g.shape, x.shape))
     for each, value in zip(function.parameters, scalars, strict=True):
-        if isinstance(
-            value, keras.Variable
-        ):  # its array is refused too, so it gets no advice to take it
+        # The array of a variable is refused too, so the error does not advise to take it.
+        if isinstance(value, keras.Variable):
             held = "" if len(value.shape) else f", for example float({each.name})"
             got = f"{each.name} must be a real number, got {_checks.type_name(value)}"
             msg = f"relu_xp.{function}: {got}; pass a Python float{held}"
@@ -72,7 +71,7 @@ def call(
 def _as_far_as_known(
     shape: tuple[int | None, ...], like: tuple[int | None, ...]
 ) -> tuple[int | None, ...]:
-    """The shape with the sizes of the other where one of the two is not known, as of a batch."""
+    """Return `shape`, with the size of `like` where one of the two is unknown, as a batch's is."""
     if len(shape) != len(like):
         return shape
     return tuple(
@@ -80,21 +79,11 @@ def _as_far_as_known(
     )
 
 
-_public: Any = None  # the module with the public functions, which stands on top of the backends
-
-
-def register(functions: Any) -> None:
-    """Take the module of the public functions, and let Keras save each by a name of ours.
-
-    By its bare name Keras would load its own function instead, or another package's.
-    """
-    global _public
-    _public = functions
-    for function in FUNCTIONS.values():
-        # Keras also takes what is registered under PACKAGE>NAME for an unregistered function of
-        # that bare name.
-        named = keras.saving.register_keras_serializable("relu_xp", f"relu_xp.{function}")
-        named(getattr(functions, function.name))
+# Keras saves each public function by a name of ours. By its bare name Keras would load its own
+# function instead, or another package's. The name has `relu_xp.` in it, since Keras also takes what
+# is registered under PACKAGE>NAME for an unregistered function of that bare name.
+for _function, _public in PUBLIC.items():
+    keras.saving.register_keras_serializable("relu_xp", f"relu_xp.{_function}")(_public)
 
 
 @keras.saving.register_keras_serializable(package="relu_xp")
@@ -152,7 +141,7 @@ class Rectifier(keras.Operation):  # type: ignore[misc]  # mypy does not see it
 
     def call(self, *arrays: Any) -> Any:
         """Hand over to the public function, which finds the tensors' backend."""
-        return getattr(_public, self.function.name)(*arrays, **self.scalars)
+        return PUBLIC[self.function](*arrays, **self.scalars)
 
     def compute_output_spec(self, *arrays: Symbolic) -> Symbolic:
         """Describe the result, which is like x."""
