@@ -70,7 +70,7 @@ def not_an_array(
     x: object,
     advisers: Iterable[Callable[[Function, str, Any], str | None]] = (),
 ) -> TypeError:
-    """For a list, str, None, bool, or any type that no backend owns.
+    """Return the error for a list, str, None, bool, or any type that no backend owns.
 
     The advisers are the `advice` of the backends that were asked whether it is theirs.
     """
@@ -84,7 +84,7 @@ def not_an_array(
 
 
 def not_computed(function: Function, x: object, error: Exception) -> TypeError:
-    """For a class that claims to be an array, but does not compute as one."""
+    """Return the error for a class that claims to be an array, but does not compute as one."""
     return TypeError(
         f"relu_xp.{function}: {type_name(x)} does not compute as the array API standard says, "
         f"{type(error).__name__}: {error}; pass the array that it holds"
@@ -94,7 +94,7 @@ def not_computed(function: Function, x: object, error: Exception) -> TypeError:
 def same_library(
     function: Function, x: object, other: object, name: str = "cotangent"
 ) -> TypeError:
-    """For a cotangent or a slope that another library owns."""
+    """Return the error for a cotangent or a slope that another library owns."""
     advice = "convert one of them first"
     if isinstance(other, int | float):
         advice = f"make {name} an array of the shape of x"
@@ -127,14 +127,14 @@ _NUMPY_CASTS = {
 def dtype(
     function: Function, given: object, kind: str, cast: str, casts: Mapping[str, str] | None = None
 ) -> None:
-    """Let pass the dtypes that the function takes: real floating ("f") and perhaps integer ones.
+    """Refuse a dtype that the function does not take; it takes real floating ones ("f").
 
-    For others the error says `cast`, the library's own code, unless the dtype's name contains a key
-    of `casts`.
+    The error says `cast`, the library's own code. If that is a mere cast, and the dtype's name
+    contains a key of `casts`, or of those for NumPy's dtypes, the error says what stands there.
     """
     if kind == "f" or (kind and function.takes_integers):
         return
-    if cast.startswith("cast"):  # else the library has found advice for this very array
+    if cast.startswith("cast"):  # other advice is for this very array, so it is better
         known = {**(casts or {}), **_NUMPY_CASTS}
         cast = next((other for word, other in known.items() if word in str(given)), cast)
     takes = (
@@ -147,7 +147,7 @@ def dtype(
 def alike(
     function: Function, x_dtype: object, x_shape: object, dtype: object, shape: object
 ) -> None:
-    """A cotangent has the dtype and the shape of x: nothing is promoted, nothing broadcast."""
+    """Refuse a cotangent that has not the dtype and the shape of x: no promotion, no broadcast."""
     if dtype != x_dtype:
         msg = (
             f"relu_xp.{function}: x and cotangent must have one dtype, got {x_dtype} and {dtype}; "
@@ -163,7 +163,7 @@ def alike(
 
 
 def same_labels(function: Function, what: str, x_labels: Any, labels: Any) -> None:
-    """A cotangent has the labels of x in their order: no data is aligned unasked."""
+    """Refuse a cotangent without the labels of x in their order: no data is aligned unasked."""
     equal = x_labels.equals(labels) if hasattr(x_labels, "equals") else x_labels == labels
     if not equal:
         msg = (
@@ -174,7 +174,7 @@ def same_labels(function: Function, what: str, x_labels: Any, labels: Any) -> No
 
 
 def same_device(function: Function, name: str, x_device: object, device: object) -> None:
-    """No data is copied between devices unasked."""
+    """Refuse arrays on different devices: no data is copied between them unasked."""
     if device != x_device:
         msg = (
             f"relu_xp.{function}: x and {name} must be on one device, got {x_device} and {device}; "
@@ -207,14 +207,19 @@ def _array_scalar(library: Library, function: Function, name: str, value: Array,
     return value
 
 
+def fits(shape: tuple[Any, ...], x_shape: tuple[Any, ...]) -> bool:
+    """Whether a shape broadcasts to that of x, and does not enlarge it."""
+    if len(shape) > len(x_shape):
+        return False
+    aligned = x_shape[len(x_shape) - len(shape) :]
+    return all(n in (1, of_x) for n, of_x in zip(shape, aligned, strict=True))
+
+
 def broadcasts(
     function: Function, name: str, shape: tuple[Any, ...], x_shape: tuple[Any, ...]
 ) -> None:
-    """An array in the place of a scalar broadcasts to x, and does not enlarge it."""
-    aligned = x_shape[len(x_shape) - len(shape) :]
-    if len(shape) > len(x_shape) or any(
-        n not in (1, of_x) for n, of_x in zip(shape, aligned, strict=True)
-    ):
+    """Refuse an array in the place of a scalar whose shape does not fit x."""
+    if not fits(shape, x_shape):
         msg = (
             f"relu_xp.{function}: {name} must broadcast to the shape of x, {x_shape}, got {shape}; "
             "reshape it, for example to (channels, 1, 1)"
@@ -268,7 +273,7 @@ def real(function: Function, name: str, value: Any) -> Any:
 
 
 def one_slope(function: Function, x: object, slope: object, elsewhere: str = "") -> TypeError:
-    """For an array of slopes where x takes a number alone.
+    """Return the error for an array of slopes where x takes only a number.
 
     `elsewhere` is the code for the elements of x as an array that takes more.
     """
@@ -289,7 +294,7 @@ def in_part(function: Function, where: str, error: Exception, part: str = "") ->
 
 
 def has_unit(function: Function, name: str, unit: str, numbers: str) -> TypeError:
-    """For an array with a unit that is compared with a number, or stands for one."""
+    """Return the error for an array with a unit that meets a number, or stands for one."""
     return TypeError(
         f"relu_xp.{function}: {name} must have no unit, got {unit}; convert it, or pass {numbers}"
     )
@@ -306,7 +311,7 @@ def no_out(function: Function, out: object, library: str) -> None:
 
 
 def out_type(function: Function, out: object, expected: str) -> TypeError:
-    """For an `out` of the wrong library."""
+    """Return the error for an `out` of the wrong library."""
     return TypeError(f"relu_xp.{function}: out must be {expected}, got {type_name(out)}")
 
 
@@ -337,7 +342,10 @@ def _dtype_of(value: object) -> str:
 
 
 def no_number(function: Function, name: str, value: Any, alternative: str = "") -> TypeError:
-    """For a scalar that is no real number: pass a Python float, or what the alternative says."""
+    """Return the error for a scalar that is no real number.
+
+    It advises to pass a Python float, or what the alternative says.
+    """
     if advice := _number_of(name, value):
         alternative = f", for example {advice}"
     elif attribute(attribute(value, "value"), "shape") is not None:  # a variable, as Keras has them

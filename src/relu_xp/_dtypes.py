@@ -15,7 +15,7 @@ class Format:
     """A binary floating-point format, as far as rounding goes."""
 
     digits: int  # of the significand, the leading one too
-    lowest: int  # the exponent of the smallest number
+    lowest: int  # the smallest number above 0 is 2 to this
     max: Any
     number: Any = float  # a type that holds all its values
     # Scales a number by a power of two, exactly. A product might raise the underflow flag.
@@ -23,6 +23,7 @@ class Format:
 
 
 def _ieee(digits: int, smallest_normal: int) -> Format:
+    """Make a format of IEEE 754: its largest exponent follows from that of the smallest normal."""
     largest = math.ldexp(2**digits - 1, 2 - smallest_normal - digits)
     return Format(digits, smallest_normal - digits + 1, largest)
 
@@ -32,6 +33,12 @@ _IEEE = {
     "bfloat16": _ieee(8, -126),
     "float32": _ieee(24, -126),
     "float64": _ieee(53, -1022),
+}
+# The kinds of the dtypes that all libraries with kernels of their own compute with, by name.
+COMMON = {
+    **dict.fromkeys(_IEEE, "f"),
+    **{f"int{bits}": "i" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": "u" for bits in (8, 16, 32, 64)},
 }
 
 
@@ -88,7 +95,7 @@ def _nearest_to_float(value: float, form: Format) -> float | None:
 
 
 def _nearest(value: Fraction, form: Format) -> Any:
-    """Do the same with a number that no float equals."""
+    """Round a number that no float equals, as `_nearest_to_float` does, but in fractions."""
     quantum = max(exponent(value) + 1 - form.digits, form.lowest)
     multiple = round(abs(value) / Fraction(2) ** quantum)
     if multiple * Fraction(2) ** quantum > exact(form.max):
@@ -123,6 +130,6 @@ def exact(value: Any) -> Fraction:
 
 
 def exponent(value: Fraction) -> int:
-    """The number is at least 2 to this, and less than twice that."""
+    """Return the n for which 2**n <= abs(value) < 2**(n + 1)."""
     found = abs(value.numerator).bit_length() - value.denominator.bit_length()
     return found if abs(value) >= Fraction(2) ** found else found - 1

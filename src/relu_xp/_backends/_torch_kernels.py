@@ -209,7 +209,7 @@ def _loop_in_threads(
 def _loop_with_slopes(plan: Plan, arrays: Arrays, slopes: Array) -> Array | None:
     """Run the loop with an array of slopes; None if it cannot take their shape or the memory."""
     x = arrays[0]
-    joined = joined_axes(x.shape, slopes.shape)
+    joined = _joined_axes(x.shape, slopes.shape)
     if joined is None or not all(_is_memory(a) and a.is_contiguous() for a in (*arrays, slopes)):
         return None
     result = torch.empty_like(x)
@@ -229,31 +229,16 @@ def _is_memory(a: Array) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def joined_axes(
+def _joined_axes(
     shape: tuple[int, ...], slopes_shape: tuple[int, ...]
 ) -> tuple[int, int, int] | None:
     """View x as three axes (before, channels, after), where the slopes differ along channels only.
 
     For example a shape (8, 3, 4, 5) with slopes (3, 1, 1) gives (8, 3, 20). Slopes (8, 1, 1, 5)
-    give None, since they differ along two axes apart. ValueError if slopes do not broadcast to x.
+    give None, since they differ along two axes apart.
     """
-    first = len(shape) - len(slopes_shape)
-    if first < 0 or any(
-        n not in (1, of) for n, of in zip(slopes_shape, shape[first:], strict=True)
-    ):
-        raise ValueError
-    joined, part = [1, 1, 1], 0
-    for i, size in enumerate(shape):
-        if size == 1:
-            continue
-        if i >= first and slopes_shape[i - first] != 1:
-            if part == 2:
-                return None
-            part = 1
-        elif part == 1:
-            part = 2
-        joined[part] *= size
-    return joined[0], joined[1], joined[2]
+    sizes = _ufuncs.join_axes(shape, slopes_shape)
+    return (*sizes, 1, 1)[:3] if len(sizes) <= 3 else None
 
 
 class _Namespace:

@@ -87,15 +87,10 @@ def get(x: Array) -> Array:
     return cupy.asnumpy(x)
 
 
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-_INTEGERS = tuple(f"{sign}int{8 << n}" for sign in ("", "u") for n in range(4))
-
-
 @functools.cache
 def _kind(dtype: np.dtype[Any]) -> str:
     """Give the kind of a dtype that the CUDA text has a type for, else ""."""
-    has_type = dtype.isnative and dtype.name in (*_FLOATS, *_INTEGERS)
-    return _dtypes.kind(dtype) if has_type else ""
+    return _dtypes.COMMON.get(dtype.name, "") if dtype.isnative else ""
 
 
 _LIBRARY = _checks.Library(

@@ -15,18 +15,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import record  # private: no public name tells whether there is a tape
 
-from relu_xp import _checks
+from relu_xp import _checks, _dtypes
 from relu_xp._backends._tensorflow_kernels import by_slope, compute, formula
 from relu_xp._functions import Function
 from relu_xp._plans import Plans, bits
 
 Array = Any  # a tf.Tensor; where it comes from the caller, a tf.Variable too
-
-_KINDS = {
-    **dict.fromkeys(("float16", "bfloat16", "float32", "float64"), "f"),
-    **dict.fromkeys(("int8", "int16", "int32", "int64"), "i"),
-    **dict.fromkeys(("uint8", "uint16", "uint32", "uint64"), "u"),
-}
 
 
 class _Unknown:
@@ -64,7 +58,7 @@ _LIBRARY = _checks.Library(
     dtype=lambda a: a.dtype.name,
     shape=lambda a: tuple([_Unknown() if n is None else n for n in a.shape]),
     # No device is compared: TensorFlow itself copies tensors from other devices.
-    kind=lambda name: _KINDS.get(name, ""),
+    kind=lambda name: _dtypes.COMMON.get(name, ""),
     cast="cast it first, for example tensorflow.cast(x, 'float32')",
     casts={
         "complex64": _PARTS,
@@ -86,7 +80,7 @@ def call(
     plan = _plans.get(key) if is_eager and out is None and _are_alike(*arrays) else None
     if plan is None:
         rounded = _check(function, arrays, scalars, out)
-        plan = rounded, compute if _KINDS[arrays[0].dtype.name] == "f" else formula
+        plan = rounded, compute if _dtypes.COMMON[arrays[0].dtype.name] == "f" else formula
         if key[-1] is not None:
             _plans.keep(key, plan)
     rounded, computing = plan

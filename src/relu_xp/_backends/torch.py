@@ -11,35 +11,28 @@
 """
 
 import functools
-import sys
 from typing import Any
 
 import numpy as np
 import torch
 
-from relu_xp import _checks
+from relu_xp import _checks, _dtypes
 from relu_xp._backends import _torch_private as private
 from relu_xp._backends._torch_kernels import (
-    FLOATS,
     HOOKS_LIMIT,
     Plan,
     compute,
     formula,
     in_kernels,
-    joined_axes,
     relu_by_threshold,
 )
-from relu_xp._functions import FUNCTIONS, Function
+from relu_xp._functions import FUNCTIONS, PUBLIC, Function
 from relu_xp._plans import Plans, bits
 
 Array = Any  # a torch.Tensor
 Arrays = tuple[Array, ...]
 
-_KINDS = {
-    **dict.fromkeys(FLOATS, "f"),
-    **dict.fromkeys((torch.int8, torch.int16, torch.int32, torch.int64), "i"),
-    **dict.fromkeys((torch.uint8, torch.uint16, torch.uint32, torch.uint64), "u"),
-}
+_KINDS = {getattr(torch, name): kind for name, kind in _dtypes.COMMON.items()}
 _LIBRARY = _checks.Library(
     "a torch.Tensor",
     is_array=lambda a: isinstance(a, torch.Tensor),
@@ -90,13 +83,11 @@ def _is_like(x: Array, g: Array) -> bool:
 
 def _slopes_fit(slopes: Array, x: Array) -> bool:
     """Whether slopes have the dtype and device of x, and broadcast to it."""
-    if slopes.dtype is not x.dtype or slopes.device != x.device:
-        return False
-    try:
-        joined_axes(x.shape, slopes.shape)
-    except ValueError:
-        return False
-    return True
+    has_kind = slopes.dtype is x.dtype and slopes.device == x.device
+    return has_kind and _fits(slopes.shape, x.shape)
+
+
+_fits = functools.lru_cache(maxsize=256)(_checks.fits)
 
 
 def _checked_call(
@@ -105,10 +96,9 @@ def _checked_call(
     """Take the slow path, for any arguments."""
     x = arrays[0]
     if any(isinstance(a, torch.fx.Proxy) for a in (*arrays, *scalars, out)):
-        public = getattr(sys.modules["relu_xp"], function.name)
         options = {**function.named(scalars), **({} if out is None else {"out": out})}
         return torch.overrides.handle_torch_function(
-            public, (*arrays, *scalars), *arrays, **options
+            PUBLIC[function], (*arrays, *scalars), *arrays, **options
         )
     rounded = _check(function, arrays, scalars, out)
     slopes = tuple([s.to(x.dtype) for s in rounded if isinstance(s, torch.Tensor)])
