@@ -313,7 +313,7 @@ def _candidates(cls: type) -> list[tuple[str, Any]]:
 
 
 def load(package: str, backend: Any) -> Any:
-    """Import a backend from elsewhere, unless it is there already."""
+    """Return a backend; import it if it is the name of a module."""
     if isinstance(backend, str):
         name = backend
         try:

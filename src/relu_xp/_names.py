@@ -6,11 +6,9 @@ from types import ModuleType
 
 from relu_xp._functions import (
     CLIPPED_RELU,
-    FUNCTIONS,
     LEAKY_RELU,
     RELU,
     SQUARED_RELU,
-    Function,
     Role,
 )
 
@@ -32,16 +30,11 @@ def ours(name: str) -> list[str]:
     tried = name.lower().replace("_", "")
     role: Role = next((role for role, parts in _ROLES.items() if re.search(parts, tried)), "value")
     meant = [each for each, parts in _RECTIFIERS.items() if re.search(parts, tried)]
-    return [_of(each, role).name for each in meant]
-
-
-def _of(rectifier: Function, role: Role) -> Function:
-    family = [each for each in FUNCTIONS.values() if each.rectifier == rectifier.rectifier]
-    return next(each for each in family if each.role == role)
+    return [str(each if role == "value" else getattr(each, role)) for each in meant]
 
 
 def no_attribute(module: ModuleType, name: str) -> AttributeError:
-    """For a name that relu_xp does not have."""
+    """Return the error for a name that relu_xp does not have."""
     text = f"module {module.__name__!r} has no attribute {name!r}"
     if not name.startswith("_"):
         if importlib.util.find_spec(f"{module.__name__}.{name}"):
@@ -49,5 +42,6 @@ def no_attribute(module: ModuleType, name: str) -> AttributeError:
                 f"{text}; it is a module of its own, import {module.__name__}.{name}"
             )
         if meant := ours(name):
+            # Without `name` and `obj`: Python would add a suggestion of its own to ours.
             return AttributeError(f"{text}; ours is {' or '.join(meant)}")
     return AttributeError(text, name=name, obj=module)

@@ -13,11 +13,11 @@ class Row:
 
     name: str  # its library's package, and the name for `--backend`
     page: str  # its page in docs/backends
-    module: str = ""  # the module in `_backends` that serves it, or the one of its name
+    module: str = ""  # the module in `_backends` that serves it, if its name is another
     packages: tuple[str, ...] = ()  # further packages that its arrays' classes come from
-    distributions: tuple[str, ...] = ()  # `info` lists their versions, or that of its name
-    install: str = ""  # the arguments of `pip install`, or its name
-    writeable: bool = False  # whether its arrays can be written: only then may they be an `out`
+    distributions: tuple[str, ...] = ()  # what `info` lists versions of, if not of its name
+    install: str = ""  # the arguments of `pip install`, if not its name
+    writeable: bool = False  # whether its arrays can be written to, so that `out` may be one
     holds_arrays: bool = False  # whether its arrays hold those of other libraries
     surveyed: bool = True  # whether `verify`, `bench` and `info` look for its devices
 

@@ -93,16 +93,16 @@ def _is_installed(name: str) -> bool:
 
 
 def choose(
-    console: Any, names: Sequence[str] | None = None, device: str | None = None
+    console: Any, wanted: Sequence[str] | None = None, device: str | None = None
 ) -> list[Target]:
-    """Return the targets of the backends named, or of all; print why others are missing.
+    """Return the targets of the backends that are wanted, or of all; print why others are missing.
 
-    The list is empty if one that was named is missing.
+    The list is empty if one that is wanted is missing.
     """
     with console.status("Importing the libraries that are installed"):
         found = (
-            [each for name in dict.fromkeys(names) for each in of(name)]
-            if names
+            [each for name in dict.fromkeys(wanted) for each in of(name)]
+            if wanted
             else list(survey())
         )
     present = [each for each in found if isinstance(each, Target)]
@@ -114,16 +114,16 @@ def choose(
         return []
     reasons = {each.name: each.reason for each in found if isinstance(each, Unavailable)}
     here = {each.name for each in targets}
-    for name in (each for each in names or () if each not in here):
+    for name in (each for each in wanted or () if each not in here):
         reasons[name] = _absence(name, reasons.get(name), [p for p in present if p.name == name])
     for name, reason in reasons.items():
-        style = "red" if names else "dim"
+        style = "red" if wanted else "dim"
         console.print(f"{name}: {reason}", style=style, markup=False, highlight=False)
-    return [] if names and reasons else targets
+    return [] if wanted and reasons else targets
 
 
 def _absence(name: str, reason: str | None, elsewhere: list[Target]) -> str:
-    """Say why a backend that was named is not here, or how to install it."""
+    """Say why a backend that is wanted is not here, or how to install it."""
     if elsewhere:
         return f"is on {', '.join(each.where for each in elsewhere)} here"
     if name in _ROWS and not _is_installed(name):

@@ -116,7 +116,7 @@ def share(threads: int, work: Callable[..., None], pieces: Iterable[Any]) -> Non
                 others.append(_pool().submit(context.run, take))
         take()
     finally:
-        left.extendleft(ends)
+        left.extendleft(ends)  # if this thread raised, the others stop at their next piece
         _finish(others)
     for other in others:
         if not other.cancelled():
