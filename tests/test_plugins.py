@@ -247,7 +247,7 @@ def test_the_page_names_the_whole_interface():
 
 # What one backend has besides, and who asks for it.
 BESIDES = {
-    "keras": {"register"},  # relu_xp.keras
+    "jax": {"forget"},  # the verifier, so that its memory stays small
     "cupy": {"source", "options"},  # the tests that compile its kernels without a GPU
 }
 

@@ -1,4 +1,4 @@
-"""What backends share whose arrays live on the host; each imports what holds for it."""
+"""`devices` and `get` for backends whose arrays live on the host; each imports what fits."""
 
 from typing import Any
 

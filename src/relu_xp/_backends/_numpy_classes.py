@@ -19,31 +19,32 @@ _WRAP_PROTOCOLS = {np.ndarray.__array_wrap__, np.memmap.__array_wrap__}
 def check(
     function: Function, arrays: tuple[Array, ...], scalars: tuple[Any, ...], out: Array
 ) -> None:
-    """Refuse what would be lost: in the result, in `out`, or of an array that is a scalar."""
-    in_place_of = [
+    """Refuse a mask or a unit that would be lost: of an array, of `out`, or of an array slope."""
+    slopes = [
         (each.name, value)
         for each, value in zip(function.parameters, scalars, strict=True)
         if isinstance(value, np.ndarray)
     ]
-    for name, a in (*zip(function.arrays, arrays, strict=True), *in_place_of, ("out", out)):
+    for name, a in (*zip(function.arrays, arrays, strict=True), *slopes, ("out", out)):
         _check_class(function, name, a)
-    carriers, masked = (
-        [a for a in arrays if _carries(a)],
-        any(isinstance(a, np.ma.MaskedArray) for a in arrays),
-    )
-    if carriers and masked:
+    masked = any(isinstance(a, np.ma.MaskedArray) for a in arrays)
+    if masked and any(map(_carries, arrays)):
         names = " and ".join(map(_checks.type_name, arrays))
         msg = (
             f"relu_xp.{function}: no array has both a mask and a unit, got {names}; "
             "pass numpy.asarray of one of them"
         )
         raise TypeError(msg)
-    for name, value in in_place_of:
+    for name, value in slopes:
         _check_slope(function, name, value)
     if not function.takes_units:
         _check_has_no_unit(function, "x", arrays[0])
-    if out is None:
-        return
+    if out is not None:
+        _check_out(function, arrays, out, masked=masked)
+
+
+def _check_out(function: Function, arrays: tuple[Array, ...], out: Array, *, masked: bool) -> None:
+    """Refuse an `out` that is no array, that could not keep a mask, or that may have a unit."""
     if isinstance(arrays[0], np.generic):
         _checks.no_out(function, out, "a NumPy scalar")
     if not isinstance(out, np.ndarray):
@@ -52,14 +53,14 @@ def check(
         raise _checks.out_type(
             function, out, "a numpy.ma.MaskedArray" if masked else "no masked array, as x is none"
         )
-    for a in (*carriers, *filter(_carries, [out])):
-        raise _checks.out_type(
-            function, out, f"None, since {_checks.type_name(a)} may carry more than its numbers"
-        )
+    for a in (*arrays, out):
+        if _carries(a):
+            more = f"None, since {_checks.type_name(a)} may carry more than its numbers"
+            raise _checks.out_type(function, out, more)
 
 
 def wrap(function: Function, arrays: tuple[Array, ...], result: Array) -> Array:
-    """Give a fresh plain array the class of x, or that of the cotangent if x is plain."""
+    """Give a new plain array the class of x, or that of the cotangent if x is plain."""
     for like in arrays:
         if isinstance(like, np.ma.MaskedArray):
             return like if like is np.ma.masked else _masked(result, like, arrays)
@@ -80,11 +81,9 @@ def set_mask(a: Array, arrays: Iterable[Array]) -> None:
     Its present mask may be shared, with an input or with an array that the caller holds. The
     property `mask` would write into it, so it is replaced here. A hard mask stays masked.
     """
-    masks = [np.ma.getmask(each) for each in (*arrays, *[a][: a.hardmask])]
-    a._mask, a._sharedmask = (
-        functools.reduce(functools.partial(np.ma.mask_or, shrink=False), masks).copy(),
-        False,
-    )
+    masks = [np.ma.getmask(each) for each in (*arrays, *([a] if a.hardmask else []))]
+    a._mask = functools.reduce(functools.partial(np.ma.mask_or, shrink=False), masks).copy()
+    a._sharedmask = False
 
 
 def _check_class(function: Function, name: str, a: Array) -> None:
@@ -120,12 +119,12 @@ def _check_slope(function: Function, name: str, value: Array) -> None:
 def _check_has_no_unit(function: Function, name: str, a: Array) -> None:
     if not _carries(a):
         return
-    if not _is_bare(a) or (_has_unit(a) and not _computes_units(a)):
+    if not _adds_to_numbers(a) or (_has_unit(a) and not _computes_units(a)):
         raise _has_a_unit(function, name, a)
 
 
-def _is_bare(a: Array) -> bool:
-    """Tell whether an array has no unit: then its class can add the number 1 to 1, and gives 2."""
+def _adds_to_numbers(a: Array) -> bool:
+    """Tell whether 1 in the class of a, plus the number 1, is 2: it is not if a has a unit."""
     one = _one(a, (1,) * a.ndim)  # with axes: some classes drop the unit of a 0-d result
     try:
         return bool((np.asarray(np.add(one, np.ones(one.shape, a.dtype))) == 2).all())
@@ -144,9 +143,9 @@ def _with_unit(
     """Multiply by 1 with the units of the result, in the arrays' classes, which is exact."""
     ones = [_one(a, result.shape) for a, power in wrapped for _ in range(power)]
     for name, a in zip(function.arrays, arrays, strict=True):
-        labelled = _carries(a) and _has_unit(a) and not _computes_units(a)
-        # A class that does not compute units would give a derivative, or a product, that of x.
-        if labelled and (len(ones) > 1 or not any(power for _, power in wrapped)):
+        # A class that does not compute units would give a derivative, or a product, the unit of x.
+        has_fixed_unit = _carries(a) and _has_unit(a) and not _computes_units(a)
+        if has_fixed_unit and (len(ones) > 1 or not any(power for _, power in wrapped)):
             raise _has_a_unit(function, name, a)
     try:
         if not ones:
@@ -167,12 +166,12 @@ def _one(a: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _one_without_unit(a: Array, shape: tuple[int, ...]) -> Array | None:
-    """Give ones with all that an array carries but a unit; None for a quantity: it has no more."""
+    """Give ones with all that an array carries but its unit; None if it carries only a unit."""
     one = _one(a, shape)
     if _units(one) and _computes_units(one):
         return None
     # Only a class that carries a unit needs a quotient; another class may not have one.
-    return one if _is_bare(one) else np.divide(one, one)
+    return one if _adds_to_numbers(one) else np.divide(one, one)
 
 
 def _units(a: Array) -> list[Any]:
@@ -186,7 +185,7 @@ def _has_unit(a: Array) -> bool:
 
 
 def _computes_units(a: Array) -> bool:
-    """Tell whether the class computes the unit of a quotient, or only hands on that of an array."""
+    """Tell whether the class computes the unit of a quotient; else it hands on that of an array."""
     if type(a).__array_ufunc__ not in _UFUNC_PROTOCOLS:
         return True
     one = _one(a, (1,) * a.ndim)

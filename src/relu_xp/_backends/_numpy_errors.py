@@ -64,9 +64,9 @@ _REPORTS = {
 def without(
     inside: Callable[..., Any], values: Sequence[Any], cleared: Callable[[], Sequence[Any]]
 ) -> Any:
-    """Compute values that hold anything where they do not count, without errors from there.
+    """Compute values, some of which stand in places that do not count; report no error from there.
 
-    If there is an error, the values are computed again from `cleared`, which has no such places.
+    If there is an error, compute again from `cleared`, which has zeros in these places.
     """
     errors: list[object] = []
     with np.errstate(all="call", call=lambda *error: errors.append(error)):

@@ -260,8 +260,8 @@ def relu_by_threshold(x: Array, z: float = 1.0) -> Array:
     return torch.threshold(x, 0, 0) if x.dtype.is_signed else x.clone()
 
 
-# What follows gives a function in torch's kernels: (arrays, scalars) -> result, or None where they
-# cannot give the definition's bits.
+# The functions from here to `_KERNELS` compute in torch's kernels: (arrays, scalars) -> result, or
+# None where the kernels cannot give the definition's bits.
 
 
 def _relu_vjp(x: Array, g: Array, z: float) -> Array | None:

@@ -23,7 +23,7 @@ Array = Any
 
 
 def owns(x: object) -> bool:
-    """Whatever has `__array_namespace__`, or is known to array-api-compat."""
+    """Own whatever has `__array_namespace__`, or is known to array-api-compat."""
     if _checks.attribute(x, "__array_namespace__") is not None:
         # A wrapper may have it from the array inside, as a Param of flax.nnx does, and be no array.
         return hasattr(type(x), "__array_namespace__")
@@ -126,15 +126,16 @@ def _in_namespace(
     function: Function, xp: Any, arrays: tuple[Array, ...], operands: list[Any]
 ) -> Array:
     x = arrays[0]
-    if function in _SPELLED and _package(x) not in _WITHOUT_AUTODIFF and _kind(xp, x.dtype) == "f":
-        return _SPELLED[function](xp, x, *operands)
+    may_differentiate = _package(x) not in _WITHOUT_AUTODIFF and _kind(xp, x.dtype) == "f"
+    if function in _DIFFERENTIABLE and may_differentiate:
+        return _DIFFERENTIABLE[function](xp, x, *operands)
     formula, operands = getattr(_formulas, function.name), operands[: len(function.scalars)]
     if not hasattr(xp, "elemwise"):
         return formula(xp, *arrays, *operands)
     # pydata/sparse: `elemwise` aligns the stored elements once, instead of at each operation.
     held = [a for a in (*arrays, *operands) if hasattr(a, "shape")]
-    numbers = operands[len(held) - len(arrays) :]
-    return xp.elemwise(lambda *parts: formula(np, *parts, *numbers), *held)
+    others = operands[len(held) - len(arrays) :]
+    return xp.elemwise(lambda *parts: formula(np, *parts, *others), *held)
 
 
 # These libraries do not differentiate, so they get the shorter formulas.
@@ -181,7 +182,8 @@ def _squared_relu(xp: Any, x: Array) -> Array:
     return xp.where(x > 0, xp.square(xp.where(x > 0, x, xp.ones_like(x))), elsewhere)
 
 
-_SPELLED: dict[Function, Callable[..., Array]] = {
+# The values, written so that autodiff finds the definition's derivative.
+_DIFFERENTIABLE: dict[Function, Callable[..., Array]] = {
     RELU: _relu,
     LEAKY_RELU: _leaky_relu,
     CLIPPED_RELU: _clipped_relu,

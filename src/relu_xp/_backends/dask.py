@@ -25,7 +25,7 @@ def owns(x: object) -> bool:
 
 
 def _is_frame(x: object) -> bool:
-    # Not imported for it: it needs pandas, and a module that is not there cannot have made x.
+    # It is not imported here, since it needs pandas. A module that is not there has not made x.
     dd: Any = sys.modules.get("dask.dataframe")
     return (
         dd is not None and isinstance(x, dd.DataFrame | dd.Series) and not isinstance(x, dd.Index)

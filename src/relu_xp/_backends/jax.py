@@ -30,6 +30,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from relu_xp import _checks, _dtypes, _formulas
+from relu_xp._backends._host import get as get
 from relu_xp._functions import (
     CEILING,
     CLIPPED_RELU,
@@ -68,11 +69,6 @@ def devices() -> list[str]:
 def put(array: Array, device: str) -> Array:
     """Hand a NumPy array to the device so named."""
     return jax.device_put(array, jax.devices()[devices().index(device)])
-
-
-def get(x: Array) -> Array:
-    """Copy the array to the host."""
-    return np.asarray(x)
 
 
 # Programs of earlier eager calls, with their scalars bound. Key: function; type, dtype and weak
@@ -412,7 +408,8 @@ def _apply_vjp(
 class _Derivative(NamedTuple):
     """A derivative in parts: 1 where `is_one`, else 0 where `is_constant`, else `factor`.
 
-    None as `is_one` stands for nowhere, None as `factor` for a derivative without a third part.
+    `is_constant` holds wherever `is_one` does. If they are one array, the derivative is nowhere 0.
+    None as `is_one` stands for nowhere, None as `factor` for a derivative that is only 1 or 0.
     """
 
     is_one: Array | None

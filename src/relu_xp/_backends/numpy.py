@@ -16,6 +16,7 @@ import numpy as np
 
 from relu_xp import _checks, _threads
 from relu_xp._backends import _numpy_classes
+from relu_xp._backends._host import devices as devices
 from relu_xp._backends._numpy_errors import report
 from relu_xp._functions import FUNCTIONS, SQUARED_RELU_VJP, Function
 from relu_xp._native import fallback
@@ -32,22 +33,17 @@ _BARE = {np.ndarray, *np.sctypeDict.values(), float, int, type(None)}
 
 
 def owns(x: object) -> bool:
-    """Arrays and scalars; ml_dtypes' scalars are numpy.generic too."""
+    """Own arrays and scalars; ml_dtypes' scalars are numpy.generic too."""
     return isinstance(x, np.ndarray | np.generic)
 
 
-def devices() -> list[str]:
-    """NumPy runs on the CPU."""
-    return ["cpu"]
-
-
 def put(array: Array, device: str) -> Array:
-    """NumPy arrays are at home here."""
+    """Return the NumPy array itself."""
     return array
 
 
 def get(x: Array) -> Array:
-    """NumPy arrays are at home here."""
+    """Return the NumPy array itself."""
     return x
 
 

@@ -20,17 +20,17 @@ from relu_xp._backends._host import get as get
 from relu_xp._backends._pandas_advice import what_to_do
 from relu_xp._functions import Function
 
-Labelled = Any  # a pandas.Series or DataFrame
+Labeled = Any  # a pandas.Series or DataFrame
 Column = Any  # the array of a column, as pandas holds it
 
-_LABELLED = pd.Series | pd.DataFrame
-_BARE = pd.Index | pd.api.extensions.ExtensionArray
+_LABELED = pd.Series | pd.DataFrame
+_UNLABELED = pd.Index | pd.api.extensions.ExtensionArray
 _NULLABLE = (pd.arrays.FloatingArray, pd.arrays.IntegerArray, pd.arrays.ArrowExtensionArray)
 
 
 def owns(x: object) -> bool:
     """Own columns, tables, indices of one level, and the arrays of all these."""
-    return isinstance(x, _LABELLED | _BARE) and not isinstance(x, pd.MultiIndex)
+    return isinstance(x, _LABELED | _UNLABELED) and not isinstance(x, pd.MultiIndex)
 
 
 def advice(function: Function, name: str, x: Any) -> str | None:
@@ -39,7 +39,7 @@ def advice(function: Function, name: str, x: Any) -> str | None:
     return f"convert it first, for example {name}.to_frame()" if is_levels else None
 
 
-def put(array: Any, device: str) -> Labelled:
+def put(array: Any, device: str) -> Labeled:
     """Make a column of a NumPy array, or a table of one with two dimensions."""
     return pd.DataFrame(array) if array.ndim == 2 else pd.Series(array)
 
@@ -47,20 +47,20 @@ def put(array: Any, device: str) -> Labelled:
 def delegate(
     function: Function,
     inside: Callable[..., Any],
-    arrays: tuple[Labelled, ...],
+    arrays: tuple[Labeled, ...],
     slope: Any,
     out: None,
-) -> Labelled:
+) -> Labeled:
     """Compute the columns, by blocks if they can be."""
     _checks.no_out(function, out, "a pandas object")
     x, g = arrays[0], arrays[-1]
     if slope is not None:
         raise _checks.one_slope(function, x, slope, "x.to_numpy()")
-    if isinstance(x, _LABELLED) != isinstance(g, _LABELLED):
+    if isinstance(x, _LABELED) != isinstance(g, _LABELED):
         raise _checks.same_library(function, x, g)
     _checks.alike(function, None, x.shape, None, g.shape)
-    if isinstance(x, _BARE):
-        return _bare(function, inside, arrays)
+    if isinstance(x, _UNLABELED):
+        return _unlabeled(function, inside, arrays)
     for axis, name in enumerate(("index", "columns")[: x.ndim]):
         _checks.same_labels(function, name, x.axes[axis], g.axes[axis])
     if x.ndim == 1:
@@ -80,8 +80,8 @@ def delegate(
 
 
 def _by_blocks(
-    function: Function, inside: Callable[..., Any], arrays: Sequence[Labelled]
-) -> Labelled:
+    function: Function, inside: Callable[..., Any], arrays: Sequence[Labeled]
+) -> Labeled:
     """Compute block by block, as pandas computes a ufunc of a frame."""
     x, *others = (a._mgr for a in arrays)
     for other in others:
@@ -101,8 +101,8 @@ def _by_blocks(
     return arrays[0]._constructor_from_mgr(result, axes=result.axes).__finalize__(arrays[0])
 
 
-def _bare(function: Function, inside: Callable[..., Any], arrays: Sequence[Any]) -> Any:
-    """Compute an index, or one of pandas' own arrays, as a column."""
+def _unlabeled(function: Function, inside: Callable[..., Any], arrays: Sequence[Any]) -> Any:
+    """Compute an index, or one of pandas' own arrays, which have no labels, as a column."""
     x = arrays[0]
     columns = tuple(
         [pd.Series(a.array if isinstance(a, pd.Index) else a, copy=False) for a in arrays]
@@ -114,7 +114,7 @@ def _bare(function: Function, inside: Callable[..., Any], arrays: Sequence[Any])
     return pd.Index(result, name=x.name, copy=False) if isinstance(x, pd.Index) else result.array
 
 
-def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labelled]) -> Labelled:
+def _table(function: Function, inside: Callable[..., Any], arrays: Sequence[Labeled]) -> Labeled:
     """Compute one block a dtype; the result's columns are named by their positions."""
     x = arrays[0]
     positions: dict[tuple[Any, ...], list[int]] = {}
@@ -153,7 +153,7 @@ def _is_of_numpy(dtype: Any) -> bool:
 
 
 def _nullable(function: Function, inside: Callable[..., Any], columns: Sequence[Column]) -> Column:
-    """Compute a column that may have missing values; what stands in their places is ignored."""
+    """Compute a column that may have missing values; numbers in their places are ignored."""
     x, g = columns[0], columns[-1]
     _checks.alike(function, x.dtype, None, g.dtype, None)
     numbers = getattr(x.dtype, "numpy_dtype", None) if isinstance(x, _NULLABLE) else None

@@ -20,7 +20,7 @@ _plans = Plans()
 
 
 def owns(x: object) -> bool:
-    """Python floats and ints, not bool."""
+    """Own floats and ints, but not bool."""
     return isinstance(x, int | float) and not isinstance(x, bool)
 
 

@@ -81,7 +81,7 @@ def _check_stays_sparse(function: Function, at_zero: Any) -> None:
 
 
 def _canonical(x: Sparse) -> Sparse:
-    """The same array with one element a place in `data`; x itself is not changed."""
+    """Return the same array with each place stored once in `data`; x itself is not changed."""
     if x.format == "dia":
         return x
     if x.format not in _COMPRESSED:
@@ -154,10 +154,10 @@ def _places(x: Sparse) -> tuple[Any, ...]:
 def _together_compressed(
     function: Function, inside: Callable[..., Any], x: Sparse, g: Sparse
 ) -> tuple[Sparse, Any]:
-    """Do it by SciPy's addition.
+    """Do what `_together` does, by SciPy's addition.
 
-    It adds marks, 1 where x stores and 2 where g does, and keeps the order of places. That is
-    faster than to sort them.
+    Marks are added: 1 where x stores an element, 2 where g does. The sum has the places in order.
+    That is faster than to sort them.
     """
     both = _marked(x, 1) + _marked(g, 2)
     result, done = np.empty((both.nnz, *x.data.shape[1:]), x.dtype), [0, 0]
@@ -209,7 +209,7 @@ def _diagonals(x: Sparse, offsets: Any, width: int) -> Any:
 
 
 def _together_by_sorting(x: Sparse, g: Sparse) -> tuple[Sparse, Any, Any]:
-    """Do it for more axes or rows than an index can hold."""
+    """Bring places in order by sorting: an index cannot hold more axes, or so many rows."""
     coords = np.concatenate([x.coords, g.coords], axis=1)
     order = np.lexsort(coords[::-1])
     is_first = np.ones(order.shape, bool)

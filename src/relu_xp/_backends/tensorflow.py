@@ -1,6 +1,6 @@
 """TensorFlow's tensors and variables: its own kernels where they are right, else the formulas.
 
-The formulas on another schedule, tested bit-identical to them, in two respects:
+The formulas on another schedule, tested bit-identical to them. It differs in two respects:
 
 - `_tensorflow_kernels` uses kernels of TensorFlow's.
 - The derivative of a value is `function.vjp`. Eagerly this backend records that on the tape itself,
@@ -162,7 +162,7 @@ def _value(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
         )
     if not record.could_possibly_record():
         return compute(function, (x,), scalars)
-    # A forward accumulator would take the kernels' own tangents, if it saw them.
+    # If a forward accumulator saw the kernels, it would take their own tangents.
     with record.stop_recording():
         y = compute(function, (x,), scalars)
     record.record_operation(function.name, [y], [x, *slopes], gradients)
@@ -170,7 +170,7 @@ def _value(function: Function, x: Array, scalars: tuple[Any, ...]) -> Array:
 
 
 def _depending_on(x: Array, result: Array) -> Array:
-    """Return the result with a gradient in x that is zeros, not None: so a second derivative is."""
+    """Return the result with a gradient of zeros in x, not None: the second derivative is 0."""
     if tf.executing_eagerly() and not record.could_possibly_record():
         return result
     return tf.custom_gradient(lambda x, result: (result, lambda g: (tf.zeros_like(x), g)))(

@@ -83,8 +83,8 @@ def _is_like(x: Array, g: Array) -> bool:
 
 def _slopes_fit(slopes: Array, x: Array) -> bool:
     """Whether slopes have the dtype and device of x, and broadcast to it."""
-    has_kind = slopes.dtype is x.dtype and slopes.device == x.device
-    return has_kind and _fits(slopes.shape, x.shape)
+    is_alike = slopes.dtype is x.dtype and slopes.device == x.device
+    return is_alike and _fits(slopes.shape, x.shape)
 
 
 _fits = functools.lru_cache(maxsize=256)(_checks.fits)

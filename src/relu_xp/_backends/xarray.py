@@ -14,7 +14,7 @@ from relu_xp._backends._host import devices as devices
 from relu_xp._backends._host import get as get
 from relu_xp._functions import NEGATIVE_SLOPE, Function
 
-Labelled = Any  # an xarray.DataArray, Dataset, DataTree or Variable
+Labeled = Any  # an xarray.DataArray, Dataset, DataTree or Variable
 
 
 def owns(x: object) -> bool:
@@ -22,7 +22,7 @@ def owns(x: object) -> bool:
     return isinstance(x, xarray.DataArray | xarray.Dataset | xarray.DataTree | xarray.Variable)
 
 
-def put(array: Any, device: str) -> Labelled:
+def put(array: Any, device: str) -> Labeled:
     """Label a NumPy array by its axes, counted from the last: so names broadcast as NumPy does."""
     return xarray.DataArray(array, dims=[f"axis_{axis}" for axis in range(-array.ndim, 0)])
 
@@ -30,10 +30,10 @@ def put(array: Any, device: str) -> Labelled:
 def delegate(
     function: Function,
     inside: Callable[..., Any],
-    arrays: tuple[Labelled, ...],
+    arrays: tuple[Labeled, ...],
     slope: Any,
     out: None,
-) -> Labelled:
+) -> Labeled:
     """Compute each array inside; the result has the labels of x and those of the cotangent."""
     _checks.no_out(function, out, "an xarray object")
     x, g = arrays[0], arrays[-1]
@@ -59,7 +59,7 @@ def delegate(
     return result if labels is None else result.assign_coords(labels)
 
 
-def _writeable(x: Labelled) -> Labelled:
+def _writeable(x: Labeled) -> Labeled:
     """The same, but for an index, whose copies can't be written: x without it."""
     if not isinstance(getattr(x, "variable", x), xarray.IndexVariable):
         return x
@@ -76,7 +76,7 @@ def _in_variable(function: Function, name: Any, error: Exception) -> Exception:
     return error
 
 
-def _tree(function: Function, inside: Callable[..., Any], trees: Any, slope: Any) -> Labelled:
+def _tree(function: Function, inside: Callable[..., Any], trees: Any, slope: Any) -> Labeled:
     """Compute each group as a dataset.
 
     Coordinates that a group inherits stay where they are. Only the root keeps those from above it.
@@ -96,7 +96,7 @@ def _tree(function: Function, inside: Callable[..., Any], trees: Any, slope: Any
     return type(trees[0]).from_dict(results, name=trees[0].name)
 
 
-def _slope(function: Function, x: Labelled, slope: Any) -> Labelled:
+def _slope(function: Function, x: Labeled, slope: Any) -> Labeled:
     """The variable of a slope, which has the coordinates of x where it has any."""
     if not owns(slope):
         name = NEGATIVE_SLOPE.name
@@ -109,7 +109,7 @@ def _slope(function: Function, x: Labelled, slope: Any) -> Labelled:
     return slope.variable
 
 
-def _made(x: Labelled, name: str) -> str:
+def _made(x: Labeled, name: str) -> str:
     """Say what makes a slope of a list; its dimensions are the last ones of x."""
     dims, numbers = f"[*x.sizes][-numpy.ndim({name}):]", f"numpy.asarray({name}, float)"
     if isinstance(x, xarray.Variable):
@@ -118,7 +118,7 @@ def _made(x: Labelled, name: str) -> str:
     return f"an xarray.DataArray with dimensions of x, for example {code}"
 
 
-def _aligned(function: Function, x: Labelled, slope: Labelled) -> Any:
+def _aligned(function: Function, x: Labeled, slope: Labeled) -> Any:
     """The array inside a slope, with its dimensions where x has those of the same names."""
     if unknown := [name for name in slope.dims if slope.sizes[name] not in (1, x.sizes.get(name))]:
         msg = (
@@ -132,7 +132,7 @@ def _aligned(function: Function, x: Labelled, slope: Labelled) -> Any:
 
 
 def _computed(
-    function: Function, inside: Callable[..., Any], arrays: Any, slope: Labelled | None
+    function: Function, inside: Callable[..., Any], arrays: Any, slope: Labeled | None
 ) -> Any:
     """Compute the arrays inside; the dimensions may be in another order, but none is broadcast."""
     x, *others = arrays
@@ -142,7 +142,7 @@ def _computed(
     return inside(*held, slope=None if slope is None else _aligned(function, x, slope))
 
 
-def _coordinates(function: Function, x: Labelled, g: Labelled, name: str = "cotangent") -> Any:
+def _coordinates(function: Function, x: Labeled, g: Labeled, name: str = "cotangent") -> Any:
     """Merge the coordinates of both, or return None if x has them all.
 
     xarray's arithmetic drops coordinates that differ; here they are refused.

@@ -87,8 +87,8 @@ inline bool read_number(PyObject *scalar, double *value) {
 inline std::uint64_t shortened(std::uint64_t size, int digits, int lowest) {
     const int exponent = int(size >> 52) - 1023, above = std::max(exponent - lowest, 0);
     const int lost = 52 - digits + std::max(lowest - exponent, 0);
-    if (lost > 53)
-        return 0;  // below half of the smallest subnormal, as all subnormals of a double are
+    // Less than half of the smallest subnormal, as all subnormals of a double are.
+    if (lost > 53) return 0;
     const std::uint64_t all = (size & ((std::uint64_t(1) << 52) - 1)) | std::uint64_t(1) << 52;
     const std::uint64_t kept = all >> lost, rest = all & ((std::uint64_t(1) << lost) - 1);
     const std::uint64_t half = std::uint64_t(1) << (lost - 1);

@@ -6,8 +6,8 @@
 namespace {
 
 constexpr npy_intp BufferBytes = 8192;
-constexpr npy_intp ShortBytes =
-    128;  // a row up to which it pays to join rows whose operand is copied for each
+// Rows of up to so many bytes are joined although an operand is copied for each of them.
+constexpr npy_intp ShortBytes = 128;
 
 template <class T> void spread(char *to, const char *from, npy_intp step, npy_intp length) {
     if (step == sizeof(T)) {
