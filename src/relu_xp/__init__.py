@@ -52,7 +52,7 @@ for _public in map(globals().get, __all__):
         _public.__module__ = __name__
 _functions.PUBLIC.update({each: globals()[each.name] for each in _functions.FUNCTIONS.values()})
 
-# Else Keras would take its own functions of these names for ours when it loads a model.
+# Without this, Keras takes its own functions of these names for ours when it loads a model.
 _arrivals.when_imported("keras", "relu_xp.keras")
 
 if not _typing.TYPE_CHECKING:  # a type checker reports an unknown name by itself

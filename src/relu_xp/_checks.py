@@ -1,4 +1,4 @@
-"""What the arguments of a call must be, and the words of every error.
+"""Checks the arguments of a call, and words every error.
 
 Each message starts with the function and says what to do.
 """
@@ -109,7 +109,7 @@ def same_library(
 IMAGINARY = "take x.real, or x.imag"
 NO_NUMBERS = "some of it is no number; pass numbers in its place"
 _SECONDS = "take seconds for its unit first, for example x.astype(x.dtype.kind + '8[s]')"
-# By a part of the dtype's name, as NumPy and the libraries that use its dtypes spell them.
+# Keys are parts of dtypes' names, as NumPy and the libraries that use its dtypes spell them.
 _NUMPY_CASTS = {
     "|V": "view it as numbers, for example x.view('float32')",
     "[('": "take one of its fields, for example x[x.dtype.names[0]]",

@@ -267,7 +267,7 @@ def _found_one_by_one(distributions: Iterable[Any]) -> dict[str, str]:
         try:
             ours = [each for each in distribution.entry_points if each.group == ENTRY_POINTS]
         except Exception as error:
-            # By its path: its name may be the very thing that can't be read.
+            # The path names it, since its name may be the very thing that can't be read.
             name = getattr(distribution, "_path", distribution)
             _checks.warn(
                 f"relu_xp: the entry points of {name} cannot be read, {error!r}; "

@@ -1,4 +1,4 @@
-"""What a dtype is, whichever library names it, and a number rounded once to it."""
+"""Tells the kind of a dtype, whichever library names it, and rounds a number once to it."""
 
 import functools
 import math
@@ -43,7 +43,7 @@ COMMON = {
 
 
 def name(dtype: Any) -> str:
-    """The name that libraries share: `float32` for `torch.float32`, and for `>f4`."""
+    """Return the name that libraries share: `float32` for `torch.float32`, and for `>f4`."""
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
@@ -74,7 +74,7 @@ def rounded(value: Any, dtype: Any) -> Any:
 
 
 def _as_float(value: Any) -> float | None:
-    """The same number as a float, if it is one."""
+    """Return the same number as a float; None if no float equals it."""
     if type(value) is float:
         return value
     try:
@@ -123,7 +123,7 @@ def _format(dtype: Any) -> Format:
 
 
 def exact(value: Any) -> Fraction:
-    """The number as a fraction."""
+    """Return the number as a fraction."""
     if isinstance(value, numbers.Rational):
         return Fraction(int(value.numerator), int(value.denominator))
     return Fraction(*value.as_integer_ratio())

@@ -73,7 +73,7 @@ class Delegating(_Common, Protocol):
 
 
 class Advising(Protocol):
-    """What a backend may have besides."""
+    """A backend that also says what to do about objects that it does not own."""
 
     def advice(self, function: Function, name: str, x: Any, /) -> str | None:
         """Say what to do about an object of its library that is not an array, or return None.

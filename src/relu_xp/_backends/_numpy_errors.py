@@ -12,7 +12,7 @@ import numpy as np
 from relu_xp import _checks
 from relu_xp._functions import Function
 
-# Of each floating-point error: NumPy's flag, its name in numpy.errstate, and its name in messages.
+# Each floating-point error has NumPy's flag, a name in numpy.errstate, and a name in messages.
 _ERRORS = (2, "over", "overflow"), (4, "under", "underflow"), (8, "invalid", "invalid value")
 
 

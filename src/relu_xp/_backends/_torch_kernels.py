@@ -314,7 +314,7 @@ _KERNELS: dict[Function, Any] = {
     SQUARED_RELU: _squared_relu,
     SQUARED_RELU_VJP: _squared_relu_vjp,
 }
-# For programs (make_fx, decomposed exports): core operations of torch only. Decompositions turn
+# Programs (make_fx, decomposed exports) get core operations of torch only. Decompositions turn
 # `threshold` and the backward kernels into `where`. The sum makes +0 of a -0.
 _PROGRAM_KERNELS: dict[Function, Any] = {
     RELU: lambda x, z: torch.clamp_min(x, 0.0) + 0.0,
@@ -324,7 +324,7 @@ _PROGRAM_KERNELS: dict[Function, Any] = {
     CLIPPED_RELU: lambda x, c, z, k: torch.clamp(x, 0.0, c) + 0.0,
     SQUARED_RELU: lambda x: torch.clamp_min(x, 0.0).square(),
 }
-# For the ONNX exporters, which write these as Relu, LeakyRelu or PRelu, Clip, and Relu with Mul.
+# The ONNX exporters write these as Relu, LeakyRelu or PRelu, Clip, and Relu with Mul.
 _ONNX_KERNELS: dict[Function, Any] = {
     RELU: lambda x, z: torch.relu(x),
     LEAKY_RELU: lambda x, s, z: (

@@ -408,7 +408,7 @@ def _apply_vjp(
 class _Derivative(NamedTuple):
     """A derivative in parts: 1 where `is_one`, else 0 where `is_constant`, else `factor`.
 
-    `is_constant` holds wherever `is_one` does. If they are one array, the derivative is nowhere 0.
+    `is_constant` holds wherever `is_one` does. If they are one array, no part is 0.
     None as `is_one` stands for nowhere, None as `factor` for a derivative that is only 1 or 0.
     """
 

@@ -103,7 +103,7 @@ def _has_few_rows(x: Sparse) -> bool:
 
 
 def _as_table(x: Sparse) -> Sparse:
-    """The same with two axes: all but the last are joined, unless their product overflows."""
+    """Join all axes but the last, so that there are two, unless their product overflows."""
     if x.ndim == 2 or math.prod(x.shape) >= 1 << 62:
         return x
     x = x.tocoo()

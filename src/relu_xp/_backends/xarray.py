@@ -60,7 +60,7 @@ def delegate(
 
 
 def _writeable(x: Labeled) -> Labeled:
-    """The same, but for an index, whose copies can't be written: x without it."""
+    """Return x; of an index, whose copies can't be written, an ordinary variable."""
     if not isinstance(getattr(x, "variable", x), xarray.IndexVariable):
         return x
     if isinstance(x, xarray.Variable):

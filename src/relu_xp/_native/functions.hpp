@@ -29,7 +29,7 @@ struct Function {
     std::vector<void *> no_data, streaming_data, row_data;
 };
 
-// By name. Read-only after the first import, so threads need no lock.
+// The table by name. It is read-only after the first import, so threads need no lock.
 extern const std::map<std::string, Function> &functions;
 
 // Fills the table with a build's loops. False after an error.

@@ -237,7 +237,7 @@ extern "C" __global__ void CONTIGUOUS(const Bits *a, const Bits *b, const Bits *
     }
 }
 #else
-// For all other layouts CuPy's elementwise kernel calls `rectify` for each element, with its
+// In all other layouts CuPy's elementwise kernel calls `rectify` for each element, with its
 // arrays' and scalars' bits.
 template <class T> static __device__ Bits bits(const T &element) {
     return reinterpret_cast<const Bits &>(element);
