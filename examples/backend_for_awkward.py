@@ -27,7 +27,7 @@ def delegate(function, inside, arrays, slope, out):
     backends.no_out(function, out, "an Awkward array")
     if len({str(a.type) for a in arrays}) > 1:
         types = " and ".join(str(a.type) for a in arrays)
-        msg = f"relu_xp.{function}: x and cotangent must have one type, got {types}"
+        msg = f"relu_xp.{function}: x and cotangent must have the same type, got {types}"
         raise ValueError(msg)
 
     def apply(layouts, **_):

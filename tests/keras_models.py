@@ -89,27 +89,29 @@ def check_refusals():
     assert relu_xp.leaky_relu(eval(advice, {"keras": keras, "x": whole})).dtype == "float32"
     refused(
         TypeError,
-        "x and cotangent must have one dtype, got float32 and float16",
+        "x and cotangent must have the same dtype, got float32 and float16",
         relu_xp.relu_vjp,
         x,
         half,
     )
     refused(
         ValueError,
-        "x and cotangent must have one shape, got ",
+        "x and cotangent must have the same shape, got ",
         relu_xp.relu_vjp,
         x,
         keras.Input((4,)),
     )
     refused(
         ValueError,
-        "x and cotangent must have one shape, got ",
+        "x and cotangent must have the same shape, got ",
         relu_xp.relu_vjp,
         x,
         keras.Input((3, 1)),
     )
     assert relu_xp.relu_vjp(x, keras.Input(batch_shape=(7, 3))).shape == (None, 3)
-    refused(TypeError, "x and cotangent must come from one library, got ", relu_xp.relu_vjp, x, X)
+    refused(
+        TypeError, "x and cotangent must come from the same library, got ", relu_xp.relu_vjp, x, X
+    )
     refused(TypeError, "a symbolic tensor of Keras cannot be written to", relu_xp.relu, x, out=x)
     refused(
         ValueError,

@@ -78,7 +78,7 @@ def test_not_an_array(name, x, type_name):
     ids=repr,
 )
 def test_nothing_makes_an_array_of_it(name, x, type_name):
-    advice = "pass an array or a number in its place$"
+    advice = "pass an array or a number instead$"
     text = f"x must be an array or a real number, got {type_name}; {advice}"
     with pytest.raises(TypeError, match=says(name, text)):
         call(name, x)
@@ -247,7 +247,11 @@ def test_an_array_in_the_place_of_a_scalar(target, name, scalar, value):
 
 
 SLOPE_ERRORS = [
-    (np.ones((2, 3), np.int32), TypeError, "negative_slope must be real floating, got .*int32"),
+    (
+        np.ones((2, 3), np.int32),
+        TypeError,
+        "negative_slope must have a real floating dtype, got .*int32",
+    ),
     (
         np.ones((2, 2), np.float32),
         ValueError,
@@ -381,7 +385,7 @@ def test_cotangent_of_another_device(name):
     x, g = (strict.ones(3, device=strict.Device(device)) for device in ("CPU_DEVICE", "device1"))
     with pytest.raises(
         ValueError,
-        match=says(name, "x and cotangent must be on one device, got .* and .*; move one"),
+        match=says(name, "x and cotangent must be on the same device, got .* and .*; move one"),
     ):
         call(name, x, g)
 
@@ -392,7 +396,7 @@ def test_cotangent_of_another_library(target, name):
     for other in (1.0,) if target.name in ("numpy",) else (1.0, np.ones(3, np.float32)):
         with pytest.raises(
             TypeError,
-            match=says(name, "x and cotangent must come from one library, got .* and .*; "),
+            match=says(name, "x and cotangent must come from the same library, got .* and .*; "),
         ):
             call(name, x, other)
 
@@ -402,7 +406,9 @@ def test_cotangent_of_another_dtype(target, name):
     x, g = target.put(np.ones(3, np.float32)), target.put(np.ones(3, np.int32))
     with pytest.raises(
         TypeError,
-        match=says(name, "x and cotangent must have one dtype, got .*[Ff]loat32.* and .*[Ii]nt32"),
+        match=says(
+            name, "x and cotangent must have the same dtype, got .*[Ff]loat32.* and .*[Ii]nt32"
+        ),
     ):
         call(name, x, g)
 
@@ -413,7 +419,7 @@ def test_cotangent_of_any_other_dtype(name, dtype):
     x, g = np.ones(3, np.float32), np.zeros(3, dtype)
     with pytest.raises(
         TypeError,
-        match=says(name, "x and cotangent must have one dtype, got float32 and .*; cast one"),
+        match=says(name, "x and cotangent must have the same dtype, got float32 and .*; cast one"),
     ):
         call(name, x, g)
 
@@ -424,7 +430,7 @@ def test_cotangent_of_another_shape(target, name, shape):
     x, g = target.put(np.ones(3, np.float32)), target.put(np.ones(shape, np.float32))
     with pytest.raises(
         ValueError,
-        match=says(name, r"x and cotangent must have one shape, got .*3.* and .*; broadcast"),
+        match=says(name, r"x and cotangent must have the same shape, got .*3.* and .*; broadcast"),
     ):
         call(name, x, g)
 

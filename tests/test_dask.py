@@ -24,7 +24,9 @@ def test_unknown_sizes(da):
     some = x[x > -5]
     assert np.isnan(some.shape[0])
     assert relu_xp.relu_vjp(some, 2 * some).compute().tolist() == [0.0, 2.0, 6.0]
-    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have one shape"):
+    with pytest.raises(
+        ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same shape"
+    ):
         relu_xp.relu_vjp(some, da.ones((3, 1)))
 
 
@@ -114,7 +116,8 @@ def test_frames_are_refused_at_the_call(da, frames):
     for other in (g["a"], da.ones((3, 3))):
         for given in ((x, other), (other, x)):
             with pytest.raises(
-                TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"
+                TypeError,
+                match=r"^relu_xp\.relu_vjp: x and cotangent must come from the same library",
             ):
                 relu_xp.relu_vjp(*given)
     with pytest.raises(TypeError, match=r"^relu_xp\.relu: a Dask array cannot be written to"):
@@ -126,7 +129,8 @@ def test_frames_are_refused_at_the_call(da, frames):
         ):
             relu_xp.leaky_relu(x, slope)
     with pytest.raises(
-        TypeError, match=r"^relu_xp\.leaky_relu: x and negative_slope must come from one library"
+        TypeError,
+        match=r"^relu_xp\.leaky_relu: x and negative_slope must come from the same library",
     ):
         relu_xp.leaky_relu(da.ones((3, 3)), x)
     for nothing in (x.index, x["a"].sum()):
@@ -224,7 +228,7 @@ def test_bad_input_is_refused_before_anything_is_computed(da):
         (
             lambda: relu_xp.relu_vjp(x, da.ones(3, dtype="f4")),
             TypeError,
-            r"relu_vjp: x and cotangent must have one",
+            r"relu_vjp: x and cotangent must have the same",
         ),
         (lambda: relu_xp.relu(x, out=x), TypeError, r"relu: a Dask array cannot be written to"),
     ]:

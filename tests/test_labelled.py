@@ -122,7 +122,7 @@ def test_xarray_trees(xarray, tree, name):
 def test_xarray_trees_are_refused_as_sets_are(xarray, tree):
     x = tree(X)
     with pytest.raises(
-        TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"
+        TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from the same library"
     ):
         relu_xp.relu_vjp(x, x.to_dataset())
     with pytest.raises(
@@ -161,7 +161,9 @@ def test_xarray_holds_any_array(xarray, labelled):
 
 def test_xarray_aligns_nothing(labelled):
     x = labelled(X)
-    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have one shape"):
+    with pytest.raises(
+        ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same shape"
+    ):
         relu_xp.relu_vjp(x, x[0])
     with pytest.raises(
         ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same coordinates"
@@ -172,11 +174,11 @@ def test_xarray_aligns_nothing(labelled):
     ):
         relu_xp.relu_vjp(x.to_dataset(), x.to_dataset(name="other"))
     with pytest.raises(
-        TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from one library"
+        TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from the same library"
     ):
         relu_xp.relu_vjp(x, x.to_dataset())
     with pytest.raises(
-        TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from one library"
+        TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from the same library"
     ):
         relu_xp.relu_vjp(x, X)
     with pytest.raises(TypeError, match=r"relu_xp\.relu: an xarray object cannot be written to"):
@@ -270,9 +272,13 @@ def test_pandas_aligns_nothing(pandas):
         ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same columns"
     ):
         relu_xp.relu_vjp(x.to_frame("a"), x.to_frame("b"))
-    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have one shape"):
+    with pytest.raises(
+        ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same shape"
+    ):
         relu_xp.relu_vjp(x, x[:1])
-    with pytest.raises(ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have one shape"):
+    with pytest.raises(
+        ValueError, match=r"relu_xp\.relu_vjp: x and cotangent must have the same shape"
+    ):
         relu_xp.relu_vjp(x, x.to_frame())
     with pytest.raises(TypeError, match=r"relu_xp\.relu: a pandas object cannot be written to"):
         relu_xp.relu(x, out=x)
@@ -371,7 +377,7 @@ def test_a_nullable_column_takes_a_cotangent_of_its_own_dtype(pandas, dtype, oth
         if other == "Int64" and given[0] is g:
             continue  # it is refused as x
         got = f"{given[0].dtype} and {given[1].dtype}"
-        text = f"x and cotangent must have one dtype, got {got}; "
+        text = f"x and cotangent must have the same dtype, got {got}; "
         with pytest.raises(TypeError, match=re.escape(f"relu_xp.relu_vjp: {text}")):
             relu_xp.relu_vjp(*given)
         tables = [pandas.DataFrame({"a": a}) for a in given]
@@ -388,7 +394,7 @@ def test_errors_name_the_column_or_the_variable(pandas, xarray):
         relu_xp.leaky_relu(x)
     with pytest.raises(
         TypeError,
-        match=r"^relu_xp\.relu_vjp: column 7: x and cotangent must have one dtype, got float64 and",
+        match=r"relu_vjp: column 7: x and cotangent must have the same dtype, got float64 and",
     ):
         relu_xp.relu_vjp(x.astype({"b": "f8", 7: "f8"}), x.astype({"b": "f8"}))
     with pytest.raises(
@@ -404,7 +410,7 @@ def test_errors_name_the_column_or_the_variable(pandas, xarray):
         relu_xp.leaky_relu(x)
     with pytest.raises(
         ValueError,
-        match=r"^relu_xp\.relu_vjp: variable 'a': x and cotangent must have one shape, got ",
+        match=r"^relu_xp\.relu_vjp: variable 'a': x and cotangent must have the same shape, got ",
     ):
         relu_xp.relu_vjp(
             x[["a"]].assign(c=("u", [1.0])), xarray.Dataset({"a": ("u", [1.0]), "c": ("t", X[0])})
@@ -718,7 +724,7 @@ def test_pint_refuses_as_the_others_do(wanted):
     with pytest.raises(TypeError, match=r"relu_xp\.relu: a pint quantity cannot be written to"):
         relu_xp.relu(x, out=x)
     with pytest.raises(
-        TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from one library"
+        TypeError, match=r"relu_xp\.relu_vjp: x and cotangent must come from the same library"
     ):
         relu_xp.relu_vjp(x, X)
     with pytest.raises(
@@ -929,7 +935,7 @@ def test_a_slope_is_broadcast_by_the_names_of_dimensions(xarray):
         (
             s.variable,
             TypeError,
-            "x and negative_slope must come from one library|must be a real number",
+            "x and negative_slope must come from the same library|must be a real number",
         ),
         (
             slopes,

@@ -155,13 +155,13 @@ def test_bad_input(pl):
         relu_xp.relu_vjp(x, x.select("b", "a"))
     for g in (x[:1], x["a"]):
         with pytest.raises(
-            ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have one shape, got "
+            ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same shape, got "
         ):
             relu_xp.relu_vjp(x, g)
     with pytest.raises(TypeError, match=r"^relu_xp\.relu: a polars object cannot be written to"):
         relu_xp.relu(x, out=x)
     with pytest.raises(
-        TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library"
+        TypeError, match=r"^relu_xp\.relu_vjp: x and cotangent must come from the same library"
     ):
         relu_xp.relu_vjp(x["a"], X)
 

@@ -268,11 +268,11 @@ def test_bad_input(sparse):
     x = sparse.csr_array(X)
     with pytest.raises(
         TypeError,
-        match=r"^relu_xp\.relu_vjp: x and cotangent must come from one library, got .*csr_a",
+        match=r"^relu_xp\.relu_vjp: x and cotangent must come from the same library, got .*csr_a",
     ):
         relu_xp.relu_vjp(x, X)
     with pytest.raises(
-        ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have one shape, got "
+        ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have the same shape, got "
     ):
         relu_xp.relu_vjp(x, x.T)
     with pytest.raises(

@@ -83,7 +83,7 @@ def test_shapes_that_a_graph_does_not_know(tf, record, shape):
     if len(record.arrays) == 2:
         with pytest.raises(
             tf.errors.InvalidArgumentError,
-            match=f"relu_xp.{record}: x and cotangent must have one sh",
+            match=f"relu_xp.{record}: x and cotangent must have the same sh",
         ):
             f(x, g[:1])
 
@@ -96,7 +96,8 @@ def test_shapes_that_a_graph_knows_in_part(tf):
     traced([None, 3], None)
     for x, g in (([None, 3], [2, 4]), ([None], [None, 1])):
         with pytest.raises(
-            ValueError, match=r"^relu_xp\.relu_vjp: x and cotangent must have one shape, got .*None"
+            ValueError,
+            match=r"^relu_xp\.relu_vjp: x and cotangent must have the same shape, got .*None",
         ):
             traced(x, g)
     traced([None, 3], [None], relu_xp.leaky_relu)
@@ -276,7 +277,11 @@ def test_forward_in_a_slope(tf):
 @pytest.mark.parametrize(
     ("slope", "error", "text"),
     [
-        (np.ones((2, 3), np.int32), TypeError, "negative_slope must be real floating, got int32"),
+        (
+            np.ones((2, 3), np.int32),
+            TypeError,
+            "negative_slope must have a real floating dtype, got int32",
+        ),
         (
             np.ones((2, 2), np.float32),
             ValueError,

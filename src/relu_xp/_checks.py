@@ -61,7 +61,7 @@ def call(
     return rounded
 
 
-_NO_ADVICE = "pass an array or a number in its place"
+_NO_ADVICE = "pass an array or a number instead"
 
 
 def not_an_array(
@@ -101,26 +101,23 @@ def same_library(
     elif isinstance(x, int | float):
         advice = f"make x an array of the shape of {name}"
     return TypeError(
-        f"relu_xp.{function}: x and {name} must come from one library, got {type_name(x)} and "
+        f"relu_xp.{function}: x and {name} must come from the same library, got {type_name(x)} and "
         f"{type_name(other)}; {advice}"
     )
 
 
 IMAGINARY = "take x.real, or x.imag"
-NO_NUMBERS = "some of it is no number; pass numbers in its place"
-_SECONDS = "take seconds for its unit first, for example x.astype(x.dtype.kind + '8[s]')"
+NO_NUMBERS = "some elements are not numbers; pass numbers instead"
+_SECONDS = "convert it to seconds first, for example x.astype(x.dtype.kind + '8[s]')"
 # Keys are parts of dtypes' names, as NumPy and the libraries that use its dtypes spell them.
 _NUMPY_CASTS = {
     "|V": "view it as numbers, for example x.view('float32')",
-    "[('": "take one of its fields, for example x[x.dtype.names[0]]",
+    "[('": "pass one of its fields, for example x[x.dtype.names[0]]",
     "complex": IMAGINARY,
     "Y]": _SECONDS,
     "M]": _SECONDS,
-    "datetime64": (
-        "take the time that passed since the first, "
-        "for example (x - x.min()) / numpy.timedelta64(1, 's')"
-    ),
-    "timedelta64": "take its number, for example x / numpy.timedelta64(1, 's')",
+    "datetime64": "subtract a first date, for example (x - x.min()) / numpy.timedelta64(1, 's')",
+    "timedelta64": "divide it by a unit, for example x / numpy.timedelta64(1, 's')",
 }
 
 
@@ -150,14 +147,14 @@ def alike(
     """Refuse a cotangent that has not the dtype and the shape of x: no promotion, no broadcast."""
     if dtype != x_dtype:
         msg = (
-            f"relu_xp.{function}: x and cotangent must have one dtype, got {x_dtype} and {dtype}; "
-            "cast one of them"
+            f"relu_xp.{function}: x and cotangent must have the same dtype, got {x_dtype} and "
+            f"{dtype}; cast one of them"
         )
         raise TypeError(msg)
     if shape != x_shape:
         msg = (
-            f"relu_xp.{function}: x and cotangent must have one shape, got {x_shape} and {shape}; "
-            "broadcast one of them first"
+            f"relu_xp.{function}: x and cotangent must have the same shape, got {x_shape} and "
+            f"{shape}; broadcast one of them first"
         )
         raise ValueError(msg)
 
@@ -177,8 +174,8 @@ def same_device(function: Function, name: str, x_device: object, device: object)
     """Refuse arrays on different devices: no data is copied between them unasked."""
     if device != x_device:
         msg = (
-            f"relu_xp.{function}: x and {name} must be on one device, got {x_device} and {device}; "
-            "move one of them"
+            f"relu_xp.{function}: x and {name} must be on the same device, got {x_device} and "
+            f"{device}; move one of them"
         )
         raise ValueError(msg)
 
@@ -191,7 +188,7 @@ def scalar(library: Library, function: Function, parameter: Scalar, value: Any, 
         is_other_array = attribute(value, "shape") and attribute(value, "dtype") is not None
         if is_other_array or (isinstance(value, list | tuple) and library.make):
             made = f", for example {library.make.format(parameter.name)}" if library.make else ""
-            advice = f", or an array of x's own library, {library.array}{made}"
+            advice = f", or {library.array}{made}"
             raise no_number(function, parameter.name, value, advice)
     return number(function, parameter, value, library.dtype(x))
 
@@ -200,7 +197,10 @@ def _array_scalar(library: Library, function: Function, name: str, value: Array,
     """Check all but its values: to read them would wait for a device, and cost a pass more."""
     dtype = library.dtype(value)
     if library.kind(dtype) != "f":
-        msg = f"relu_xp.{function}: {name} must be real floating, got {dtype}; cast it first"
+        msg = (
+            f"relu_xp.{function}: {name} must have a real floating dtype, got {dtype}; "
+            "cast it first"
+        )
         raise TypeError(msg)
     broadcasts(function, name, tuple(library.shape(value)), tuple(library.shape(x)))
     same_device(function, name, library.device(x), library.device(value))

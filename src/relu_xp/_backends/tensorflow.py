@@ -143,7 +143,7 @@ def _broadcast_slope(s: Array, x: Array) -> Array:
 
 def _with_shape_check(function: Function, g: Array, x: Array) -> Array:
     """Let the graph compare the shapes of the cotangent and x when it runs."""
-    text = f"relu_xp.{function}: x and cotangent must have one shape"
+    text = f"relu_xp.{function}: x and cotangent must have the same shape"
     with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(x), tf.shape(g), text)]):
         return tf.identity(g)
 
