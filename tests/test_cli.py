@@ -76,7 +76,7 @@ def test_version_and_usage():
         assert f"{call}\n" in helped
     for name in FUNCTIONS:
         assert f"  {name}(" in helped
-    assert "every fourth power of two" in " ".join(run("bench", "--help").stdout.split())
+    assert "each 4 times the last" in " ".join(run("bench", "--help").stdout.split())
 
 
 def test_a_mistake_is_told_in_one_line():

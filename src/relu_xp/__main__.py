@@ -119,7 +119,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--version", action="version", version=relu_xp.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, (_, text, add, _) in _COMMANDS.items():
-        add(commands.add_parser(name, help=text))
+        add(commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}."))
     options = parser.parse_args(arguments)
     run, _, _, check = _COMMANDS[options.command]
     try:
@@ -148,7 +148,7 @@ def _signature(name: str) -> str:
     return name + str(signature.replace(parameters=given, return_annotation=signature.empty))
 
 
-_BACKEND = "only these; exit status 2 if one is missing; default: all"
+_BACKEND = "only these; if one is missing, the exit status is 2; default: all"
 
 
 def _add_verify(verify: _Parser) -> None:
@@ -161,39 +161,40 @@ def _add_verify(verify: _Parser) -> None:
     effort = verify.add_mutually_exclusive_group()
     for flag, text in {
         "--quick": "try fewer array lengths and memory layouts",
-        "--exhaustive": "also run all 2**32 float32 values through each function: minutes",
-        "--peers": "show instead how other libraries differ on the same cases",
+        "--exhaustive": "also run all 2**32 float32 values through each function: many minutes",
+        "--peers": "instead show how the functions of other libraries differ on the same cases",
     }.items():
         effort.add_argument(flag, action="store_true", help=text)
     verify.file("--json", "write the record; - for standard output")
-    kernel = verify.add_argument_group("instead of a backend, any function of arrays")
-    tested = "the function to compare with the definition: f(x), or f(x, g)"
+    kernel = verify.add_argument_group("to check a function of your own, instead of a backend")
+    tested = "your function: f(x), or f(x, g) for a backward pass"
     kernel.add_argument("--kernel", metavar="MODULE:FUNCTION", help=tested)
-    what = "the function that it computes"
+    what = "the function of relu_xp that it should compute"
     kernel.add_argument("--as", dest="name", choices=FUNCTIONS, metavar="NAME", help=what)
-    library = "the library of its arrays; default: numpy"
+    library = "the library of the arrays that it takes; default: numpy"
     kernel.add_argument("--library", metavar="NAME", help=library)
-    scalars: Any = {"type": scalar, "metavar": "NAME=NUMBER", "help": "its scalars; default: ours"}
+    numbers = "the numbers that it uses, such as negative_slope=0.2; default: those of relu_xp"
+    scalars: Any = {"type": scalar, "metavar": "NAME=NUMBER", "help": numbers}
     kernel.add_argument("--scalar", action="extend", nargs="+", **scalars)
     for flag, text in {
-        "--layouts": "give it strided, reversed and 0-d arrays too",
-        "--no-zero-signs": "let signs of zeros pass",
-        "--no-subnormals": "leave out subnormal numbers",
-        "--no-nan": "leave out NaN",
+        "--layouts": "also pass strided, reversed and 0-d arrays",
+        "--no-zero-signs": "accept zeros of either sign",
+        "--no-subnormals": "skip subnormal numbers",
+        "--no-nan": "skip NaN",
     }.items():
         kernel.add_argument(flag, action="store_true", help=text)
-    limit = "the longest that a call may take; default: 60"
+    limit = "how long one call may take; default: 60"
     kernel.add_argument("--timeout", type=float, metavar="SECONDS", help=limit)
 
 
 def _add_vectors(vectors: _Parser) -> None:
-    folder = "a folder, which is made if need be"
+    folder = "the folder to write to; it is made if it does not exist"
     vectors.add_argument("--out", required=True, metavar="DIR", help=folder)
     vectors.several("--functions", FUNCTIONS)
     vectors.several("--dtypes", FLOATS)
     default = "default: json, with .npy beside it"
     vectors.add_argument("--format", choices=("json", "onnx"), default="json", help=default)
-    every = "all values of the 16-bit types under every setting too: 25 MB in all"
+    every = "also write all values of the 16-bit types for every setting: 25 MB in all"
     vectors.add_argument("--exhaustive", action="store_true", help=every)
 
 
@@ -203,13 +204,13 @@ def _add_bench(bench: _Parser) -> None:
     bench.add_argument("--peers", action="store_true", help=peers)
     bench.several("--function", FUNCTIONS)
     bench.several("--dtype", FLOATS, help=f"of {', '.join(FLOATS)}; default: float32")
-    which = "elements, as a range (every fourth power of two) or a list; default: 2**10:2**22"
+    which = "numbers of elements: a range (each 4 times the last) or a list; default: 2**10:2**22"
     bench.add_argument("--sizes", type=sizes, metavar="FROM:TO", help=which)
     seconds = "seconds to measure (default: 60); set-up takes extra time"
     bench.add_argument("--seconds", type=float, default=60.0, help=seconds)
     bench.file("--report", "write a page with plots, for any browser")
     bench.file("--json", "write every sample; - for standard output")
-    how = "run, then compare with OLD, a file of --json; with two files, only compare them"
+    how = "run, then compare with OLD, a file that --json wrote; with two files, only compare them"
     bench.add_argument("--compare", nargs="+", metavar="OLD", help=how)
 
 
@@ -309,7 +310,7 @@ def _close(output: Any) -> None:
 
 
 def sizes(text: str) -> list[int]:
-    """Read `2**10:2**26`, every fourth power of two between the two; or `1000,2**20`, a list."""
+    """Read `2**10:2**26`, sizes that are each 4 times the last; or `1000,2**20`, a list."""
     numbers = [_number(part) for part in re.split("[:,]", text)]
     if ":" not in text and all(numbers):
         return sorted({*numbers})
@@ -334,7 +335,7 @@ def scalar(text: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError:
-        msg = f"not a scalar: {text!r}; write negative_slope=0.2"
+        msg = f"not NAME=NUMBER: {text!r}; write for example negative_slope=0.2"
         raise argparse.ArgumentTypeError(msg) from None
 
 
@@ -422,25 +423,25 @@ _COMMANDS: dict[str, tuple[Any, str, Any, Any]] = {
     ),
     "info": (
         _info,
-        "list versions, backends and devices, and say why one is not usable",
+        "list versions, backends and devices; say why one cannot be used",
         _nothing,
         _nothing,
     ),
     "verify": (
         _verify,
-        "compare every backend here with the scalar definition, bit for bit",
+        "compare every backend here with the definition, bit for bit",
         _add_verify,
         _check_verify,
     ),
     "bench": (
         _bench,
-        "measure every backend here beside a copy of the same array and beside NumPy idioms",
+        "measure every backend here, beside a copy of the array and beside plain NumPy code",
         _add_bench,
         _check_bench,
     ),
     "vectors": (
         _vectors,
-        "write inputs and due results as files, for kernels elsewhere and for ONNX runtimes",
+        "write inputs and expected results as files, for kernels in C and for ONNX runtimes",
         _add_vectors,
         _nothing,
     ),
