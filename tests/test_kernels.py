@@ -422,12 +422,12 @@ def test_every_kind_was_planted():
             "its derivative at -0 is 0.0, at 0 another",
             "-0 and 0 are equal",
         ),
-        ("relu_vjp, 0.25 at 0", "its derivative at 0 is 0.25", "say grad_at_zero=0.25 to"),
-        ("relu_vjp, 0.7 at 0", "its derivative at 0 is 0.7", "say grad_at_zero=0.7 to"),
+        ("relu_vjp, 0.25 at 0", "its derivative at 0 is 0.25", "pass grad_at_zero=0.25 to"),
+        ("relu_vjp, 0.7 at 0", "its derivative at 0 is 0.7", "pass grad_at_zero=0.7 to"),
         (
             "clipped_relu_vjp, 0.3 at the ceiling",
             "its derivative at the ceiling is 0.3",
-            "say grad_at_ceiling=0.3 to",
+            "pass grad_at_ceiling=0.3 to",
         ),
     ],
 )
@@ -441,21 +441,21 @@ def test_a_fault_is_told_in_words(wanted, name, told, advises):
 @pytest.mark.parametrize(
     ("name", "says", "advises"),
     [
-        ("relu, x > 0 loses NaN", "f(nan (0x7e00)) gives 0.0 (0x0000), due nan", "isnan"),
+        ("relu, x > 0 loses NaN", "f(nan (0x7e00)) gives 0.0 (0x0000), expected nan", "isnan"),
         (
             "relu_grad, 0 at 0",
-            "f(0.0 (0x0000)) gives 0.0 (0x0000), due 1.0 (0x3c00)",
-            "say grad_at_zero=0.0 to hold",
+            "f(0.0 (0x0000)) gives 0.0 (0x0000), expected 1.0 (0x3c00)",
+            "pass grad_at_zero=0.0 to check",
         ),
         (
             "leaky_relu_vjp, the slope at 0",
             "f(0.0 (0x0000), 1.0 (0x3c00)) gives 0.2",
-            "say grad_at_zero=0.2 to hold",
+            "pass grad_at_zero=0.2 to check",
         ),
         (
             "clipped_relu_grad, x <= c",
-            "f(6.0 (0x4600)) gives 1.0 (0x3c00), due 0.0",
-            "say grad_at_ceiling=1.0 to hold",
+            "f(6.0 (0x4600)) gives 1.0 (0x3c00), expected 0.0",
+            "pass grad_at_ceiling=1.0 to check",
         ),
         ("relu_vjp, g * mask", "f(-1.0 (0xbc00), inf (0x7c00)) gives nan", "select"),
         ("leaky_relu, a float32 slope", "f(-1.5 (0xbe00)) gives -0.3", "round the slope"),
@@ -1101,7 +1101,7 @@ def test_an_interrupted_command_says_what_was_found(kernels, capsys, monkeypatch
         ),
         (
             ["--kernel", "{}:right", "--as", "relu", "--scalar", "grad_at_zero"],
-            "not a scalar: 'grad_at_zero'",
+            "not NAME=NUMBER: 'grad_at_zero'",
         ),
     ],
 )

@@ -543,17 +543,17 @@ def _negative_zero(w: Wrong) -> Array:
 
 _NAN = "test with isnan, or select so that NaN falls to x: max and comparisons lose it"
 _AT_NAN = "select where x > 0, and let NaN fall to the branch of x < 0"
-_SIGN = "select 0.0 or x itself; or say zero_signs=False to let signs of zeros pass"
-_CONVENTION = "to hold it to that convention"
+_SIGN = "select 0.0 or x itself; or pass zero_signs=False to accept zeros of either sign"
+_CONVENTION = "to check with this convention"
 _SLOPE = "round the slope to the dtype of x first, then multiply"
 _UNROUNDED = "the slope is not rounded to the dtype of x"
 _ONCE = "round each product once, from its exact value, to nearest even"
-_FLUSH = "compile without flush-to-zero (-ftz, fast-math), or say subnormals=False"
-_MASK = "select (where) in the place of a product with a mask of 0 and 1"
-_INF = "an infinity is a number like another; avoid x - x, 0 * x and clamps to the largest"
+_FLUSH = "compile without flush-to-zero (-ftz, fast-math), or pass subnormals=False"
+_MASK = "select with where, instead of multiplying by a mask of 0 and 1"
+_INF = "avoid x - x, 0 * x and clamps to the largest number: infinities are inputs too"
 _BY_ZERO = "the product with a slope of 0 is IEEE's, like any other"
 _EQUAL_ZEROS = "compare x with 0 by its value: -0 and 0 are equal"
-_SCALAR = "does it get that scalar?"
+_SCALAR = "check that it gets this number"
 _OTHER = "compare what it computes with relu_xp.reference"
 
 
@@ -579,7 +579,7 @@ def _convention(kind: str, scalar: Any, value: float | str) -> Rival:
     return Rival(
         kind,
         f"its derivative at {where} is {told}",
-        f"say {scalar.name}={says} {_CONVENTION}",
+        f"pass {scalar.name}={says} {_CONVENTION}",
         convention=True,
         **_changed(**{scalar.name: value}),
     )
@@ -676,7 +676,7 @@ RIVALS = (
     *_rivals("other", "select by the sign of x", {
         "maximum(x, s*x), which is right for 0 < s <= 1 alone": _larger,
     }),
-    *_rivals("unwritten", "does it write its result, and all of it?", {
+    *_rivals("unwritten", "check that it writes each element of its result", {
         "all it gives is 0": lambda w: np.zeros_like(w.due),
         "it gives what its memory held before": lambda w: _all_are(w, POISON),
     }),
@@ -684,7 +684,7 @@ RIVALS = (
     *_rivals("other", "give min(x, ceiling), and the derivative 0 beyond it", {
         "its ceiling is not applied": _unclipped,
     }),
-    *_rivals("other", "it is called with x first: f(x, g)", {
+    *_rivals("other", "x comes first: f(x, g)", {
         "x and the cotangent are swapped": _swapped,
     }),
     *_rivals("other", "give the derivative times g, the second argument", {
@@ -721,11 +721,11 @@ _FALLBACKS: tuple[tuple[str, str, str, Callable[[Wrong], Array]], ...] = (
     ("nan_cotangent", "a derivative where x is NaN is another number", _AT_NAN, _nan_x),
     (
         "kink", "its derivative at 0 is another number",
-        f"say {GRAD_AT_ZERO.name}=... {_CONVENTION}", _at_zero,
+        f"pass {GRAD_AT_ZERO.name}=... {_CONVENTION}", _at_zero,
     ),
     (
         "ceiling_kink", "its derivative at the ceiling is another number",
-        f"say {GRAD_AT_CEILING.name}=... {_CONVENTION}", _at_ceiling,
+        f"pass {GRAD_AT_CEILING.name}=... {_CONVENTION}", _at_ceiling,
     ),
     (
         "infinity", "an infinity is not computed right", _INF,

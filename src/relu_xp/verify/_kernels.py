@@ -59,7 +59,7 @@ class Fault:
     count : int
         How many values show it.
     example : str
-        The smallest input that shows it, what it gives and what is due, with their bits.
+        The smallest input that shows it, its result and the expected result, with their bits.
     advice : str
         What to do about it.
     name : str
@@ -223,7 +223,7 @@ def check(
     relu(grad_at_zero=1.0), numpy on cpu, float32: one kind of fault, 2,673,077
     values compared.
     nan_lost, 85,024 values: a NaN gives 0
-      float32: f(nan (0x7fc00000)) gives 0.0 (0x00000000), due nan
+      float32: f(nan (0x7fc00000)) gives 0.0 (0x00000000), expected nan
       test with isnan, or select so that NaN falls to x: max and comparisons lose it
     """
     options = {"dtypes": dtypes, "layouts": layouts, "exhaustive": exhaustive, "timeout": timeout}
@@ -469,7 +469,7 @@ class Checking:
         except TimeoutError:
             what, how = (
                 f"no result in {self.timeout:g} seconds",
-                "say timeout=... if it takes longer",
+                "pass timeout=... if it takes longer",
             )
             self._add_trouble(Trouble("raised", what, how), arrays[0], _elements(arrays[0].shape))
             raise
@@ -639,7 +639,7 @@ class _Misses:
         size = (float(math.prod(self.shape)),) if in_place else ()
         index = chosen[best]
         inputs = ", ".join(shown(a[index]) for a in w.arrays)
-        told = f"f({inputs}) gives {_result(w.got[index])}, due {_result(w.due[index])}"
+        told = f"f({inputs}) gives {_result(w.got[index])}, expected {_result(w.due[index])}"
         place = f", {self.layout or _elements(self.shape)}, element {self.places[index]}"
         return (
             *size,

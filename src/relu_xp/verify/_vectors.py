@@ -1,4 +1,4 @@
-"""Writes inputs and due results as files, for whoever is not in Python: JSON, .npy, ONNX.
+"""Writes inputs and expected results as files, for other languages: JSON, .npy, ONNX.
 
 All is made by integer arithmetic and IEEE operations, and NaN has one pattern: so the bytes are the
 same everywhere.
