@@ -132,7 +132,11 @@ def tables(proofs: Proofs, refutations: Refutations) -> Iterator[str]:
     yield "|---" * (1 + len(FORMATS)) + "|"
     for claim, row in proofs.items():
         yield f"| {claim} | {' | '.join(_cell(row.get(format.name, [])) for format in FORMATS)} |"
-    yield from ("", "| refuted | put there | for | by the float32 inputs |", "|---|---|---|---|")
+    yield from (
+        "",
+        "| fault in | faulty code | right code | float32 inputs that show it |",
+        "|---|---|---|---|",
+    )
     for fault, at in refutations.items():
         parts = (part.strip().replace("|", r"\|") for part in (fault.new, fault.old))
         changed = " | ".join(f"`{part}`" if part else "nothing" for part in parts)

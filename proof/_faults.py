@@ -133,5 +133,8 @@ def refute(
         ", ".join(f"{name} {bits:#x}" for name, bits in found.items()),
     )
     if fault.flags:
-        return same and raised, f"{shown} overflow in a product that the definition does not make"
-    return not same, f"{shown} give {pattern(got):#x} for {pattern(want):#x}"
+        return (
+            same and raised,
+            f"{shown}: overflow in a product that the definition does not compute",
+        )
+    return not same, f"{shown}: {pattern(got):#x} instead of {pattern(want):#x}"

@@ -145,10 +145,10 @@ def lemmas(format: Format) -> dict[str, tuple[str, tuple[str, ...]]]:
     # z3 comes last: it does not multiply float64 out in time.
     solvers = tuple(sorted(format.solvers, key="bitwuzla cvc5 z3".index))
     found = {
-        "IEEE's sum and product are such operations": (IEEE, same),
-        "they overflow as these do": (OVERFLOW, alike),
-        "they are invalid where these are": (INVALID, alike),
-        "a doubling that does not overflow is exact": (IEEE, exact),
+        "IEEE addition and multiplication have the facts that the rows below use": (IEEE, same),
+        "the same facts say exactly when they overflow": (OVERFLOW, alike),
+        "the same facts say exactly when they are invalid": (INVALID, alike),
+        "x + x is exact unless it overflows": (IEEE, exact),
     }
     scripts = {
         title: (_script(format, operations, *ab, f"(assert (not {claim}))"), solvers)
@@ -159,7 +159,7 @@ def lemmas(format: Format) -> dict[str, tuple[str, tuple[str, ...]]]:
             once = _rounded_once(format, exponent, significand)
             # For float16, cvc5 takes minutes.
             able = ("bitwuzla", "cvc5") if format.name == "bfloat16" else ("bitwuzla",)
-            scripts[f"a product by way of {wider} is rounded once"] = once, able
+            scripts[f"a product in {wider}, rounded back, is rounded once"] = once, able
     return scripts
 
 
