@@ -1,4 +1,4 @@
-"""Send an array that no worker can hold through leaky_relu and its VJP on a Dask cluster.
+"""Compute leaky_relu and its VJP of an array that is larger than the memory of a Dask worker.
 
     python3 -m pip install ".[cli,dask]" distributed zarr    # once, in the project's folder
     python examples/dask_pipeline.py STORE [--gigabytes 2] [--memory 400MB]

@@ -1,10 +1,10 @@
-"""Hold five kernels to the definition: each has a fault that was reported in 2026.
+"""Check five kernels against the definition: each has a fault that was reported in 2026.
 
     python3 -m pip install .    # once, in the project's folder
     python examples/hold_a_kernel.py
 
-The kernels are written here in NumPy, as the reports describe them. Each passes a usual test, which
-compares 1,000 random normal numbers with a tolerance. `relu_xp.verify.check` names the kind of
+The kernels are written here in NumPy, as the reports describe them. Each passes a usual test: 1,000
+random normal numbers, compared with a tolerance. `relu_xp.verify.check` names the kind of
 fault, and the smallest input that shows it. The script writes no file, and ends with status 1 if a
 fault was not found.
 """
@@ -64,7 +64,7 @@ def passes_a_usual_test(kernel: Any, function: str, scale: float) -> bool:
 
 
 def main() -> int:
-    """Print what is found; return 1 if a fault is not named right."""
+    """Print what is found; return 1 if a fault gets a wrong name."""
     missed = 0
     for kernel, function, kind in KERNELS:
         usual = passes_a_usual_test(kernel, function, 1e-3 if kernel is nothing else 1.0)

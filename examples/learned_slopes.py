@@ -1,4 +1,4 @@
-"""Train a small network whose slopes are learned, one a unit, on JAX and on PyTorch.
+"""Train a small network in JAX and in PyTorch, with a learned slope for each hidden unit.
 
     python3 -m pip install ".[jax,torch]"    # once, in the project's folder
     python examples/learned_slopes.py [--steps 300]

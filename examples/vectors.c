@@ -1,16 +1,16 @@
-/* Hold a kernel in C to the definition, by a file of vectors: one case a line.
+/* Check a kernel in C against the definition. The file has one case in each line.
 
     relu-xp vectors --out vectors --functions leaky_relu_vjp --dtypes float32
-    cc -std=c11 -O2 -ffp-contract=off -o hold examples/vectors.c && ./hold vectors/leaky_relu_vjp_float32.json
+    cc -std=c11 -O2 -ffp-contract=off -o check examples/vectors.c && ./check vectors/leaky_relu_vjp_float32.json
 */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The kernel that is held: put yours here. */
+/* The kernel to check: put yours here. */
 static float leaky_relu_vjp(float x, float g, float s, float z) {
-#ifdef MASKED /* a fault: a product with a mask */
+#ifdef MASKED /* a fault: it multiplies by masks of 0 and 1 */
     return g * (float)(x > 0) + s * g * (float)(x < 0) + z * g * (float)(x == 0);
 #else
     if (x > 0) return g;
@@ -25,7 +25,7 @@ static float number(uint32_t bits) {
     return value;
 }
 
-/* The bits that stand behind a name in a line; of a scalar, those of its own object. */
+/* Read the bits that follow a name in a line: the first number in hexadecimal. */
 static uint32_t bits_of(const char *line, const char *name) {
     const char *found = strstr(line, name);
     const char *digits = found ? strstr(found, "0x") : NULL;
@@ -39,11 +39,11 @@ static uint32_t bits_of(const char *line, const char *name) {
 int main(int count, char **arguments) {
     static char line[1 << 16];
     FILE *file = count == 2 ? fopen(arguments[1], "r") : NULL;
-    if (!file) return fprintf(stderr, "usage: hold FILE.json\n"), 2;
+    if (!file) return fprintf(stderr, "usage: check FILE.json\n"), 2;
     float s = 0, z = 0;
     int must = 0, conventions = 0, wrong = 0;
     while (fgets(line, sizeof line, file)) {
-        if (strstr(line, "\"cases\": [")) { /* a group: the scalars of the cases that follow */
+        if (strstr(line, "\"cases\": [")) { /* a group begins: its scalars hold for the next cases */
             s = number(bits_of(line, "\"negative_slope\""));
             z = number(bits_of(line, "\"grad_at_zero\""));
         } else if (strstr(line, "\"status\"")) {
@@ -51,7 +51,7 @@ int main(int count, char **arguments) {
             float due = number(bits_of(line, "\"due\"")), got = leaky_relu_vjp(x, g, s, z);
             strstr(line, "\"convention\"") ? conventions++ : must++;
             if (memcmp(&got, &due, sizeof due) != 0 && !(got != got && due != due) && wrong++ < 3)
-                printf("f(%a, %a), slope %a, at zero %a: got %a, due %a\n", x, g, s, z, got, due);
+                printf("f(%a, %a), slope %a, at zero %a: got %a, expected %a\n", x, g, s, z, got, due);
         }
     }
     printf("%d of %d cases wrong, %d of them conventions\n", wrong, must + conventions, conventions);

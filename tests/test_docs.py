@@ -257,7 +257,7 @@ def test_the_table_of_values_is_the_definitions(page, function):
 
 def _computed(cell, numbers):
     """Compute the part of a cell that holds for x: it may be one of several, with its condition."""
-    cell = cell.replace("c; at c as at 0, but with k; +0 above", "c, k·g at c, +0 above")
+    cell = cell.replace("at c: g if k is 1, +0 if k is 0, else k·g;", "k·g at c;")
     cell = cell.replace("g if z is 1, +0 if z is 0, else z·g", "z·g")
     cell = re.sub(r", (with its sign|two operations)$", "", cell)
     x, c = numbers["x"], numbers["c"]
