@@ -69,6 +69,14 @@ ELSEWHERE = {
         "ONNX": "`Relu`, then `Mul`",
     },
 }
+LETTERS = {"negative_slope": "s", "grad_at_zero": "z", "ceiling": "c", "grad_at_ceiling": "k"}
+# What the dots in the picture of a rectifier are.
+DOTS = {
+    "relu": "The dot is the derivative at 0.",
+    "leaky_relu": "The dot is the derivative at 0.",
+    "clipped_relu": "The dots are the derivatives at 0 and at the ceiling.",
+    "squared_relu": "The derivative has no jump.",
+}
 FRAMEWORKS = ("PyTorch", "JAX", "Keras", "TensorFlow")
 # What each framework calls an argument, in the order of FRAMEWORKS; the default stands behind it.
 WORDS = {
@@ -187,8 +195,7 @@ def function_page(function: Function) -> str:
         f"```{{eval-rst}}\n.. currentmodule:: relu_xp\n.. autofunction:: {function}\n```",
         "## For every kind of input",
         cases(function),
-        "Here z is `grad_at_zero`, k is `grad_at_ceiling`, c is the `ceiling`, s is the "
-        "`negative_slope` and g is the cotangent. See [Semantics](../semantics.md).",
+        _letters(function),
         "## Plot",
         _picture(function.rectifier),
         f"## In other libraries\n\n{_elsewhere(function)}",
@@ -209,13 +216,22 @@ def cases(function: Function) -> str:
     return head[0] + row[0]
 
 
+def _letters(function: Function) -> str:
+    """Explain the letters in the row of a function."""
+    named = [f"{LETTERS[each.name]} is `{each.name}`" for each in function.scalars]
+    if "cotangent" in function.arrays:
+        named.append("g is the cotangent")
+    here = f"Here {', '.join(named)}. " if named else ""
+    return f"{here}See [Semantics](../semantics.md)."
+
+
 def _picture(rectifier: str) -> str:
     blocks = (
         f"```{{image}} ../_generated/{rectifier}-{theme}.svg\n:class: only-{theme}\n:width: 34rem\n"
         f":alt: {rectifier} and its derivative\n```"
         for theme in measured.INKS
     )
-    return "\n\n".join(blocks) + "\n\nThe dots are the values at 0 and at the ceiling."
+    return "\n\n".join([*blocks, DOTS[rectifier]])
 
 
 def _elsewhere(function: Function) -> str:

@@ -379,7 +379,7 @@ def test_a_dtype_that_put_loses_is_told(registry):
     relu_xp.register_backend("boxes", backend)
     target = _survey.Target("boxes", backend, "cpu")
     *_, record = verify(target, [np.dtype("f2"), np.dtype("i1")])
-    assert record["float16"].left_out == {"all": "is held as float32"}
+    assert record["float16"].left_out == {"all": "becomes float32"}
     assert record["int8"].values == 256
 
 

@@ -135,11 +135,11 @@ def _inside_with_slope(
 
 
 def register_backend(package: str, backend: Any) -> None:
-    """Let a backend of yours own the arrays of a package.
+    """Use your own backend for the arrays of a package.
 
-    Where several could own an array, the package of its most derived class decides; for one package
-    a registered backend comes before relu_xp's own, and that before an installed plug-in's. An
-    installed plug-in needs no call: it names its backend in the entry-point group
+    If several backends serve one package, a registered one comes first, then relu_xp's own, then an
+    installed plug-in. If an array's class has bases from several packages, the most derived class
+    decides. An installed plug-in needs no call: it names its backend in the entry-point group
     ``relu_xp.backends``.
 
     Parameters
@@ -147,23 +147,24 @@ def register_backend(package: str, backend: Any) -> None:
     package : str
         The top-level package that the arrays' class is defined in, such as ``"awkward"``.
     backend : str, module or object
-        The backend, or the full name of a module that is imported when the first array of that
-        package arrives. It has ``owns(x)`` to confirm; ``call(function, arrays, scalars, out)``,
-        or, where its arrays hold others, ``delegate(function, inside, arrays, slope, out)``; and
-        ``devices()``, ``put(array, device)`` and ``get(x)`` for `relu_xp.verify`. The protocols
-        in ``relu_xp.backends`` say more.
+        The backend, or the full name of a module. The module is imported when the first array of
+        that package is passed. A backend has ``owns(x)``, and either
+        ``call(function, arrays, scalars, out)`` or, if its arrays contain other arrays,
+        ``delegate(function, inside, arrays, slope, out)``. It also has ``devices()``,
+        ``put(array, device)`` and ``get(x)``, which `relu_xp.verify` uses. The protocols in
+        ``relu_xp.backends`` say more.
 
     Raises
     ------
     TypeError
-        If package is no string, or backend neither a string nor an object with all of these.
+        If package is not a string, or backend is neither a string nor an object with all of these.
     ValueError
         If package is not the name of a top-level package.
 
     See Also
     --------
     unregister_backend : Undo it.
-    relu_xp.verify.assert_conforms : Whether a backend computes the definition, in one line.
+    relu_xp.verify.assert_conforms : Check a backend against the definition.
 
     Examples
     --------
@@ -178,7 +179,7 @@ def register_backend(package: str, backend: Any) -> None:
 
 
 def unregister_backend(package: str) -> None:
-    """Undo `register_backend`: the arrays of the package are again whoever's they were before.
+    """Undo `register_backend`: the arrays of the package get the backend that they had before.
 
     Parameters
     ----------
@@ -188,7 +189,7 @@ def unregister_backend(package: str) -> None:
     Raises
     ------
     TypeError
-        If package is no string.
+        If package is not a string.
     ValueError
         If no backend is registered for the package.
     """

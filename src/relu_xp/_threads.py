@@ -27,18 +27,18 @@ class cpu_options(contextlib.ContextDecorator):  # noqa: N801  # used as a funct
     """Let calls on NumPy arrays use several threads, within a `with` block or a decorated function.
 
     The results are the same to the bit. For a whole process, set the environment variable
-    RELU_XP_WORKERS instead. An object may be used again, and within itself.
+    RELU_XP_WORKERS instead. One object can be used several times, also nested.
 
     Parameters
     ----------
     workers : int
-        How many threads at most, for large arrays; -1 for as many as the process may use
-        processors.
+        The largest number of threads for one call. -1 means one for each processor that the
+        process may use. Small arrays use one thread.
 
     Raises
     ------
     TypeError
-        If workers is no int.
+        If workers is not an int.
     ValueError
         If workers is 0, or less than -1.
 

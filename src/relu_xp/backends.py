@@ -1,7 +1,7 @@
-"""For the author of a backend: what it must have, and the checks whose errors have our words.
+"""For authors of backends: the methods that a backend must have, and checks that raise our errors.
 
-A backend is a module or any object with the methods of `Backend`; or of `Delegating`, where its
-arrays hold others that have backends of their own.
+A backend is a module or any object with the methods of `Backend`. If its arrays contain other
+arrays that have a backend, it has the methods of `Delegating` instead.
 """
 
 from collections.abc import Callable
@@ -31,16 +31,16 @@ class _Common(Protocol):
     """The methods that every backend has."""
 
     def owns(self, x: object, /) -> bool:
-        """Tell whether it is an array of the backend's."""
+        """Return whether x is an array of this backend."""
 
     def devices(self) -> list[str]:
-        """Name the devices that arrays can be put on here; raise if the library is not usable."""
+        """List the devices of this machine; raise an error if the library cannot be used."""
 
     def put(self, array: Any, device: str, /) -> Any:
-        """Make an array on one of them from a NumPy array."""
+        """Make an array on one of these devices from a NumPy array."""
 
     def get(self, x: Any, /) -> Any:
-        """Make a NumPy array of an array's elements."""
+        """Make a NumPy array from an array."""
 
 
 class Backend(_Common, Protocol):
@@ -49,11 +49,11 @@ class Backend(_Common, Protocol):
     def call(
         self, function: Function, arrays: tuple[Any, ...], scalars: tuple[Any, ...], out: Any, /
     ) -> Any:
-        """Check the arguments and compute; the scalars stand as in `function.parameters`."""
+        """Check the arguments and compute; the scalars have the order of `function.parameters`."""
 
 
 class Delegating(_Common, Protocol):
-    """A backend whose arrays hold others."""
+    """A backend whose arrays contain other arrays."""
 
     def delegate(
         self,
@@ -64,11 +64,11 @@ class Delegating(_Common, Protocol):
         out: Any,
         /,
     ) -> Any:
-        """Compute by `inside(*held, slope=part)` on what the arrays hold; wrap the result again.
+        """Call `inside(*contents, slope=part)` on the arrays inside, and wrap its result.
 
-        `inside` has the numbers already. `slope` is None, unless the caller passed an array or a
-        list as the slope; then `part` is what belongs to `held`. If a backend leaves `slope=` out,
-        it takes numbers alone, and the call with an array is refused for it.
+        `inside` already has the numbers. `slope` is None, unless the caller passed an array or a
+        list as the slope. Then `part` is the part of it that belongs to `contents`. If a backend
+        never passes `slope=`, it takes only numbers, and a call with an array is refused.
         """
 
 

@@ -41,7 +41,7 @@ class Mismatch:
 
 @dataclass
 class Tally:
-    """What was found at one target, in one dtype."""
+    """The result of `assert_conforms` for one device and one dtype."""
 
     cases: int = 0
     values: int = 0
@@ -227,7 +227,7 @@ def lacks(target: Target, dtype: DType) -> str:
         back = target.get(target.put(np.zeros(2, dtype)))
     except Exception as error:  # each library has an error of its own
         return first_line(error)
-    return "" if back.dtype == dtype else f"is held as {back.dtype}"
+    return "" if back.dtype == dtype else f"becomes {back.dtype}"
 
 
 def lacks_view(target: Target, layout: data.Layout, dtype: DType) -> str:
@@ -307,14 +307,14 @@ def _forget(target: Target) -> None:
 
 
 def assert_conforms(backend: Any) -> dict[str, dict[str, Tally]]:
-    """Hold a backend to the definition, on every device, dtype and layout that its arrays have.
+    """Compare a backend with the definition, on each device, dtype and layout that its arrays have.
 
-    It is one line in the backend's tests. Arguments that every backend must refuse are tried too.
+    Use it in the backend's tests. It also tries bad arguments, which every backend must refuse.
 
     Parameters
     ----------
     backend : str, module or object
-        As given to `relu_xp.register_backend`, or named in the entry-point group
+        As for `relu_xp.register_backend`, or as named in the entry-point group
         ``relu_xp.backends``.
 
     Returns
@@ -325,8 +325,8 @@ def assert_conforms(backend: Any) -> dict[str, dict[str, Tally]]:
     Raises
     ------
     AssertionError
-        If a value differs from `relu_xp.reference`, if no value was compared, if the dispatcher
-        does not find the backend from its arrays, or if bad input is not refused.
+        If a value differs from `relu_xp.reference`; if no value was compared; if another backend
+        owns its arrays; or if it does not refuse bad input.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Holds a kernel to the definition: a function of arrays that anybody wrote, for any library."""
+"""Checks any function of arrays, of any library, against the definition."""
 
 import math
 import numbers
@@ -75,20 +75,20 @@ class Fault:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of holding a kernel to the definition; printed, it fits a screen.
+    """The result of `check`. Printed, it fits a screen.
 
     Its property ``passed`` says whether values were compared, and none differed.
 
     Attributes
     ----------
     values : int
-        How many were compared.
+        How many results were compared.
     faults : list of Fault
-        One for each kind, those that hide others first.
+        One for each kind. Faults that can hide others come first.
     left_out : dict of str
         What was not compared, with the reason.
     excepted : dict of int
-        Known exceptions of the library itself, which are no faults of the kernel.
+        Known exceptions of the library itself. They are not faults of the kernel.
     """
 
     function: str
@@ -107,7 +107,7 @@ class Report:
         return self.values > 0 and not self.faults
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all of it as what JSON can hold."""
+        """Return all of it as dicts, lists, strings and numbers, ready for JSON."""
         return {"passed": self.passed, **asdict(self)}
 
     def __str__(self) -> str:
@@ -171,41 +171,41 @@ def check(
     timeout: float | None = 60.0,
     **scalars: float,
 ) -> Report:
-    """Hold a function of arrays to the definition of one of ours, and name its faults.
+    """Compare any function of arrays with the definition, and name its faults.
 
     Parameters
     ----------
     f : callable
-        ``f(x)``, or ``f(x, g)`` with the cotangent g for a VJP: gives a new array of x's library,
-        dtype and shape.
+        ``f(x)``, or ``f(x, g)`` with the cotangent g for a VJP. It must return a new array with the
+        library, dtype and shape of x.
     function : str
-        The name of the function of `relu_xp` that it is to compute, such as ``"leaky_relu_vjp"``.
+        The function of `relu_xp` that f should compute, such as ``"leaky_relu_vjp"``.
     library : str or pair of callables
-        A backend whose arrays f takes, such as ``"torch"``; or a function that makes such an array
-        of NumPy's, and one that makes it NumPy's again.
+        The library whose arrays f takes, such as ``"torch"``. Or two functions: the first makes
+        such an array from a NumPy array, and the second makes a NumPy array from it.
     device : str, optional
-        One of the library's devices; its first by default.
+        One of the library's devices. The default is its first.
     dtypes : str or sequence of str, optional
-        By default float16, bfloat16, float32 and float64, as far as the library has them.
+        The default is float16, bfloat16, float32 and float64, as far as the library has them.
     layouts : bool
-        Whether to give it strided, reversed, transposed and 0-d arrays too.
+        Also pass strided, reversed, transposed and 0-d arrays.
     exhaustive : bool
-        Whether to give it all 2**32 float32 too: that takes minutes.
+        Also pass all 2**32 values of float32. This takes minutes.
     zero_signs, subnormals, nan : bool
-        False lets signs of zeros pass, or leaves out subnormals or NaNs, which not every kernel
-        promises.
+        False accepts zeros of either sign, or skips subnormal numbers, or NaN, if the kernel does
+        not promise them.
     timeout : float or None
-        How many seconds a call may take. It is made on a thread of its own, which goes on if f
-        hangs; with None it is made where `check` is called.
+        How many seconds a call may take. The call runs in a thread of its own, which is abandoned
+        if f hangs. With None it runs in the thread of the caller, without a limit.
     **scalars : float
-        The scalars that f computes with, by the names that the function has for them; others have
-        its defaults.
+        The numbers that f uses, such as ``negative_slope=0.2``. The others are the defaults of the
+        function.
 
     Returns
     -------
     Report
-        Whether it passed, and its faults; f may raise, or give whatever it likes: that is a fault
-        like another.
+        Whether f passed, and its faults. If f raises an error, or returns nonsense, this is a fault
+        too.
 
     Raises
     ------
@@ -235,22 +235,22 @@ def check(
 
 
 def assert_computes(f: Callable[..., Any], function: str, **options: Any) -> Report:
-    """Do what `check` does, for a test.
+    """Do what `check` does, and raise an error if there is a fault: for a test.
 
     Parameters
     ----------
     f, function, **options
-        As `check` takes them.
+        As for `check`.
 
     Returns
     -------
     Report
-        That of a kernel that passed.
+        The report of a kernel that passed.
 
     Raises
     ------
     AssertionError
-        If it did not; the message is the report.
+        If there is a fault. The message is the report.
 
     Examples
     --------

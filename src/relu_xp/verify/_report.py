@@ -93,7 +93,7 @@ def _concluded(console: Console, records: Records) -> int:
 
 
 def run_kernel(console: Console, options: Namespace) -> int:
-    """Hold the kernel that the options name to the definition; return the process's exit status."""
+    """Check the kernel that the options name; return the process's exit status."""
     promised = {
         name: not getattr(options, f"no_{name}") for name in ("zero_signs", "subnormals", "nan")
     }
