@@ -46,7 +46,7 @@ def leaky_relu_grad(
 
 
 def relu_vjp(x: float, cotangent: float, /, *, grad_at_zero: float = 1.0) -> float:
-    """The cotangent where x > 0, its share grad_at_zero where x == 0, else +0."""
+    """The cotangent where x > 0, grad_at_zero * cotangent where x == 0, else +0."""
     if x > 0.0:
         return cotangent
     if x == 0.0:
@@ -57,7 +57,7 @@ def relu_vjp(x: float, cotangent: float, /, *, grad_at_zero: float = 1.0) -> flo
 def leaky_relu_vjp(
     x: float, cotangent: float, /, negative_slope: float = 0.01, *, grad_at_zero: float = 1.0
 ) -> float:
-    """The cotangent where x > 0; at 0 its share grad_at_zero; else negative_slope * cotangent."""
+    """The cotangent where x > 0; times grad_at_zero at 0; else times negative_slope (NaN too)."""
     if x > 0.0:
         return cotangent
     if x == 0.0:
@@ -66,7 +66,7 @@ def leaky_relu_vjp(
 
 
 def leaky_relu_slope_vjp(x: float, cotangent: float, /) -> float:
-    """x * cotangent where x < 0, else +0: each element's part in the gradient of the slope."""
+    """x * cotangent where x < 0, else +0. The sum of the results is the gradient of the slope."""
     if x < 0.0:
         return x * cotangent
     return 0.0
@@ -75,7 +75,7 @@ def leaky_relu_slope_vjp(x: float, cotangent: float, /) -> float:
 def clipped_relu(
     x: float, /, ceiling: float = 6.0, *, grad_at_zero: float = 1.0, grad_at_ceiling: float = 0.0
 ) -> float:
-    """The ceiling where x >= ceiling, x between it and 0, +0 where x <= 0, NaN where x is NaN."""
+    """x between 0 and the ceiling, the ceiling above it, +0 where x <= 0, NaN where x is NaN."""
     if x >= ceiling:
         return ceiling
     return relu(x)
@@ -101,7 +101,7 @@ def clipped_relu_vjp(
     grad_at_zero: float = 1.0,
     grad_at_ceiling: float = 0.0,
 ) -> float:
-    """The cotangent between 0 and the ceiling; at both of them a share of it; else +0."""
+    """The cotangent between 0 and the ceiling; times grad_at_... at both of them; else +0."""
     if x == ceiling:
         return _share(cotangent, grad_at_ceiling)
     if x > ceiling:

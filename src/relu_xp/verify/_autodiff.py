@@ -1,4 +1,4 @@
-"""Holds a library's derivatives and recorded programs of the value functions to the definition.
+"""Checks the derivatives and recorded programs that a library makes of the value functions.
 
 A mode is a function of f, x, and a cotangent or tangent g, written with the library itself. The
 library is imported only when its modes are asked for.

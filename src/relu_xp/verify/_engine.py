@@ -54,7 +54,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Check:
-    """One call: its arrays, as NumPy has them, its scalars, its due result, and how to make it."""
+    """One call: its arrays as NumPy's, its scalars, the expected result, and how to make it."""
 
     arrays: tuple[Array, ...]
     scalars: Scalars

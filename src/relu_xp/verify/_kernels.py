@@ -40,7 +40,7 @@ WIDTH = 80  # columns of a report
 
 _SELF = "relu_xp.verify.check"
 _PROMISES = {
-    "zero_signs": "zeros of the other sign let pass",
+    "zero_signs": "zeros of the other sign were accepted",
     "subnormals": "values with a subnormal left out",
     "nan": "values with a NaN left out",
 }
