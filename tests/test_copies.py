@@ -116,7 +116,7 @@ def test_a_cpu_that_is_none(tmp_path, cpu):
 
 @compiled
 def test_no_loops_at_all(tmp_path):
-    assert "no C++ compiler when it was installed" in told(copied(tmp_path, loops=[]))
+    assert "pip found no C++ compiler" in told(copied(tmp_path, loops=[]))
 
 
 @compiled
@@ -132,7 +132,7 @@ def test_loops_of_another_python(tmp_path):
 def test_loops_that_are_damaged(tmp_path):
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
     said = told(copied(tmp_path, loops=[f"_ufuncs{suffix}"]))
-    assert re.match(rf"no: _ufuncs{re.escape(suffix)} cannot be loaded: .*; pip install", said)
+    assert re.match(rf"no: _ufuncs{re.escape(suffix)} cannot be loaded: .*; run `python3 -m pip", said)
 
 
 @compiled

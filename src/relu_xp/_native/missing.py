@@ -12,7 +12,11 @@ from relu_xp import _checks, _native
 
 WORTH_A_WARNING = 1 << 16  # elements from which a user notices what the formulas cost
 _VARIABLE = "RELU_XP_NATIVE"  # "optional" where the loops are known to be missing
-_REBUILD = "pip install relu-xp again"
+# pip would find the same version installed, or a wheel without loops among those that it keeps.
+_REBUILD = (
+    "run `python3 -m pip install --force-reinstall --no-deps --no-cache-dir .` in the project's "
+    "folder, or with `relu-xp` in place of the dot"
+)
 
 
 def reason(error: Exception) -> str:
@@ -27,8 +31,8 @@ def reason(error: Exception) -> str:
             f"they cannot be loaded out of an archive, {folder}; unpack it, or pip install relu-xp"
         )
     if not built:
-        compiler = "no C++ compiler when it was installed, or it is a copy of the sources"
-        return f"{compiler}; install one, then {_REBUILD}"
+        found = "pip found no C++ compiler, or this is a copy of the sources"
+        return f"{found}. Install g++ or clang, then {_REBUILD}"
     if not any(
         name.removeprefix("_ufuncs") in importlib.machinery.EXTENSION_SUFFIXES for name in built
     ):
