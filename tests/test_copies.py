@@ -132,7 +132,9 @@ def test_loops_of_another_python(tmp_path):
 def test_loops_that_are_damaged(tmp_path):
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
     said = told(copied(tmp_path, loops=[f"_ufuncs{suffix}"]))
-    assert re.match(rf"no: _ufuncs{re.escape(suffix)} cannot be loaded: .*; run `python3 -m pip", said)
+    assert re.match(
+        rf"no: _ufuncs{re.escape(suffix)} cannot be loaded: .*; run `python3 -m pip", said
+    )
 
 
 @compiled
