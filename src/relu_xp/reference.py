@@ -101,7 +101,7 @@ def clipped_relu_vjp(
     grad_at_zero: float = 1.0,
     grad_at_ceiling: float = 0.0,
 ) -> float:
-    """The cotangent between 0 and the ceiling; times grad_at_... at both of them; else +0."""
+    """The cotangent between 0 and the ceiling; times the given number at both; else +0."""
     if x == ceiling:
         return _share(cotangent, grad_at_ceiling)
     if x > ceiling:
