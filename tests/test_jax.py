@@ -212,8 +212,8 @@ def test_without_x64(jax):
     ("bad", "error", "words"),
     [
         (lambda jnp: jnp.ones(2), ValueError, r"broadcast to the shape of x, \(7,\), got \(2,\)"),
-        (lambda jnp: jnp.asarray(True), TypeError, "real floating, got bool"),
-        (lambda jnp: jnp.asarray(1j), TypeError, "real floating, got complex"),
+        (lambda jnp: jnp.asarray(True), TypeError, "have a real floating dtype, got bool"),
+        (lambda jnp: jnp.asarray(1j), TypeError, "have a real floating dtype, got complex"),
     ],
 )
 def test_array_that_is_no_slope(jax, x, function, bad, error, words):
