@@ -154,10 +154,10 @@ def test_arguments_are_checked_first(host, cupy):
         (
             lambda: relu_xp.relu_vjp(x, host.put(np.ones(3))),
             TypeError,
-            "one dtype, got float32 and float64",
+            "same dtype, got float32 and float64",
         ),
-        (lambda: relu_xp.relu_vjp(x, x[:2]), ValueError, "one shape"),
-        (lambda: relu_xp.relu_vjp(x, np.ones(3, np.float32)), TypeError, "from one library"),
+        (lambda: relu_xp.relu_vjp(x, x[:2]), ValueError, "same shape"),
+        (lambda: relu_xp.relu_vjp(x, np.ones(3, np.float32)), TypeError, "from the same library"),
         (
             lambda: relu_xp.relu(x, out=np.ones(3, np.float32)),
             TypeError,
