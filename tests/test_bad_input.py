@@ -622,3 +622,17 @@ def test_an_error_is_ours_whatever_the_class_is_like(name, kind):
             TypeError, match=rf"^relu_xp\.{name}: .*(Raises|Noth|NoOp|Bare|Odd|object)"
         ):
             bad()
+
+
+@pytest.mark.parametrize(
+    ("slope", "shown"),
+    [
+        (10**39, "1" + "0" * 39),
+        (Fraction(10**40, 3), "1" + "0" * 40 + "/3"),
+        (10**100, r"about 2\*\*332"),
+    ],
+)
+def test_a_number_that_is_too_large_is_shown_as_it_was_given(slope, shown):
+    """Only integers and fractions of many digits are shown as a power of two."""
+    with pytest.raises(ValueError, match=rf"must be finite in float32, got {shown}$"):
+        relu_xp.leaky_relu(np.ones(2, np.float32), slope)

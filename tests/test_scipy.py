@@ -295,3 +295,13 @@ def test_bad_input(sparse):
     ]
     with pytest.raises(TypeError, match=r"got complex128; take x\.real, or x\.imag"):
         relu_xp.relu(integers * 1j)
+
+
+def test_room_that_is_not_in_use_warns_of_nothing(sparse):
+    """A matrix may have more memory than elements; what lies there is not computed."""
+    x = sparse.csr_array(np.float32([[-1, 0], [0, 2]]))
+    x.data = np.append(x.data, -np.finfo(np.float32).max)
+    x.indices = np.append(x.indices, np.int32(0))
+    with np.errstate(all="raise"):
+        assert relu_xp.leaky_relu(x, 4.0).toarray().tolist() == [[-4, 0], [0, 2]]
+    assert len(x.data) == 3

@@ -60,9 +60,7 @@ def delegate(
     meta = blocks(*(a._meta for a in (*arrays, *slopes)))
     axes = tuple(range(x.ndim))
     operands = [each for a in (*arrays, *slopes) for each in (a, axes[x.ndim - a.ndim :])]
-    return da.blockwise(
-        blocks, axes, *operands, name=None, token=function.name, dtype=meta.dtype, meta=meta
-    )
+    return da.blockwise(blocks, axes, *operands, token=function.name, dtype=meta.dtype, meta=meta)
 
 
 def _block(inside: Callable[..., Any], count: int, *blocks: Any) -> Any:
