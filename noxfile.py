@@ -268,6 +268,17 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session(python=CURRENT)
+def mutants(session: nox.Session) -> None:
+    """Change the code in one place at a time, and count the changes that no test sees; takes hours.
+
+    `nox -s mutants -- --number 20 --only pandas` tries some of them.
+    """
+    arrays = [*LABELLED, "scipy", "array-api-strict", "astropy"]
+    install(session, "cli,dask,jax", "torch==2.13.0", *arrays, "cosmic-ray==8.7.0", *TEST)
+    session.run("python", "tests/mutants.py", *session.posargs)
+
+
+@nox.session(python=CURRENT)
 def cuda(session: nox.Session) -> None:
     """Test CuPy's backend without a GPU: its kernels on the host, and their PTX."""
     install(session, "cuda13,cli", "nvidia-cuda-nvrtc", *TEST)

@@ -89,8 +89,7 @@ def _canonical(x: Sparse) -> Sparse:
     if x.format == "coo" and not x.has_canonical_format and _has_few_rows(x):
         return x.tocsr()  # SciPy's loops bring places in order faster than sorting does
     if x.format in _COMPRESSED and x.indptr[-1] < len(x.data):
-        x = x.copy()
-        x.prune()
+        x = x.copy()  # a copy leaves out the room that is not in use
     if not x.has_canonical_format:
         x = x.copy()
         x.sum_duplicates()
