@@ -97,7 +97,7 @@ def main() -> None:
     told = f"operations, ours and torch's; time over torch's own on {' and '.join(SHAPES)}"
     table = Table("function", *WAYS, title=f"{versions}, float32, one thread: {told}")
     pairs = {**PAIRS, "leaky_relu, slopes": SLOPED}
-    for name, pair in track(pairs.items(), description="recording", console=console):
+    for name, pair in track(pairs.items(), description="recording", console=Console(stderr=True)):
         cells = []
         for way in WAYS.values():
             counts, ratios = "", []

@@ -259,7 +259,9 @@ def bench(exponents: list[int], repeats: int, console: Console) -> Iterator[list
     flush = cupy.empty(FLUSH, np.uint8), cupy.zeros(FLUSH, np.uint8)
     records: list[dict[str, Any]] = []
     cases = [*itertools.product(exponents, FUNCTIONS.values(), DTYPES)]
-    for exponent, function, dtype in track(cases, description="measuring", console=console):
+    for exponent, function, dtype in track(
+        cases, description="measuring", console=Console(stderr=True)
+    ):
         if 8 * (dtype.itemsize << exponent) > cupy.cuda.Device().mem_info[0]:
             continue
         try:

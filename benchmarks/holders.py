@@ -241,7 +241,7 @@ def main() -> None:
     console = Console()
     headings = [f"{call}, {size}" for size in SIZES for call in ("relu", "vjp")]
     table = Table("holder", *headings, title="time over the library's own")
-    for row in track([*rows(options.words)], description="measuring", console=console):
+    for row in track([*rows(options.words)], description="measuring", console=Console(stderr=True)):
         table.add_row(escape(row.name), *(cell for n in SIZES.values() for cell in ratios(row, n)))
     console.print(table)
 

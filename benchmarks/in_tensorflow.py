@@ -81,7 +81,7 @@ def main() -> None:
     console = Console(width=160)
     title = f"TensorFlow {tf.__version__}, float32, one thread; time over TensorFlow's own"
     table = Table("call", *(f"{way}, {size}" for way in WAYS for size in SIZES), title=title)
-    for name, pair in track(PAIRS.items(), description="measuring", console=console):
+    for name, pair in track(PAIRS.items(), description="measuring", console=Console(stderr=True)):
         cells = []
         for way in WAYS.values():
             made = [way(f) for f in pair]

@@ -140,7 +140,7 @@ def main() -> None:
         title = f"PyTorch {torch.__version__}, {kind}; time over torch's own"
         table = Table("call", "pass", *SIZES, title=title)
         shown: dict[tuple[str, str], dict[str, str]] = {}
-        for size, n in track(SIZES.items(), description=kind, console=console):
+        for size, n in track(SIZES.items(), description=kind, console=Console(stderr=True)):
             for (name, each), pair in rows(n, dtype).items():
                 result = ratio(*pair, options.rounds, SAMPLE)
                 found.setdefault(each, {})[f"{name}, {size}, {kind}"] = result

@@ -182,7 +182,10 @@ def main() -> None:
     console = Console()
     functions = [FUNCTIONS[name] for name in options.function]
     cases = [*itertools.product(functions, options.dtype, options.size, (False, True))]
-    records = [run(*case, options.samples) for case in track(cases, "measuring", console=console)]
+    records = [
+        run(*case, options.samples)
+        for case in track(cases, "measuring", console=Console(stderr=True))
+    ]
     show(console, records)
     found = {
         "date": time.strftime("%Y-%m-%d"),
