@@ -307,7 +307,7 @@ def measured_on_gpu() -> list[str]:
 def readme() -> str:
     """Give the table of the README."""
     relu, copies, _, idioms, by_torch = numpy()
-    untracked, tracked, both, vjp, prelu, _ = torch()
+    untracked, tracked, both, vjp, prelu, *_ = torch()
     eager, tape, _, _, tape_vjp, _ = tensorflow()
     called, others, _, _, float32, _ = jax()
     export, *_ = exports()

@@ -310,3 +310,11 @@ def test_pictures_are_drawn_from_the_functions_and_the_newest_record(tmp_path):
             assert "prefers-color-scheme: dark" in text.replace("scheme:dark", "scheme: dark")
             assert not [word for word in words if f">{word}" not in text]
             assert f"docs/plots/{name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["exports", "in_jax", "in_tensorflow", "in_torch"])
+def test_a_record_names_its_commit_date_and_machine(name):
+    first = (ROOT / "docs" / "recorded" / f"{name}.txt").read_text("utf-8").partition("\n")[0]
+    assert re.match(
+        r"relu_xp at [0-9a-f]{8}\+?, \d{4}-\d\d-\d\d, .+, \d+ cores, load [\d.]+$", first
+    )
