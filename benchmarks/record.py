@@ -59,7 +59,7 @@ def main() -> int:
             done = subprocess.run(
                 [sys.executable, f"benchmarks/{name}.py"],
                 cwd=ROOT,
-                env={**os.environ, "COLUMNS": "140"},
+                env={**os.environ, "COLUMNS": "180"},
                 stdout=subprocess.PIPE,
                 text=True,
                 check=False,
