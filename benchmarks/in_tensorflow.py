@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=101)
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    console = Console(width=160)
+    console = Console(width=190)
     title = f"TensorFlow {tf.__version__}, float32, one thread; time over TensorFlow's own"
     table = Table("call", *(f"{way}, {size}" for way in WAYS for size in SIZES), title=title)
     for name, pair in track(PAIRS.items(), description="measuring", console=Console(stderr=True)):
