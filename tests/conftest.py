@@ -53,7 +53,7 @@ OF_SOME = {
     "test_copies.py": {"numpy"},
     "test_names.py": {"numpy"},
     "test_arrivals.py": {"numpy"},
-    "test_examples.py": {"numpy"},
+    "test_examples.py": {"numpy", "dask"},
     "test_verify.py": {"numpy", "jax", "torch"},
     "test_kernels.py": {"numpy", "jax", "torch", "array_api_strict", "tensorflow"},
     "test_history.py": {"numpy", "jax", "torch"},
