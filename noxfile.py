@@ -27,11 +27,8 @@ STANDARD = ["array-api-strict", "sparse", "ndonnx", *MLX]
 # For each session our extras, the packages that it installs besides, and the backends that pytest
 # must then find.
 BACKENDS = {
-    "numpy": (
-        "bench",
-        ["numba", "scikit-learn", "pyinstaller"],
-        ["numpy"],
-    ),  # the demo has to do without JAX
+    # JAX is missing here, so that the demo is tested without it.
+    "numpy": ("bench", ["numba", "scikit-learn", "pyinstaller"], ["numpy"]),
     "jax": ("demo", ["flatbuffers", "flax", "keras"], ["jax"]),
     "array_api": (
         "",

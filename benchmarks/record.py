@@ -13,7 +13,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from relu_xp.bench._environment import describe
@@ -48,7 +47,7 @@ def main() -> int:
         if name in JSON:
             folder, command = JSON[name]
             cpu = re.sub(r"\W+", "-", str(about["cpu"]).replace("(R)", "").lower())
-            file = f"{time.strftime('%Y-%m-%d')}-{cpu}-{about['cores']}-cores.json"
+            file = f"{about['date'][:10]}-{cpu}-{about['cores']}-cores.json"
             path = ROOT / "benchmarks" / "results" / folder / file
             done = subprocess.run([sys.executable, *command, str(path)], cwd=ROOT, check=False)
             if done.returncode == 0:

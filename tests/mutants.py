@@ -9,6 +9,7 @@ reason. The score is killed / (tried - named there); it must reach 95 %.
 """
 
 import argparse
+import ast
 import concurrent.futures
 import hashlib
 import json
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import parso
@@ -67,7 +68,7 @@ ROADS = (
 
 
 class DropStatement(Operator):
-    """Leaves out a call, an assignment to a part of something, or an early return of nothing."""
+    """Leaves out a call, a raise, or an assignment to a part of something."""
 
     def mutation_positions(self, node: parso.tree.NodeOrLeaf) -> Iterator[tuple]:
         """Find statements whose loss leaves no name undefined."""
@@ -154,10 +155,14 @@ def places(package: Path, file: str) -> dict[str, list[tuple[Operator, int]]]:
 
 
 def mutant(package: Path, file: str, operator: Operator, occurrence: int) -> Mutant | None:
-    """Change a file; None where the operator changes nothing there."""
+    """Change a file; None where nothing changes, or where Python cannot compile the result."""
     code = (package / file).read_text(encoding="utf-8")
     changed = mutate_code(code, operator, occurrence)
     if changed is None or changed == code:
+        return None
+    try:
+        ast.parse(changed)
+    except SyntaxError:  # any test would see it
         return None
     line, was, now = _difference(code, changed)
     return Mutant(file, line, was, now, changed)
@@ -181,8 +186,9 @@ def drawn(package: Path, only: list[str], number: int, seed: int) -> list[Mutant
     lines.sort(key=lambda each: _lot(seed, *each[:2]))
     made: list[Mutant] = []
     for file, line, ways in lines:
-        ways.sort(key=lambda way: _lot(seed, line, type(way[0]).__name__))
-        made += [*filter(None, (mutant(package, file, *way) for way in ways[:1]))]
+        way = min(ways, key=lambda way: _lot(seed, line, type(way[0]).__name__))
+        if each := mutant(package, file, *way):
+            made.append(each)
         if len(made) == number:
             break
     return made
@@ -219,7 +225,7 @@ def tried(mutant: Mutant, folder: Path) -> Mutant:
     before = place.read_text(encoding="utf-8")
     place.write_text(mutant.code, encoding="utf-8")
     try:
-        return Mutant(**{**asdict(mutant), "outcome": outcome(folder, road(mutant.file))})
+        return replace(mutant, outcome=outcome(folder, road(mutant.file)))
     finally:
         place.write_text(before, encoding="utf-8")
 
